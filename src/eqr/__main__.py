@@ -1,0 +1,5 @@
+"""``python -m eqr`` is ``eqr``."""
+
+from eqr.cli import main
+
+main()

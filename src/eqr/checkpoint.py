@@ -1,0 +1,112 @@
+"""Models and training states on disk. A model is a folder: model.safetensors + config.json; a run adds state.pt.
+
+Nothing is unpickled but tensors and plain containers. Files are written under a temporary name, flushed and renamed,
+so a reader sees the old file or the new one, never half of one.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from eqr.errors import InputError, unknown
+from eqr.model import ModelConfig, Reasoner
+
+BUNDLED = Path(__file__).parent / "weights"
+WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state.pt"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it. On failure ``path`` stands."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path} ({error.strerror}): the earlier file, if any, is intact") from error
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """``write_atomically`` for text."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def save(model: Reasoner, folder: Path) -> None:
+    """Write the model folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    text = json.dumps(asdict(model.config), indent=2) + "\n"
+    write_text_atomically(folder / CONFIG, text)
+
+
+def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
+    """Load a bundled model by name or a model folder by path, ready for inference.
+
+    Raises InputError when it is missing, truncated, or made by something else.
+    """
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+    folder = BUNDLED / name if str(name) in bundled else Path(name)
+    if not folder.is_dir():
+        raise unknown("model folder or bundled model", str(name), bundled)
+    model = Reasoner(_config(folder / CONFIG))
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {folder} is not a complete model folder") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is truncated or not a safetensors file ({error}): copy or train it again") from None
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != found:
+        wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+        raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they belong to other models")
+    model.load_state_dict(tensors)
+    return model.to(device).eval()
+
+
+def _config(path: Path) -> ModelConfig:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {path.parent} is not a model folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}): copy or train the model again") from None
+    known = [field.name for field in fields(ModelConfig)]
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no JSON object: it is not the configuration of a model")
+    for key in values:
+        if key not in known:
+            raise unknown(f"{path}: field", key, known)
+    try:
+        return ModelConfig(**values)
+    except TypeError as error:
+        raise InputError(f"{path} is incomplete ({error})") from None
+
+
+def save_state(state: dict[str, Any], folder: Path) -> None:
+    """Write a training state: tensors and plain containers only."""
+    write_atomically(folder / STATE, lambda path: torch.save(state, path))
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read a training state; raises InputError when it is missing or damaged."""
+    path = folder / STATE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: there is nothing to resume, start without --resume") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} is damaged or not a training state ({str(error)[:80]})") from None
+    return state

@@ -1,0 +1,42 @@
+"""The command line: types are flags (tyro). Reads arguments, calls the library, prints; decides nothing else."""
+
+import sys
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from eqr.commands.eval import Eval
+from eqr.commands.generate import Generate
+from eqr.commands.solve import Solve
+from eqr.commands.train import Train
+from eqr.errors import InputError
+
+Command = (
+    Annotated[Solve, tyro.conf.subcommand("solve")]
+    | Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Eval, tyro.conf.subcommand("eval")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command. Exit code 0 done, 2 bad input, 1 internal error, 130 interrupted."""
+    command = tyro.cli(
+        Command,
+        prog="eqr",
+        description="Neural networks that solve puzzles by settling to a fixed point.",
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    )
+    try:
+        command.run()
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"eqr: {error}", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`eqr solve ... | head`): that is not an error.
+        sys.stderr.close()
+        sys.exit(0)

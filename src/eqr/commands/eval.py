@@ -1,0 +1,53 @@
+"""``eqr eval``: measured accuracy of a model on a file of puzzles with answers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from eqr.checkpoint import load, write_text_atomically
+from eqr.console import progress_bar
+from eqr.data import read_labelled
+from eqr.engine import SolveConfig
+from eqr.evaluate import evaluate
+from eqr.runtime import pick_device, set_threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval:
+    """Evaluate a model on puzzles with answers."""
+
+    data: str
+    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
+    model: str = "sudoku"
+    """Bundled model or model folder."""
+    limit: int | None = None
+    """Use the first N puzzles only."""
+    solving: SolveConfig = field(default_factory=SolveConfig)
+    json: str | None = None
+    """Write the figures to this file; - for standard output."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Print the figures."""
+        set_threads(self.threads)
+        model = load(self.model, pick_device(self.device))
+        puzzles = read_labelled(self.data, model.task, self.limit)
+        with progress_bar("evaluating", len(puzzles)) as advance:
+            shown = 0
+
+            def progress(done: int, right: int) -> None:
+                nonlocal shown
+                advance(done - shown, f"{right}/{done} exact")
+                shown = done
+
+            report = evaluate(model, puzzles, self.solving, self.model, Path(self.data).name, progress)
+        if self.json == "-":
+            print(report.to_json())
+            return
+        if self.json:
+            write_text_atomically(Path(self.json), report.to_json() + "\n")
+        Console().print(report.table())

@@ -1,0 +1,63 @@
+"""``eqr generate``: puzzles with one solution, as CSV."""
+
+import csv
+import itertools
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+import torch
+import tyro
+
+from eqr.checkpoint import write_atomically
+from eqr.console import progress_bar
+from eqr.data import COLUMNS
+from eqr.errors import InputError, unknown
+from eqr.tasks import TASKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Generate puzzles with exactly one solution and no clue to spare."""
+
+    task: tyro.conf.Positional[str]
+    """sudoku, sudoku6 (boxes 2x3) or sudoku4 (boxes 2x2)."""
+    count: int = 1000
+    """Puzzles to write."""
+    min_guesses: int = 0
+    """Keep only puzzles at which a plain bitmask solver needs this many guesses."""
+    seed: int = 0
+    """Same seed, same puzzles, whatever the number of workers."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Threads."""
+    out: str = "-"
+    """CSV file to write, - for standard output. Columns: source, question, answer, rating (guesses)."""
+
+    def run(self) -> None:
+        """Write the CSV."""
+        if self.task not in TASKS:
+            raise unknown("task", self.task, TASKS)
+        if self.count < 1 or self.workers < 1:
+            raise InputError(f"--count {self.count} --workers {self.workers}: both must be at least 1")
+        if self.out == "-":
+            self._write(sys.stdout)
+            return
+
+        def to_file(path: Path) -> None:
+            with path.open("w", newline="") as file:
+                self._write(file)
+
+        write_atomically(Path(self.out), to_file)
+
+    def _write(self, file: TextIO) -> None:
+        task = TASKS[self.task]
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        stream = task.generate(self.seed, self.min_guesses, self.workers)
+        with progress_bar("generating", self.count) as advance:
+            for puzzle in itertools.islice(stream, self.count):
+                boards = (task.format(torch.from_numpy(b)) for b in (puzzle.question, puzzle.answer))
+                writer.writerow([f"eqr-{self.task}-{self.seed}", *boards, puzzle.rating])
+                advance(1, "")

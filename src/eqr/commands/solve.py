@@ -1,0 +1,102 @@
+"""``eqr solve``: answers to puzzles from arguments, a file or standard input, in order, as they come."""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+
+from eqr.checkpoint import load
+from eqr.data import growing_chunks, parse_at, read_rows
+from eqr.engine import SolveConfig, solve, trace
+from eqr.errors import InputError
+from eqr.runtime import pick_device, set_threads
+from eqr.tasks import Task
+from eqr.types import Solution
+from eqr.watch import watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solve:
+    """Solve puzzles with a trained model."""
+
+    puzzles: tyro.conf.Positional[list[str]] = field(default_factory=list)
+    """Puzzles: a digit for each clue, . or 0 for each blank, row by row; white space is ignored."""
+    file: str | None = None
+    """CSV with a 'question' column, or one puzzle a line; - for standard input."""
+    model: str = "sudoku"
+    """Bundled model or model folder."""
+    solving: SolveConfig = field(default_factory=SolveConfig)
+    json: bool = False
+    """One JSON object a line instead of boards."""
+    watch: bool = False
+    """Show each board settling; cells are coloured by confidence."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Print one answer a puzzle, in input order."""
+        set_threads(self.threads)
+        model = load(self.model, pick_device(self.device))
+        task, console = model.task, Console(highlight=False, soft_wrap=True)
+        done = valid = 0
+        started = time.perf_counter()
+        for places_and_texts in growing_chunks(self._texts(task), self.solving.rows):
+            boards = [parse_at(task, place, text) for place, text in places_and_texts]
+            inputs = torch.from_numpy(np.array(boards, np.int64))
+            chunk_started = time.perf_counter()
+            solutions = solve(model, inputs, self.solving)
+            seconds = (time.perf_counter() - chunk_started) / len(solutions)
+            for (place, _), puzzle, solution in zip(places_and_texts, inputs, solutions, strict=True):
+                if self.json:
+                    print(json.dumps(self._record(task, puzzle, solution, seconds)))
+                    continue
+                console.print(f"[bold]{place}[/bold]")
+                if self.watch:
+                    shots = list(trace(model, puzzle, solution.restart, self.solving))
+                    watch(shots, task.layout.cols, console)
+                print(f"{task.render(puzzle, solution)}, {seconds:.3f} s\n", flush=True)
+            sys.stdout.flush()
+            done, valid = done + len(solutions), valid + sum(solution.valid for solution in solutions)
+        if done > 1 and not self.json:
+            print(f"{done} puzzles: {valid} valid, {done - valid} not, {time.perf_counter() - started:.1f} s")
+
+    def _texts(self, task: Task) -> Iterator[tuple[str, str]]:
+        """(place, puzzle text), with boards that span several lines joined."""
+        if self.puzzles and self.file:
+            raise InputError("both puzzles and --file are given: give one of them")
+        if self.puzzles:
+            yield from ((f"puzzle {number}", text) for number, text in enumerate(self.puzzles, 1))
+            return
+        if self.file is None and sys.stdin.isatty():
+            raise InputError("no puzzle is given: write one as an argument, or use --file F.csv or --file -")
+        read = ((place, row["question"]) for place, row in read_rows(self.file or "-"))
+        first = next(read, None)
+        if first is None:
+            raise InputError(f"{self.file} has a header and no puzzles: nothing to solve")
+        rows = itertools.chain([first], read)
+        if len("".join(first[1].split())) != task.layout.cols:
+            yield from rows
+            return
+        while board := list(itertools.islice(rows, task.layout.rows)):
+            yield board[0][0], "".join(text for _, text in board)
+
+    def _record(self, task: Task, puzzle: torch.Tensor, solution: Solution, seconds: float) -> dict[str, object]:
+        return {
+            "question": task.format(puzzle),
+            "answer": task.format(solution.answer),
+            "valid": solution.valid,
+            "converged": solution.converged,
+            "residual": solution.residual,
+            "depth": solution.depth,
+            "restart": solution.restart,
+            "seconds": round(seconds, 4),
+        }

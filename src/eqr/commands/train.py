@@ -1,0 +1,89 @@
+"""``eqr train``: a preset, a budget, a folder."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from eqr.console import progress_bar
+from eqr.errors import InputError
+from eqr.presets import configured
+from eqr.runtime import pick_device, set_threads
+from eqr.training.session import train
+from eqr.training.trainer import Budget, Diverged, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model from a preset."""
+
+    preset: tyro.conf.Positional[str]
+    """sudoku_cpu, sudoku_symbol, sudoku_mixer or sudoku4_tiny."""
+    out: str | None = None
+    """Folder of the run; runs/PRESET by default."""
+    minutes: float | None = None
+    """Budget in minutes, resumed time included; the learning rate follows it."""
+    steps: int | None = None
+    """Budget in optimizer steps, instead of minutes."""
+    resume: bool = False
+    """Go on from the folder's last checkpoint."""
+    set: list[str] = field(default_factory=list)
+    """Changes to the preset: key=value, or model.key=value."""
+    train_data: list[str] = field(default_factory=list)
+    """More training puzzles: CSV (question, answer) or npz (puzzles, solutions)."""
+    eval_data: str | None = None
+    """Puzzles to evaluate on now and then; never trained on."""
+    save_minutes: float = 5.0
+    """Time between checkpoints."""
+    eval_minutes: float = 10.0
+    """Time between evaluations."""
+    log_seconds: float = 30.0
+    """Time between lines of the log."""
+    seed: int = 0
+    """Seed of weights, puzzles and starts."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Train; Ctrl-C saves and says how to go on."""
+        if self.minutes is not None and self.steps is not None:
+            raise InputError("both --minutes and --steps are given: give one of them")
+        set_threads(self.threads)
+        config = configured(self.preset, self.set)
+        folder = Path(self.out or f"runs/{self.preset}")
+        minutes = self.minutes if self.minutes or self.steps else config.default_minutes
+        budget = Budget(
+            minutes=minutes,
+            steps=self.steps,
+            save_minutes=self.save_minutes,
+            eval_minutes=self.eval_minutes,
+            log_seconds=self.log_seconds,
+        )
+        with progress_bar(self.preset, 1.0) as advance:
+            shown = 0.0
+
+            def report(record: Record) -> None:
+                nonlocal shown
+                if record["event"] == "start":
+                    return
+                if record["event"] == "train":
+                    spent = record["step"] / self.steps if self.steps else record["minutes"] / minutes
+                    advance(spent - shown, f"loss {record['loss']:.3f} solved {record['solved']:.2f}")
+                    shown = spent
+                print(json.dumps({key: value for key, value in record.items() if key != "event"}), flush=True)
+
+            try:
+                device = pick_device(self.device)
+                trainer = train(
+                    config, budget, folder, self.seed, self.train_data, self.eval_data, self.resume, device, report
+                )
+            except KeyboardInterrupt:
+                print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
+                raise
+            except Diverged as error:
+                raise InputError(str(error)) from None
+        print(f"done: {trainer.step} steps, {trainer.seconds / 60:.1f} minutes; model in {folder}")

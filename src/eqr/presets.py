@@ -1,0 +1,62 @@
+"""Named training runs. A new preset is one entry of the dict; ``configured`` applies changes to one."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from eqr.errors import InputError, unknown
+from eqr.model import ModelConfig
+from eqr.training.config import TrainConfig
+
+PRESETS: dict[str, TrainConfig] = {
+    # Board relations and symbol symmetry built in; the bundled model.
+    "sudoku_cpu": TrainConfig(
+        model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2),
+        lr=4e-3,
+        ema=0.999,
+        hard_share=0.15,
+    ),
+    # Symbol symmetry built in, the board learned.
+    "sudoku_symbol": TrainConfig(model=ModelConfig(task="sudoku", block="symbol", channels=24)),
+    # Nothing built in: the paper's block.
+    "sudoku_mixer": TrainConfig(model=ModelConfig(task="sudoku", block="mixer", channels=128)),
+    # A 4x4 board, trained in under a minute: for tests and first steps.
+    "sudoku4_tiny": TrainConfig(
+        model=ModelConfig(task="sudoku4", block="symbol", channels=16, token_hidden=32),
+        pool=2_000,
+        warmup_steps=50,
+        ema=0.99,
+        bf16=False,
+        compile=False,
+        default_minutes=0.75,
+    ),
+}
+
+
+def configured(preset: str, changes: list[str]) -> TrainConfig:
+    """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown."""
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    config = PRESETS[preset]
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise InputError(f"--set {change!r}: write key=value, e.g. --set lr=0.003")
+        if key.startswith("model."):
+            part = key.removeprefix("model.")
+            config = replace(config, model=replace(config.model, **{part: _value(config.model, part, text)}))
+        else:
+            config = replace(config, **{key: _value(config, key, text)})
+    return config
+
+
+def _value(config: TrainConfig | ModelConfig, key: str, text: str) -> Any:
+    known = {field.name: field.type for field in fields(config) if field.name != "model"}
+    if key not in known:
+        raise unknown("--set: option", key, known)
+    kind = known[key]
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return kind(text)  # type: ignore[operator]
+    except (ValueError, KeyError):
+        raise InputError(f"--set {key}={text}: a value of type {kind.__name__} is needed") from None  # type: ignore[union-attr]

@@ -1,0 +1,50 @@
+"""The only file that knows devices, threads and compilers."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import torch
+
+from eqr.errors import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` takes CUDA where there is one, else the CPU; raises InputError for a device that is not there."""
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    if name.startswith("cuda") and not available:
+        raise InputError(f"--device {name}: this torch sees no CUDA device, use --device cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name!r} is not a device: use auto, cpu or cuda") from None
+
+
+def set_threads(threads: int | None) -> int:
+    """Set torch's threads once, before any work; returns the number in force."""
+    if threads is not None:
+        if threads < 1:
+            raise InputError(f"--threads {threads}: at least 1 is needed")
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def compiled(function: Callable[P, T], wanted: bool) -> Callable[P, T]:
+    """``function`` under torch.compile with static shapes; as it is, with a notice, where no C++ compiler is found."""
+    if not wanted:
+        return function
+    if torch.device("cpu") == pick_device() and not (shutil.which("g++") or shutil.which("clang++")):
+        print("notice: no C++ compiler found, running without torch.compile (slower, same results)", file=sys.stderr)
+        return function
+    return torch.compile(function, dynamic=False)
+
+
+def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
+    """Context in which matrix products run in bfloat16, if asked for."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)

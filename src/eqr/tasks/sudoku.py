@@ -1,0 +1,129 @@
+"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; solving by search is in ``sudoku_search``."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eqr.errors import InputError
+from eqr.tasks.base import Boards, Puzzle, Task
+from eqr.types import Layout, Solution
+
+DIGITS = "123456789"
+BLANKS = ".0"
+
+
+class Sudoku(Task):
+    """Fill every row, column and box with each symbol once."""
+
+    def __init__(self, name: str, box_rows: int, box_cols: int) -> None:
+        side = box_rows * box_cols
+        self.name, self.side = name, side
+        self.box_rows, self.box_cols = box_rows, box_cols
+        # Axes: band, row in band, stack, column in stack. Relations: row, column, box.
+        axes = (box_cols, box_rows, box_rows, box_cols)
+        self.layout = Layout(rows=side, cols=side, symbols=side, axes=axes, relations=((2, 3), (0, 1), (1, 3)))
+
+    @cached_property
+    def _units(self) -> Int[Tensor, "U V"]:
+        cells = torch.arange(self.layout.cells)
+        board = cells.view(self.layout.axes)
+        boxes = board.permute(0, 2, 1, 3).reshape(self.side, self.side)
+        square = cells.view(self.side, self.side)
+        return torch.cat([square, square.T, boxes])
+
+    def parse(self, text: str) -> NDArray[np.uint8]:
+        """Read digits with ``.`` or ``0`` for blanks; white space is ignored, so a grid may span lines."""
+        squeezed = "".join(text.split())
+        cells, allowed = self.layout.cells, DIGITS[: self.side]
+        if len(squeezed) != cells:
+            raise InputError(
+                f"puzzle {squeezed[:24]!r} has {len(squeezed)} cells, a {self.name} puzzle has {cells}: "
+                f"give one digit for each clue and '.' or '0' for each blank"
+            )
+        for cell, char in enumerate(squeezed):
+            if char not in allowed and char not in BLANKS:
+                row, col = divmod(cell, self.side)
+                raise InputError(
+                    f"row {row + 1}, column {col + 1} holds {char!r}: only the digits 1 to {self.side} "
+                    f"and '.' or '0' for blanks are read"
+                )
+        board = np.array([0 if char in BLANKS else int(char) for char in squeezed], np.uint8)
+        self._refuse_repeated_clues(board)
+        return board
+
+    def _refuse_repeated_clues(self, board: NDArray[np.uint8]) -> None:
+        for number, unit in enumerate(self._units.numpy()):
+            counts = np.bincount(board[unit], minlength=self.side + 1)[1:]
+            if counts.max() > 1:
+                kind, place = ("row", "column", "box")[number // self.side], number % self.side + 1
+                raise InputError(
+                    f"digit {counts.argmax() + 1} is given {counts.max()} times in {kind} {place}: "
+                    f"at most once is possible, correct one of the clues"
+                )
+
+    def format(self, board: Int[Tensor, " L"]) -> str:
+        """One line of digits, ``.`` for blanks."""
+        return "".join("." if symbol == 0 else str(symbol) for symbol in board.tolist())
+
+    def is_solved(self, inputs: Int[Tensor, "R L"], answers: Int[Tensor, "R L"]) -> Bool[Tensor, " R"]:
+        """Every unit holds every symbol once, and every clue stands."""
+        symbols = torch.arange(1, self.side + 1)
+        permutation = (answers[:, self._units].sort(-1).values == symbols).all(-1).all(-1)
+        return permutation & ((inputs == 0) | (inputs == answers)).all(-1)
+
+    def render(self, puzzle: str | Int[Tensor, " L"], solution: Solution) -> str:
+        """The puzzle, the answer beside it, and how it was reached."""
+        question = self.parse(puzzle).tolist() if isinstance(puzzle, str) else puzzle.tolist()
+        left, right = self._grid(question), self._grid(solution.answer.tolist())
+        arrow = ["  ->  " if i == len(left) // 2 else "      " for i in range(len(left))]
+        grids = "\n".join(a + b + c for a, b, c in zip(left, arrow, right, strict=True))
+        state = "valid" if solution.valid else "NOT valid"
+        settled = "converged" if solution.converged else "not converged"
+        return f"{grids}\n{state}, {settled}, residual {solution.residual:.1e}, depth {solution.depth}"
+
+    def _grid(self, symbols: list[int]) -> list[str]:
+        lines = []
+        for r in range(self.side):
+            if r and r % self.box_rows == 0:
+                lines.append("+".join(["-" * (2 * self.box_cols + 1)] * self.box_rows)[1:-1])
+            cells = ["." if v == 0 else str(v) for v in symbols[r * self.side : (r + 1) * self.side]]
+            boxes = [" ".join(cells[c : c + self.box_cols]) for c in range(0, self.side, self.box_cols)]
+            lines.append(" | ".join(boxes))
+        return lines
+
+    def augment(self, inputs: Boards, labels: Boards, rng: np.random.Generator) -> tuple[Boards, Boards]:
+        """Relabel symbols, shuffle bands, stacks and the lines within them; transpose where boxes are square."""
+        count = len(inputs)
+        relabel = np.zeros((count, self.side + 1), np.uint8)
+        relabel[:, 1:] = rng.permuted(np.tile(np.arange(1, self.side + 1, dtype=np.uint8), (count, 1)), axis=1)
+        rows = _shuffled_lines(count, self.box_cols, self.box_rows, rng)
+        cols = _shuffled_lines(count, self.box_rows, self.box_cols, rng)
+        cells = rows[:, :, None] * self.side + cols[:, None, :]
+        if self.box_rows == self.box_cols:
+            flip = rng.random(count) < 0.5
+            cells[flip] = cells[flip].transpose(0, 2, 1)
+        cells = cells.reshape(count, -1)
+
+        def moved(boards: Boards) -> Boards:
+            return np.take_along_axis(relabel, np.take_along_axis(boards, cells, 1).astype(np.intp), 1)
+
+        return moved(inputs), moved(labels)
+
+    def generate(self, seed: int, min_guesses: int = 0, workers: int = 1) -> Iterator[Puzzle]:
+        """Minimal puzzles with one solution; the rating counts guesses of the bitmask solver."""
+        from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
+
+        return generate(geometry(self.box_rows, self.box_cols), seed, min_guesses, workers)
+
+
+def _shuffled_lines(count: int, groups: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """(count, groups*size) line orders that keep the lines of a group together."""
+    group = rng.permuted(np.tile(np.arange(groups), (count, 1)), axis=1)
+    within = rng.permuted(np.tile(np.arange(size), (count, groups, 1)), axis=2)
+    lines: NDArray[np.intp] = group[:, :, None] * size + within
+    return lines.reshape(count, -1)

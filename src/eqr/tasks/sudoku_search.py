@@ -1,0 +1,238 @@
+"""A bitmask Sudoku solver and a generator of minimal puzzles, compiled by numba.
+
+Contract: boards are flat uint8 arrays, 0 for a blank and 1..V for symbols; the candidates of a cell are the bits of
+one integer. The solver propagates naked and hidden singles and branches on the first cell with fewest candidates; the
+number of branches it tries until uniqueness is proved is a puzzle's rating. Nothing here knows of tensors or models.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from eqr.tasks.base import Puzzle
+
+Board = NDArray[np.uint8]
+_compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
+
+
+class Geometry(NamedTuple):
+    """Which cells of a board constrain each other."""
+
+    units: NDArray[np.int64]
+    """(3V, V) the cells of every row, column and box."""
+    peers: NDArray[np.int64]
+    """(L, P) the cells that share a unit with a cell."""
+
+
+@cache
+def geometry(box_rows: int, box_cols: int) -> Geometry:
+    """Units and peers of a board whose boxes have ``box_rows`` x ``box_cols`` cells."""
+    side = box_rows * box_cols
+    cells = np.arange(side * side).reshape(side, side)
+    boxes = cells.reshape(box_cols, box_rows, box_rows, box_cols).transpose(0, 2, 1, 3).reshape(side, side)
+    units = np.concatenate([cells, cells.T, boxes])
+    peers = [sorted({int(c) for unit in units if cell in unit for c in unit} - {cell}) for cell in range(side * side)]
+    return Geometry(np.ascontiguousarray(units), np.array(peers))
+
+
+@_compiled()
+def _propagate(candidates, done, queue, waiting, units, peers):  # type: ignore[no-untyped-def]
+    """Apply naked and hidden singles until nothing changes; False on a contradiction."""
+    side = units.shape[1]
+    every = (1 << side) - 1
+    while True:
+        while waiting > 0:
+            waiting -= 1
+            cell = queue[waiting]
+            if done[cell]:
+                continue
+            done[cell] = 1
+            bit = candidates[cell]
+            for peer in peers[cell]:
+                if candidates[peer] & bit:
+                    left = candidates[peer] ^ bit
+                    candidates[peer] = left
+                    if left == 0:
+                        return False
+                    if left & (left - 1) == 0:
+                        queue[waiting] = peer
+                        waiting += 1
+        for u in range(units.shape[0]):
+            once, twice = 0, 0
+            for k in range(side):
+                mask = candidates[units[u, k]]
+                twice |= once & mask
+                once |= mask
+            if once != every:
+                return False
+            hidden = once & ~twice
+            for k in range(side):
+                cell = units[u, k]
+                bit = candidates[cell] & hidden
+                if bit and not done[cell]:
+                    if bit & (bit - 1):
+                        return False
+                    candidates[cell] = bit
+                    queue[waiting] = cell
+                    waiting += 1
+            if waiting > 0:
+                break
+        if waiting == 0:
+            return True
+
+
+@_compiled()
+def _load(board, candidates, done, queue, units, peers):  # type: ignore[no-untyped-def]
+    """Start from the clues of ``board``; False if they contradict each other."""
+    every = (1 << units.shape[1]) - 1
+    waiting = 0
+    for cell in range(board.shape[0]):
+        done[cell] = 0
+        candidates[cell] = every
+        if board[cell] > 0:
+            candidates[cell] = 1 << (board[cell] - 1)
+            queue[waiting] = cell
+            waiting += 1
+    return _propagate(candidates, done, queue, waiting, units, peers)
+
+
+@_compiled()
+def _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution):  # type: ignore[no-untyped-def]
+    """Depth-first search from level 0 of the stacks; returns (solutions found up to ``limit``, branches tried)."""
+    cells, side = candidates.shape[1], units.shape[1]
+    branch_cell = np.empty(cells + 1, np.int64)
+    untried = np.empty(cells + 1, np.int64)
+    found, guesses, level = 0, 0, 0
+    descend = True
+    while level >= 0:
+        if descend:
+            fewest, cell = side + 1, -1
+            for c in range(cells):
+                if not done[level, c]:
+                    count = 0
+                    mask = candidates[level, c]
+                    while mask:
+                        mask &= mask - 1
+                        count += 1
+                    if count < fewest:
+                        fewest, cell = count, c
+                        if count == 2:
+                            break
+            if cell < 0:
+                found += 1
+                solution[:] = candidates[level]
+                if found >= limit:
+                    break
+                level -= 1
+                descend = False
+                continue
+            branch_cell[level], untried[level] = cell, candidates[level, cell]
+        mask = untried[level]
+        if mask == 0:
+            level -= 1
+            descend = False
+            continue
+        bit = mask & -mask
+        if shuffle:
+            count = 0
+            while mask:
+                count += 1
+                if rng.random() * count < 1.0:
+                    bit = mask & -mask
+                mask &= mask - 1
+        untried[level] ^= bit
+        guesses += 1
+        candidates[level + 1] = candidates[level]
+        done[level + 1] = done[level]
+        cell = branch_cell[level]
+        candidates[level + 1, cell] = bit
+        queue[0] = cell
+        descend = _propagate(candidates[level + 1], done[level + 1], queue, 1, units, peers)
+        if descend:
+            level += 1
+    return found, guesses
+
+
+@_compiled()
+def _solve(board, units, peers, limit, shuffle, rng, answer):  # type: ignore[no-untyped-def]
+    """Solve ``board`` into ``answer``; returns (solutions found up to ``limit``, branches tried)."""
+    cells = board.shape[0]
+    candidates = np.empty((cells + 1, cells), np.int64)
+    done = np.empty((cells + 1, cells), np.uint8)
+    queue = np.empty(2 * cells, np.int64)
+    if not _load(board, candidates[0], done[0], queue, units, peers):
+        return 0, 0
+    solution = np.zeros(cells, np.int64)
+    found, guesses = _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution)
+    for cell in range(cells):
+        symbol, bit = 0, solution[cell]
+        while bit:
+            symbol += 1
+            bit >>= 1
+        answer[cell] = symbol
+    return found, guesses
+
+
+@_compiled()
+def _generate(units, peers, rng, question, answer):  # type: ignore[no-untyped-def]
+    """Fill a board at random, then take clues away in random order while the solution stays unique."""
+    cells = question.shape[0]
+    question[:] = 0
+    _solve(question, units, peers, 1, True, rng, answer)
+    question[:] = answer
+    order = np.arange(cells)
+    rng.shuffle(order)
+    candidates = np.empty((cells + 1, cells), np.int64)
+    done = np.empty((cells + 1, cells), np.uint8)
+    queue = np.empty(2 * cells, np.int64)
+    solution = np.empty(cells, np.int64)
+    for cell in order:
+        clue = question[cell]
+        question[cell] = 0
+        # Unique without this clue means: no solution has another symbol in this cell.
+        if _load(question, candidates[0], done[0], queue, units, peers) and candidates[0, cell] != 1 << (clue - 1):
+            candidates[0, cell] &= ~(1 << (clue - 1))
+            found, _ = _search(candidates, done, queue, units, peers, 1, False, rng, solution)
+            if found:
+                question[cell] = clue
+    return _solve(question, units, peers, 2, False, rng, solution)[1]
+
+
+def _rng(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+def solve_board(board: Board, geo: Geometry, limit: int = 2) -> tuple[int, Board]:
+    """Number of solutions of ``board`` (L,), counted up to ``limit``, and the last one found (zeros if none)."""
+    answer = np.zeros_like(board)
+    found, _ = _solve(board, geo.units, geo.peers, limit, False, _rng(0), answer)
+    return int(found), answer
+
+
+def generate_one(geo: Geometry, seed: int, index: int) -> Puzzle:
+    """The minimal puzzle number ``index`` of the stream ``seed``."""
+    question, answer = (np.zeros(len(geo.peers), np.uint8) for _ in range(2))
+    rating = _generate(geo.units, geo.peers, _rng(seed, index), question, answer)
+    return Puzzle(question, answer, int(rating))
+
+
+def generate(geo: Geometry, seed: int, min_guesses: int = 0, workers: int = 1) -> Iterator[Puzzle]:
+    """Endless stream of puzzles rated ``min_guesses`` or more; the same for any number of ``workers``."""
+    chunk = 64
+
+    def block(number: int) -> list[Puzzle]:
+        found = (generate_one(geo, seed, i) for i in range(number * chunk, (number + 1) * chunk))
+        return [puzzle for puzzle in found if puzzle.rating >= min_guesses]
+
+    with ThreadPoolExecutor(workers) as pool:
+        block_number = 0
+        while True:
+            wave = range(block_number, block_number + workers)
+            for puzzles in pool.map(block, wave):
+                yield from puzzles
+            block_number += workers

@@ -1,0 +1,1 @@
+"""Segmented online training: slots of puzzles and states, one optimizer step a segment."""

@@ -1,0 +1,100 @@
+"""A run folder from start to end: puzzles, log, lock, resumption. What ``eqr train`` calls."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from eqr.checkpoint import write_atomically
+from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
+from eqr.errors import InputError
+from eqr.tasks import TASKS
+from eqr.training.config import TrainConfig
+from eqr.training.trainer import Budget, Record, Trainer
+
+HELD_OUT_SEED = 1_000_003
+"""Stream of the held-out puzzles; runs use others."""
+HELD_OUT, EVALUATED = 4_000, 128
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; raises InputError if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is training in {folder}: wait for it or choose another --out") from None
+        yield
+
+
+def puzzle_pool(config: TrainConfig, folder: Path, seed: int) -> Puzzles:
+    """The run's generated puzzles, made once and kept in its folder."""
+    path = folder / "pool.npz"
+    if not path.exists():
+        stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
+        pool = collect(stream, config.pool)
+        write_atomically(path, lambda part: save_puzzles(pool, part))
+    return load_puzzles(path)
+
+
+def held_out_puzzles(config: TrainConfig) -> dict[str, Puzzles]:
+    """Generated puzzles no run trains on: those that need no guess, and hard ones."""
+    task = TASKS[config.model.task]
+    puzzles = collect(task.generate(HELD_OUT_SEED, workers=os.cpu_count() or 1), HELD_OUT)
+    return {
+        "no_guess": puzzles.where(puzzles.ratings == 0, EVALUATED),
+        "hard": puzzles.where(puzzles.ratings >= config.hard_guesses, EVALUATED),
+    }
+
+
+def train(
+    config: TrainConfig,
+    budget: Budget,
+    folder: Path,
+    seed: int,
+    train_data: list[str],
+    eval_data: str | None,
+    resume: bool,
+    device: torch.device,
+    report: Callable[[Record], None],
+) -> Trainer:
+    """Train in ``folder``; everything reported also goes to its ``log.jsonl``."""
+    with locked(folder):
+        if not resume and (folder / "state.pt").exists():
+            raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
+        task = TASKS[config.model.task]
+        pool = puzzle_pool(config, folder, seed)
+        extra = [read_labelled(path, task) for path in train_data]
+        total = sum(len(puzzles) for puzzles in extra)
+        extra_share = config.extra_share if extra else 0.0
+        hard = pool.where(pool.ratings >= config.hard_guesses)
+        sources = [
+            (pool, 1 - extra_share - config.hard_share),
+            (hard, config.hard_share),
+            *((puzzles, extra_share * len(puzzles) / total) for puzzles in extra),
+        ]
+        draws = Draws(task, sources, config.reveal_share, config.reveal_most, seed)
+        held_out = held_out_puzzles(config)
+        if eval_data:
+            held_out["eval_data"] = read_labelled(eval_data, task, 2 * EVALUATED)
+
+        def logged(record: Record) -> None:
+            with (folder / "log.jsonl").open("a") as log:
+                log.write(json.dumps(record) + "\n")
+            report(record)
+
+        trainer = Trainer(config, budget, draws, held_out, folder, seed, device, logged)
+        if resume:
+            trainer.resume()
+        start = {"event": "start", "step": trainer.step, "seed": seed, "threads": torch.get_num_threads()}
+        data = {"train_data": [Path(path).name for path in train_data], "torch": torch.__version__}
+        logged({**start, **data, "budget": asdict(budget), "config": asdict(config)})
+        trainer.run()
+        return trainer

@@ -1,0 +1,202 @@
+"""The training loop: draw -> segment -> step -> average -> log, evaluate, save. Resumes with the same numbers."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from eqr.checkpoint import load_state, save, save_state
+from eqr.data import Draws, Puzzles
+from eqr.engine import SolveConfig
+from eqr.errors import InputError
+from eqr.evaluate import evaluate
+from eqr.model import Reasoner
+from eqr.runtime import compiled, mixed_precision
+from eqr.training.config import TrainConfig
+from eqr.training.loss import joined, segment_loss
+from eqr.training.optim import make_average, make_optimizers
+from eqr.training.schedule import learning_rate_scale
+from eqr.training.slots import Slots
+
+Record = dict[str, Any]
+RECENT = 200
+"""Steps over which loss and solved share are averaged for the log."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When to stop, and how often to report. Exactly one of ``minutes`` and ``steps`` is set."""
+
+    minutes: float | None
+    steps: int | None
+    save_minutes: float = 5.0
+    eval_minutes: float = 10.0
+    log_seconds: float = 30.0
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite or far above that of guessing; the last checkpoint is kept."""
+
+
+class Trainer:
+    """One training run in one folder."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        budget: Budget,
+        draws: Draws,
+        held_out: dict[str, Puzzles],
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        report: Callable[[Record], None],
+    ) -> None:
+        if config.slots % config.rows:
+            raise InputError(
+                f"slots={config.slots} is not a multiple of rows={config.rows}: choose rows that divide it"
+            )
+        self.config, self.budget, self.held_out = config, budget, held_out
+        self.folder, self.seed, self.report = folder, seed, report
+        self.model = Reasoner(config.model, torch.Generator().manual_seed(seed)).to(device)
+        self.optimizers = make_optimizers(self.model, config.lr, config.weight_decay)
+        self.average = make_average(self.model, config.ema)
+        self.slots = Slots(self.model, draws, config, seed, device)
+        self.loss = compiled(segment_loss, config.compile)
+        self.step, self.seconds = 0, 0.0
+        self.losses: deque[float] = deque(maxlen=RECENT)
+        self.left: deque[float] = deque(maxlen=RECENT)
+
+    def progress(self) -> float:
+        """Share of the budget spent, resumed time included."""
+        if self.budget.steps is not None:
+            return self.step / self.budget.steps
+        return self.seconds / (60 * cast(float, self.budget.minutes))
+
+    def run(self) -> None:
+        """Train to the end of the budget; saves at the end, at intervals, and when interrupted."""
+        clock, started = time.monotonic, time.monotonic() - self.seconds
+        saved = evaluated = logged = self.seconds
+        first_step = self.step
+        try:
+            while self.progress() < 1:
+                self._train_step()
+                if self.step == first_step + 1 and self.config.compile:
+                    # Compiling is set-up: it does not count against the budget.
+                    started = clock() - self.seconds
+                self.seconds = clock() - started
+                if self.seconds - logged >= self.budget.log_seconds:
+                    self._log(self.step, self.seconds - logged)
+                    logged = self.seconds
+                if self.seconds - evaluated >= 60 * self.budget.eval_minutes:
+                    self._evaluate()
+                    evaluated = clock() - started
+                if self.seconds - saved >= 60 * self.budget.save_minutes:
+                    self.save()
+                    saved = self.seconds
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        self._evaluate()
+        self.save()
+
+    def _train_step(self) -> None:
+        config = self.config
+        scale = learning_rate_scale(self.step, self.progress(), config.warmup_steps, config.decay_share)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * scale
+        slots, parts = self.slots, []
+        passes = range(0, config.slots, config.rows)
+        for rows in (slice(start, start + config.rows) for start in passes):
+            with mixed_precision(slots.device, config.bf16):
+                part = self.loss(self.model, slots.z[rows], slots.inputs[rows], slots.labels[rows], config.halt_weight)
+            (part.loss / len(passes)).backward()  # type: ignore[no-untyped-call]
+            parts.append(part)
+        result = joined(parts)
+        self.losses.append(float(result.loss))
+        self._refuse_divergence(self.losses[-1])
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.average.update_parameters(self.model)
+        self.left.extend(slots.advance(result).float().tolist())
+        self.step += 1
+
+    def _refuse_divergence(self, loss: float) -> None:
+        guessing = math.log(self.model.task.layout.symbols)
+        mean = sum(self.losses) / len(self.losses)
+        warm = self.step > self.config.warmup_steps + RECENT
+        if not math.isfinite(loss) or (warm and mean > 2 * guessing):
+            raise Diverged(
+                f"step {self.step}: the loss is {loss:.3g} (guessing gives {guessing:.3g}); the last good checkpoint "
+                f"in {self.folder} is kept: lower the rate, e.g. --set lr={self.config.lr / 2:g}, and --resume"
+            )
+
+    def _log(self, step: int, seconds: float) -> None:
+        since = step - self.logged_step
+        self.logged_step = step
+        self.report(
+            {
+                "event": "train",
+                "step": step,
+                "minutes": round(self.seconds / 60, 3),
+                "loss": round(sum(self.losses) / len(self.losses), 5),
+                "solved": round(sum(self.left) / max(1, len(self.left)), 4),
+                "lr": self.optimizers[0].param_groups[0]["lr"],
+                "updates_per_second": round(
+                    since * self.config.slots * self.config.model.updates_per_segment / seconds, 1
+                ),
+            }
+        )
+
+    logged_step = 0
+
+    def _evaluate(self) -> None:
+        record: Record = {"event": "eval", "step": self.step, "minutes": round(self.seconds / 60, 3)}
+        solving = SolveConfig(depth=32)
+        for name, puzzles in self.held_out.items():
+            if len(puzzles):
+                report = evaluate(self.averaged(), puzzles, solving, "average", name)
+                record[name] = round(report.exact_accuracy, 4)
+        self.report(record)
+
+    def averaged(self) -> Reasoner:
+        """The model with averaged weights: what is evaluated and saved."""
+        return cast(Reasoner, self.average.module)
+
+    def save(self) -> None:
+        """Write the averaged model and the whole state of the run."""
+        save(self.averaged(), self.folder)
+        save_state(
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "slots": self.slots.state(),
+                "losses": list(self.losses),
+                "left": list(self.left),
+            },
+            self.folder,
+        )
+
+    def resume(self) -> None:
+        """Go on from the folder's state."""
+        state = load_state(self.folder)
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.logged_step = self.step
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.slots.restore(state["slots"])
+        self.losses.extend(state["losses"])
+        self.left.extend(state["left"])
