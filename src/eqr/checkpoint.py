@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig, Reasoner
@@ -45,7 +46,7 @@ def save(model: Reasoner, folder: Path) -> None:
     """Write the model folder."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(to_bytes(tensors)))
     text = json.dumps(asdict(model.config), indent=2) + "\n"
     write_text_atomically(folder / CONFIG, text)
 

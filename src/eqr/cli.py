@@ -1,5 +1,6 @@
 """The command line: types are flags (tyro). Reads arguments, calls the library, prints; decides nothing else."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -38,5 +39,5 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has gone (`eqr solve ... | head`): that is not an error.
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

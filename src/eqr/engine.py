@@ -5,7 +5,6 @@ puzzles, nor their order, nor the number of rows iterated together change an ans
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -160,24 +159,28 @@ class Snapshot:
 
 
 @torch.inference_mode()
-def trace(model: Reasoner, puzzle: Int[Tensor, " L"], restart: int, config: SolveConfig) -> Iterator[Snapshot]:
+def trace(model: Reasoner, puzzle: Int[Tensor, " L"], restart: int, config: SolveConfig) -> list[Snapshot]:
     """The trajectory of one restart, segment by segment, until it halts."""
     device = model.answer_head.device
     generator = row_generator(config.seed, puzzle, restart)
     z, x = model.init(1, generator).to(device), model.embed(puzzle.unsqueeze(0).to(device))
     recent = torch.full((1, config.window), float("inf"), device=device)
     solver, rule = Picard(noise=config.noise), HALTING[config.halt]
+    shots: list[Snapshot] = []
     for depth in range(1, config.depth + 1):
         z, residual = solver.step(model, z, x, [generator])
         recent = torch.cat([recent[:, 1:], residual.unsqueeze(1)], 1)
         confidence, symbol = model.decode(z).softmax(-1)[0].cpu().max(-1)
-        yield Snapshot(
-            depth=depth,
-            answer=torch.where(puzzle > 0, puzzle, symbol + 1),
-            given=puzzle > 0,
-            confidence=confidence,
-            residual=float(residual),
-            settled=bool(settled(recent, config.tol)),
+        shots.append(
+            Snapshot(
+                depth=depth,
+                answer=torch.where(puzzle > 0, puzzle, symbol + 1),
+                given=puzzle > 0,
+                confidence=confidence,
+                residual=float(residual),
+                settled=bool(settled(recent, config.tol)),
+            )
         )
         if rule(recent, config.tol).item():
-            return
+            break
+    return shots

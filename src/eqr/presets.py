@@ -21,10 +21,11 @@ PRESETS: dict[str, TrainConfig] = {
     "sudoku_mixer": TrainConfig(model=ModelConfig(task="sudoku", block="mixer", channels=128)),
     # A 4x4 board, trained in under a minute: for tests and first steps.
     "sudoku4_tiny": TrainConfig(
-        model=ModelConfig(task="sudoku4", block="symbol", channels=16, token_hidden=32),
+        model=ModelConfig(task="sudoku4", block="relation", channels=16),
         pool=2_000,
         warmup_steps=50,
         ema=0.99,
+        rows=32,
         bf16=False,
         compile=False,
         default_minutes=0.75,

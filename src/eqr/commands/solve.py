@@ -61,7 +61,7 @@ class Solve:
                     continue
                 console.print(f"[bold]{place}[/bold]")
                 if self.watch:
-                    shots = list(trace(model, puzzle, solution.restart, self.solving))
+                    shots = trace(model, puzzle, solution.restart, self.solving)
                     watch(shots, task.layout.cols, console)
                 print(f"{task.render(puzzle, solution)}, {seconds:.3f} s\n", flush=True)
             sys.stdout.flush()
@@ -78,7 +78,7 @@ class Solve:
             return
         if self.file is None and sys.stdin.isatty():
             raise InputError("no puzzle is given: write one as an argument, or use --file F.csv or --file -")
-        read = ((place, row["question"]) for place, row in read_rows(self.file or "-"))
+        read = ((_title(place, row), row["question"]) for place, row in read_rows(self.file or "-"))
         first = next(read, None)
         if first is None:
             raise InputError(f"{self.file} has a header and no puzzles: nothing to solve")
@@ -100,3 +100,7 @@ class Solve:
             "restart": solution.restart,
             "seconds": round(seconds, 4),
         }
+
+
+def _title(place: str, row: dict[str, str]) -> str:
+    return f"{place}: {row['source']}" if row.get("source") else place

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class Task(ABC):
         """Read one puzzle, (L,) ids; raises InputError saying what is wrong and where."""
 
     @abstractmethod
-    def format(self, board: Int[Tensor, " L"]) -> str:
+    def format(self, board: Integer[Tensor, " L"]) -> str:
         """Write one board on one line; the inverse of ``parse``."""
 
     def encode(self, puzzles: Sequence[str]) -> Ids:
@@ -47,11 +47,11 @@ class Task(ABC):
         return torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), self.layout.cells))
 
     @abstractmethod
-    def is_solved(self, inputs: Int[Tensor, "R L"], answers: Int[Tensor, "R L"]) -> Bool[Tensor, " R"]:
+    def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
         """Whether each answer obeys all rules and keeps the clues. Needs no label."""
 
     @abstractmethod
-    def render(self, puzzle: str | Int[Tensor, " L"], solution: Solution) -> str:
+    def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """A board for people, with what is known of how it was reached."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +29,7 @@ class Sudoku(Task):
         self.layout = Layout(rows=side, cols=side, symbols=side, axes=axes, relations=((2, 3), (0, 1), (1, 3)))
 
     @cached_property
-    def _units(self) -> Int[Tensor, "U V"]:
+    def _units(self) -> Integer[Tensor, "U V"]:
         cells = torch.arange(self.layout.cells)
         board = cells.view(self.layout.axes)
         boxes = board.permute(0, 2, 1, 3).reshape(self.side, self.side)
@@ -66,17 +66,17 @@ class Sudoku(Task):
                     f"at most once is possible, correct one of the clues"
                 )
 
-    def format(self, board: Int[Tensor, " L"]) -> str:
+    def format(self, board: Integer[Tensor, " L"]) -> str:
         """One line of digits, ``.`` for blanks."""
         return "".join("." if symbol == 0 else str(symbol) for symbol in board.tolist())
 
-    def is_solved(self, inputs: Int[Tensor, "R L"], answers: Int[Tensor, "R L"]) -> Bool[Tensor, " R"]:
+    def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
         """Every unit holds every symbol once, and every clue stands."""
         symbols = torch.arange(1, self.side + 1)
         permutation = (answers[:, self._units].sort(-1).values == symbols).all(-1).all(-1)
         return permutation & ((inputs == 0) | (inputs == answers)).all(-1)
 
-    def render(self, puzzle: str | Int[Tensor, " L"], solution: Solution) -> str:
+    def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """The puzzle, the answer beside it, and how it was reached."""
         question = self.parse(puzzle).tolist() if isinstance(puzzle, str) else puzzle.tolist()
         left, right = self._grid(question), self._grid(solution.answer.tolist())

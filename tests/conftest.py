@@ -1,0 +1,19 @@
+"""Shapes of public functions are checked by beartype here, and only here (numba compiles its module itself)."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+CHECKED = "types tasks.base tasks.sudoku data layers blocks model solvers halting selection engine evaluate training"
+install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished `eqr train sudoku4_tiny`, from the command line."""
+    from eqr.cli import main
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    main(["train", "sudoku4_tiny", "--out", str(folder), "--steps", "700", "--threads", "1"])
+    return folder

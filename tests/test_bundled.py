@@ -1,0 +1,65 @@
+"""The bundled Sudoku model: what its card promises, on puzzles small enough for a test."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import eqr
+from eqr.engine import run
+from eqr.model import Reasoner
+from eqr.tasks import TASKS
+
+FOLDER = Path(eqr.__file__).parent / "weights" / "sudoku"
+NORVIG_17 = "4.....8.5.3..........7......2.....6.....8.4......1.......6.3.7.5..2.....1.4......"
+
+
+@pytest.fixture(scope="module")
+def model() -> Reasoner:
+    return eqr.load("sudoku")
+
+
+def generated(count: int, guesses: int) -> torch.Tensor:
+    stream = TASKS["sudoku"].generate(seed=4242, min_guesses=guesses)
+    chosen = itertools.islice((p for p in stream if guesses or p.rating == 0), count)
+    return torch.stack([torch.from_numpy(puzzle.question).long() for puzzle in chosen])
+
+
+def solved(model: Reasoner, puzzles: torch.Tensor) -> float:
+    return sum(solution.valid for solution in eqr.solve(model, puzzles)) / len(puzzles)
+
+
+def test_puzzles_without_guesses_are_solved(model: Reasoner) -> None:
+    assert solved(model, generated(64, 0)) >= 0.97
+
+
+def test_most_puzzles_that_need_eight_guesses_are_solved(model: Reasoner) -> None:
+    assert solved(model, generated(64, 8)) >= 0.6
+
+
+def test_answers_do_not_depend_on_neighbours(model: Reasoner) -> None:
+    puzzles = torch.cat([generated(6, 0), generated(6, 20)])
+    config = eqr.SolveConfig(depth=32, breadth=2, rows=64)
+    together = run(model, puzzles, config)
+    for number in (0, 7, 11):
+        alone = run(model, puzzles[number : number + 1], config)
+        assert torch.equal(alone.answers[0], together.answers[number])
+        assert torch.equal(alone.residual[0], together.residual[number])
+
+
+def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
+    puzzles = torch.cat([generated(24, 0), generated(40, 20)])
+    found = run(model, puzzles, eqr.SolveConfig(depth=32))
+    valid = model.task.is_solved(puzzles, found.answers[:, 0])
+    assert 0 < valid.sum() < len(valid)
+    assert found.halt_logit[valid].mean() > found.halt_logit[~valid].mean() + 1
+
+
+def test_weights_are_small_and_come_with_card_and_log() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
+    events = [json.loads(line) for line in (FOLDER / "log.jsonl").read_text().splitlines()]
+    assert events[0]["event"] == "start"
+    assert events[-1]["event"] == "eval"
+    assert "valid_2k" in (FOLDER / "card.md").read_text()

@@ -1,0 +1,184 @@
+"""The commands as a user types them: in a process of their own, with the bundled model."""
+
+import csv
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples" / "sudoku"
+EASY = "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."
+ANSWER = "483921657967345821251876493548132976729564138136798245372689514814253769695417382"
+
+
+def eqr(*arguments: str, stdin: str | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "eqr", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+
+
+def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def readme_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("eqr ")]
+
+
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    commands = readme_commands()
+    assert len(commands) >= 5
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for command in commands:
+        done = eqr(*shlex.split(command, comments=True)[1:], cwd=tmp_path)
+        assert done.returncode == 0, (command, done.stderr)
+        assert done.stdout or any(tmp_path.iterdir()), command
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "valid" in done.stdout
+
+
+def test_json_lines_hold_the_documented_keys_in_input_order() -> None:
+    rows = table(EXAMPLES / "puzzles.csv")
+    found = records(eqr("solve", "--file", "examples/sudoku/puzzles.csv", "--json"))
+    assert list(found[0]) == ["question", "answer", "valid", "converged", "residual", "depth", "restart", "seconds"]
+    assert [record["question"] for record in found] == [row["question"] for row in rows]
+    assert all(record["answer"] == row["answer"] for record, row in zip(found, rows, strict=True) if record["valid"])
+
+
+def test_easy_puzzles_and_17_clues_are_solved() -> None:
+    rows = table(EXAMPLES / "puzzles.csv")
+    found = records(eqr("solve", "--file", "examples/sudoku/puzzles.csv", "--json"))
+    kinds = [row["source"] for row in rows]
+    assert sum("easy50" in kind or "17 clues" in kind for kind in kinds) == 7
+    for kind, record in zip(kinds, found, strict=True):
+        assert record["valid"] or not ("easy50" in kind or "17 clues" in kind or "no guess" in kind), kind
+
+
+def test_at_least_48_of_norvigs_easy_50_are_solved() -> None:
+    found = records(eqr("solve", "--file", "examples/sudoku/norvig_easy50.txt", "--json"))
+    assert len(found) == 50
+    assert sum(bool(record["valid"]) for record in found) >= 48
+
+
+def test_arguments_nine_lines_and_standard_input_solve_alike() -> None:
+    grid = "\n".join(EASY[i : i + 9] for i in range(0, 81, 9))
+    for done in (
+        eqr("solve", EASY, "--json"),
+        eqr("solve", grid, "--json"),
+        eqr("solve", "--json", stdin=EASY),
+        eqr("solve", "--file", "-", "--json", stdin=grid),
+    ):
+        (record,) = records(done)
+        assert (record["answer"], record["valid"]) == (ANSWER, True)
+
+
+def test_an_endless_file_streams_and_a_closed_pipe_is_no_error() -> None:
+    command = f"yes {EASY} | {shlex.quote(sys.executable)} -m eqr solve --file - --json | head -n 5"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert len(done.stdout.splitlines()) == 5
+    assert done.stderr == ""
+
+
+def test_watching_ends_with_the_answer() -> None:
+    done = eqr("solve", EASY, "--watch")
+    assert done.returncode == 0, done.stderr
+    assert "settled" in done.stdout
+    assert "valid, converged" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("puzzle", "why"),
+    [("." * 8 + "1" + "2345678" + "." * 65, "no solution"), ("." * 81, "many solutions")],
+    ids=["none", "many"],
+)
+def test_a_puzzle_without_one_solution_is_never_answered_unmarked(puzzle: str, why: str) -> None:
+    (record,) = records(eqr("solve", puzzle, "--json"))
+    answer = str(record["answer"])
+    lines = [answer[i : i + 9] for i in range(0, 81, 9)]
+    complete = all(len(set(line)) == 9 for line in [*lines, *map("".join, zip(*lines, strict=True))])
+    assert record["valid"] is False or complete, why
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["solve", EASY[:80]], "has 80 cells"),
+        (["solve", "x" + EASY[1:]], "row 1, column 1 holds 'x'"),
+        (["solve", "33" + EASY[2:]], "digit 3 is given"),
+        (["solve", "--file", "empty.csv"], "empty.csv is empty"),
+        (["solve", "--file", "other.csv"], "no 'question'"),
+        (["solve", "--file", "broken.csv"], "broken.csv, line 3"),
+        (["solve", "--file", "header.csv"], "no puzzles"),
+        (["solve", EASY, "--model", "sudku"], "did you mean 'sudoku'"),
+        (["solve", EASY, "--depth", "0"], "depth is 0"),
+        (["solve", EASY, "--device", "cuda"], "no CUDA device"),
+        (["solve", EASY, "--file", "empty.csv"], "give one of them"),
+        (["generate", "sudoko"], "did you mean 'sudoku'"),
+        (["generate", "sudoku", "--count", "0"], "must be at least 1"),
+        (["train", "sudoku_gpu"], "did you mean 'sudoku_cpu'"),
+        (["eval", "--data", "header.csv"], "no puzzles"),
+        (["solve", EASY, "--modle", "sudoku"], "--model"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "other.csv").write_text(f"puzzle,answer\n{EASY},{EASY}\n")
+    (tmp_path / "broken.csv").write_text(f"question\n{EASY}\n{EASY[:5]}\n")
+    (tmp_path / "header.csv").write_text("question,answer\n")
+    done = eqr(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_generated_files_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    for workers in ("1", "3"):
+        done = eqr(
+            "generate", "sudoku", "--count", "50", "--min-guesses", "3", "--workers", workers, "--out", workers,
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "3").read_bytes()
+    rows = table(tmp_path / "1")
+    assert list(rows[0]) == ["source", "question", "answer", "rating"]
+    assert min(int(row["rating"]) for row in rows) >= 3
+
+
+def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
+    done = eqr("eval", "--data", "examples/sudoku/puzzles.csv", "--depth", "16", "--breadth", "2", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    documented = (
+        "model data puzzles depth breadth select halt noise seed exact_accuracy token_accuracy any_correct converged "
+        "updates_per_puzzle layer_evals_per_puzzle seconds puzzles_per_second threads device torch eqr_version"
+    ).split()
+    assert set(documented) <= set(report)
+    assert report["puzzles"] == 12
+    assert report["any_correct"] >= report["exact_accuracy"]
+    assert report["layer_evals_per_puzzle"] == 2 * report["updates_per_puzzle"] <= 2 * 2 * 16 * 4
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="timing needs a quiet machine")
+def test_the_first_answer_comes_within_five_seconds() -> None:
+    started = time.perf_counter()
+    eqr("solve", EASY)
+    assert time.perf_counter() - started < 5

@@ -1,0 +1,88 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqr.data import Draws, collect, growing_chunks, read_labelled, read_rows
+from eqr.errors import InputError
+from eqr.tasks import TASKS
+
+TASK = TASKS["sudoku4"]
+QUESTION, ANSWER = "1..." + "." * 4 + "2.3." + "...1", "1342" + "4213" + "2134" + "3421"
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "puzzles.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def test_csv_and_plain_lines_read_alike(tmp_path: Path) -> None:
+    plain = [row["question"] for _, row in read_rows(written(tmp_path, f"# two\n{QUESTION}\n\n{ANSWER}\n"))]
+    table = [row["question"] for _, row in read_rows(written(tmp_path, f"source,question\na,{QUESTION}\nb,{ANSWER}\n"))]
+    assert plain == table == [QUESTION, ANSWER]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("\n# only a comment\n", "is empty"),
+        ("puzzle,answer\na,b\n", "no 'question'"),
+        ("source,question\na\n", "line 2 has 1 columns, its header has 2"),
+    ],
+)
+def test_an_unusable_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(read_rows(written(tmp_path, text)))
+
+
+def test_a_missing_file_a_folder_and_binary_data_are_named(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for path, said in (("nowhere.csv", "does not exist"), ("", "is a folder"), ("binary", "is not a text file")):
+        with pytest.raises(InputError, match=said):
+            list(read_rows(str(tmp_path / path)))
+
+
+def test_reading_is_lazy(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{QUESTION}\n" * 3 + "not a puzzle\n")
+    assert len(list(itertools.islice(read_rows(path), 3))) == 3
+
+
+def test_an_answer_that_does_not_complete_its_question_names_its_line(tmp_path: Path) -> None:
+    good, bad = f"{QUESTION},{ANSWER}", f"{QUESTION},{ANSWER[::-1]}"
+    assert len(read_labelled(written(tmp_path, f"question,answer\n{good}\n"), TASK)) == 1
+    with pytest.raises(InputError, match="line 3: the answer is not a completion"):
+        read_labelled(written(tmp_path, f"question,answer\n{good}\n{bad}\n"), TASK)
+    with pytest.raises(InputError, match="line 2: puzzle '12' has 2 cells"):
+        read_labelled(written(tmp_path, "question,answer\n12,34\n"), TASK)
+    with pytest.raises(InputError, match="has no 'answer' column"):
+        read_labelled(written(tmp_path, f"{QUESTION}\n"), TASK)
+
+
+def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", puzzles=np.zeros((2, 16), np.uint8))
+    with pytest.raises(InputError, match="is not an npz with arrays"):
+        read_labelled(str(tmp_path / "a.npz"), TASK)
+    np.savez(tmp_path / "b.npz", puzzles=np.zeros((2, 81), np.uint8), solutions=np.zeros((2, 81), np.uint8))
+    with pytest.raises(InputError, match=r"sudoku4 needs \(N, 16\)"):
+        read_labelled(str(tmp_path / "b.npz"), TASK)
+
+
+def test_the_first_chunk_is_small_and_none_is_large() -> None:
+    assert [len(chunk) for chunk in growing_chunks(range(40), 16)] == [1, 2, 4, 8, 16, 9]
+
+
+def test_draws_keep_their_answers_reveal_clues_and_go_on_from_a_state() -> None:
+    puzzles = collect(TASK.generate(seed=0), 50)
+    draws = Draws(TASK, [(puzzles, 1.0)], reveal_share=0.5, reveal_most=0.9, seed=0)
+    batch = draws.draw(200)
+    assert TASK.is_solved(batch.inputs, batch.labels).all()
+    clues = (batch.inputs > 0).sum(1)
+    assert clues.max() > (puzzles.questions > 0).sum(1).max()
+    state = draws.state()
+    expected = draws.draw(5).inputs
+    draws.draw(3)
+    draws.restore(state)
+    assert (draws.draw(5).inputs == expected).all()

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from eqr.errors import InputError
+from eqr.model import ModelConfig, Reasoner
+
+CONFIG = ModelConfig(task="sudoku4", block="symbol", channels=8, token_hidden=8)
+
+
+def start(model: Reasoner, rows: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = model.task.encode(["1..." + "." * 12] * rows)
+    return model.init(rows, torch.Generator().manual_seed(0)), model.embed(ids)
+
+
+@torch.no_grad()
+def test_damping_keeps_its_share_of_the_old_state() -> None:
+    plain = Reasoner(CONFIG)
+    damped = Reasoner(replace(CONFIG, damping=0.25))
+    damped.load_state_dict(plain.state_dict())
+    z, x = start(plain)
+    torch.testing.assert_close(damped.update(z, x), 0.25 * z + 0.75 * plain.update(z, x))
+
+
+@torch.no_grad()
+def test_a_segment_is_its_updates() -> None:
+    model = Reasoner(replace(CONFIG, updates_per_segment=3))
+    z, x = start(model)
+    expected = model.update(model.update(model.update(z, x), x), x)
+    assert torch.equal(model.segment(z, x), expected)
+
+
+@torch.no_grad()
+def test_nothing_reads_global_randomness() -> None:
+    torch.manual_seed(1)
+    one = Reasoner(CONFIG)
+    torch.manual_seed(2)
+    other = Reasoner(CONFIG)
+    (z, x), (z2, x2) = start(one), start(other)
+    assert torch.equal(one.segment(z, x), other.segment(z2, x2))
+
+
+def test_shapes_are_those_of_the_contract() -> None:
+    model = Reasoner(CONFIG)
+    z, x = start(model, rows=5)
+    assert z.shape == (5, 1, 16, 32)
+    assert x.shape == (5, 16, 32)
+    assert model.decode(z).shape == (5, 16, 4)
+    assert model.halt_logit(z).shape == (5,)
+
+
+@pytest.mark.parametrize(("field", "name", "near"), [("block", "symbl", "symbol"), ("task", "sudoku5", "sudoku")])
+def test_an_unknown_name_suggests_the_nearest(field: str, name: str, near: str) -> None:
+    with pytest.raises(InputError, match=f"did you mean '{near}"):
+        Reasoner(replace(CONFIG, **{field: name}))

@@ -1,0 +1,45 @@
+"""The layout of the code: imports go one way, files and functions stay small."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "eqr"
+# The data path, left to right. A module imports from itself and from what stands before it.
+ORDER = [
+    *("errors", "types", "tasks", "data", "layers", "blocks", "model", "solvers", "halting", "selection", "engine"),
+    *("report", "evaluate", "runtime", "checkpoint", "training", "presets", "watch", "console", "commands", "cli"),
+]
+FILES = sorted(SRC.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_imports_go_only_leftwards(path: Path) -> None:
+    part = part_of(path)
+    if part in ("__init__", "__main__"):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("eqr."):
+            imported = node.module.split(".")[1]
+            assert ORDER.index(imported) <= ORDER.index(part), f"{part} imports {imported}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_files_and_functions_are_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 250
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 80, node.name
+
+
+def test_devices_are_named_in_runtime_alone() -> None:
+    for path in FILES:
+        if part_of(path) not in ("runtime", "commands"):
+            assert ".cuda()" not in path.read_text()
+            assert '"cuda' not in path.read_text()

@@ -1,0 +1,158 @@
+"""Training runs of seconds on 4x4 boards, through the same entry point as the command line."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eqr.checkpoint import load
+from eqr.cli import main
+from eqr.data import collect
+from eqr.engine import SolveConfig
+from eqr.engine import run as solve_rows
+from eqr.evaluate import evaluate
+from eqr.presets import PRESETS, configured
+from eqr.tasks import TASKS
+from eqr.training import session
+from eqr.training.schedule import learning_rate_scale
+from eqr.training.trainer import Budget, Trainer
+
+CONFIG = replace(PRESETS["sudoku4_tiny"], pool=100)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def run(folder: Path, steps: int, resume: bool = False, config: object = CONFIG, **options: object) -> Trainer:
+    return session.train(
+        config=config,
+        budget=Budget(minutes=None, steps=steps, **options),
+        folder=folder,
+        seed=0,
+        train_data=[],
+        eval_data=None,
+        resume=resume,
+        device=torch.device("cpu"),
+        report=lambda record: None,
+    )
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, error: type[BaseException]) -> None:
+    """Let the next run meet ``error`` at the start of step ``steps``."""
+    original = Trainer._train_step
+
+    def step(self: Trainer) -> None:
+        if self.step == steps:
+            monkeypatch.setattr(Trainer, "_train_step", original)
+            raise error
+        original(self)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+
+
+def test_the_tiny_preset_learns_4x4_boards(tiny_run: Path) -> None:
+    unseen = collect(TASKS["sudoku4"].generate(seed=123), 200)
+    report = evaluate(load(tiny_run), unseen, SolveConfig(depth=32), "tiny", "unseen")
+    assert report.exact_accuracy >= 0.95
+    assert report.token_accuracy >= report.exact_accuracy
+
+
+def test_the_halting_head_learns_that_answers_are_right(tiny_run: Path) -> None:
+    model, puzzles = load(tiny_run), collect(TASKS["sudoku4"].generate(seed=5), 100).batch()
+    solved = solve_rows(model, puzzles.inputs, SolveConfig(depth=32))
+    assert (solved.halt_logit > 0).float().mean() > 0.95
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "whole", 40)
+    stop_after(monkeypatch, 17, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", 40)
+    run(tmp_path / "broken", 40, resume=True)
+    whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    log = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["step"]) for line in log] == [("start", 0), ("start", 17), ("eval", 40)]
+
+
+def test_interruption_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop_after(monkeypatch, 3, KeyboardInterrupt)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "sudoku4_tiny", "--out", str(tmp_path), "--steps", "9", "--set", "pool=50", "--threads", "1"])
+    assert stop.value.code == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_diverging_run_stops_and_keeps_the_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "sudoku4_tiny", "--out", str(tmp_path), "--threads", "1", "--set", "pool=50"]
+    main([*arguments, "--steps", "5"])
+    good = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "halt_weight=nan", "--steps", "9", "--resume"])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "the loss is nan" in error
+    assert "step 5:" in error
+    assert (tmp_path / "state.pt").read_bytes() == good
+
+
+def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
+    run(tmp_path, 2)
+    with pytest.raises(session.InputError, match="already holds a run: go on with --resume"):
+        run(tmp_path, 2)
+    with session.locked(tmp_path), pytest.raises(session.InputError, match="another process is training"):
+        run(tmp_path, 2, resume=True)
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    run(tmp_path, 2)
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(session.InputError, match=r"state\.pt is damaged"):
+        run(tmp_path, 4, resume=True)
+
+
+def test_passes_of_a_step_add_up_to_the_whole(tmp_path: Path) -> None:
+    trainers = [run(tmp_path / str(rows), 3, config=replace(CONFIG, rows=rows)) for rows in (8, 32)]
+    for one, other in zip(*(trainer.model.parameters() for trainer in trainers), strict=True):
+        torch.testing.assert_close(one, other, atol=0.02, rtol=0.02)
+
+
+def test_the_learning_rate_warms_up_holds_and_falls_to_zero() -> None:
+    def scale(step: int, progress: float) -> float:
+        return learning_rate_scale(step, progress, warmup_steps=100, decay_share=0.25)
+
+    assert [scale(0, 0.0), scale(49, 0.1), scale(500, 0.75)] == [0.01, 0.5, 1.0]
+    assert scale(500, 0.875) == pytest.approx(0.5)
+    assert scale(500, 1.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "said"),
+    [
+        ("sudoku_cpuu", [], "did you mean 'sudoku_cpu'"),
+        ("sudoku_cpu", ["learning=1"], "option 'learning' is not known"),
+        ("sudoku_cpu", ["model.chanels=1"], "did you mean 'channels'"),
+        ("sudoku_cpu", ["lr"], "write key=value"),
+        ("sudoku_cpu", ["slots=many"], "a value of type int is needed"),
+    ],
+)
+def test_unknown_presets_and_options_suggest_the_nearest(preset: str, changes: list[str], said: str) -> None:
+    with pytest.raises(session.InputError, match=said):
+        configured(preset, changes)
+
+
+def test_changes_reach_the_network_and_the_run() -> None:
+    config = configured("sudoku_cpu", ["lr=0.01", "compile=false", "model.channels=16"])
+    assert (config.lr, config.compile, config.model.channels) == (0.01, False, 16)
