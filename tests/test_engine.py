@@ -52,7 +52,7 @@ def test_another_seed_starts_elsewhere(model: Reasoner, puzzles: torch.Tensor) -
 def test_a_settled_row_leaves_early_with_the_answer_of_full_depth(model: Reasoner, puzzles: torch.Tensor) -> None:
     well_posed = puzzles[:40]
     halted, full = (run(model, well_posed, replace(CONFIG, depth=64, halt=halt)) for halt in ("residual", "fixed"))
-    settled = halted.converged.bool()
+    settled = halted.converged
     assert settled.sum() >= 20
     assert (halted.depth[settled] < 64).all()
     assert (full.depth == 64).all()
@@ -77,7 +77,7 @@ def test_the_restart_that_settled_best_answers() -> None:
     residual = torch.tensor([[0.3, 1e-6, 0.2], [0.1, 0.1, 0.5]])
     zeros = torch.zeros(2, 3, dtype=torch.long)
     found = Trajectories(
-        answers=zeros.unsqueeze(-1), residual=residual, halt_logit=zeros.float(), depth=zeros, converged=zeros
+        answers=zeros.unsqueeze(-1), residual=residual, halt_logit=zeros.float(), depth=zeros, converged=zeros.bool()
     )
     assert by_residual(found).tolist() == [1, 0]
 

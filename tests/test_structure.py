@@ -9,7 +9,7 @@ SRC = Path(__file__).parents[1] / "src" / "eqr"
 # The data path, left to right. A module imports from itself and from what stands before it.
 ORDER = [
     *("errors", "types", "tasks", "data", "layers", "blocks", "model", "solvers", "halting", "selection", "engine"),
-    *("report", "evaluate", "runtime", "checkpoint", "training", "presets", "watch", "console", "commands", "cli"),
+    *("report", "evaluate", "runtime", "console", "checkpoint", "training", "presets", "watch", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))
 

@@ -7,7 +7,7 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,9 +142,13 @@ def _read_npz(source: str, task: Task, limit: int | None) -> Puzzles:
     return Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
 
 
-def collect(stream: Iterator[Puzzle], count: int) -> Puzzles:
-    """The next ``count`` puzzles of a generator."""
-    found = list(itertools.islice(stream, count))
+def collect(stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None) -> Puzzles:
+    """The next ``count`` puzzles of a generator; ``progress`` is told of each."""
+    found = []
+    for puzzle in itertools.islice(stream, count):
+        found.append(puzzle)
+        if progress:
+            progress(1, "")
     return Puzzles(
         questions=np.array([puzzle.question for puzzle in found]),
         answers=np.array([puzzle.answer for puzzle in found]),

@@ -94,7 +94,7 @@ def _run_rows(
         "residual": torch.zeros(count),
         "halt_logit": torch.zeros(count),
         "depth": torch.zeros(count, dtype=torch.long),
-        "converged": torch.zeros(count, dtype=torch.long),
+        "converged": torch.zeros(count, dtype=torch.bool),
     }
     active = torch.arange(count)
     solver, rule = Picard(noise=config.noise), HALTING[config.halt]
@@ -110,7 +110,7 @@ def _run_rows(
         evidence["residual"][gone] = recent[leaves][:, -depth:].mean(-1).cpu()
         evidence["halt_logit"][gone] = model.halt_logit(z[leaves]).cpu()
         evidence["depth"][gone] = depth
-        evidence["converged"][gone] = settled(recent[leaves], config.tol).long().cpu()
+        evidence["converged"][gone] = settled(recent[leaves], config.tol).cpu()
         stays = ~leaves
         z, x, recent, active = z[stays], x[stays], recent[stays], active[stays.cpu()]
         generators = [g for g, stay in zip(generators, stays.tolist(), strict=True) if stay]

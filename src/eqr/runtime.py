@@ -1,8 +1,11 @@
 """The only file that knows devices, threads and compilers."""
 
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -48,3 +51,22 @@ def compiled(function: Callable[P, T], wanted: bool) -> Callable[P, T]:
 def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
     """Context in which matrix products run in bfloat16, if asked for."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Within it Ctrl-C and SIGTERM are noted, for work that must end between steps; a second one interrupts."""
+    noted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal noted
+        if noted:
+            raise KeyboardInterrupt
+        noted = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,7 @@ Symbol ids are the same everywhere: 0 is "blank" in an input and "no label" in a
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Ids = Int[Tensor, "B L"]
@@ -62,8 +62,8 @@ class Trajectories:
     """Score of the learned halting head at the end."""
     depth: Int[Tensor, "B K"]
     """Segments used."""
-    converged: Int[Tensor, "B K"]
-    """1 where the residual stayed below ``tol`` for ``window`` segments, else 0."""
+    converged: Bool[Tensor, "B K"]
+    """Whether the residual stayed below ``tol`` for ``window`` segments."""
 
 
 @dataclass(frozen=True, kw_only=True)

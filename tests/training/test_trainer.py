@@ -1,6 +1,8 @@
 """Training runs of seconds on 4x4 boards, through the same entry point as the command line."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,17 +44,17 @@ def run(folder: Path, steps: int, resume: bool = False, config: object = CONFIG,
     )
 
 
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int, error: type[BaseException]) -> None:
-    """Let the next run meet ``error`` at the start of step ``steps``."""
-    original = Trainer._train_step
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Press Ctrl-C in the middle of the next run's step ``steps``."""
+    original = Trainer._refuse_divergence
 
-    def step(self: Trainer) -> None:
+    def press(self: Trainer, loss: float) -> None:
         if self.step == steps:
-            monkeypatch.setattr(Trainer, "_train_step", original)
-            raise error
-        original(self)
+            monkeypatch.setattr(Trainer, "_refuse_divergence", original)
+            os.kill(os.getpid(), signal.SIGINT)
+        original(self, loss)
 
-    monkeypatch.setattr(Trainer, "_train_step", step)
+    monkeypatch.setattr(Trainer, "_refuse_divergence", press)
 
 
 def test_the_tiny_preset_learns_4x4_boards(tiny_run: Path) -> None:
@@ -72,7 +74,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path / "whole", 40)
-    stop_after(monkeypatch, 17, KeyboardInterrupt)
+    interrupt_at(monkeypatch, 16)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", 40)
     run(tmp_path / "broken", 40, resume=True)
@@ -85,7 +87,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
 def test_interruption_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop_after(monkeypatch, 3, KeyboardInterrupt)
+    interrupt_at(monkeypatch, 3)
     with pytest.raises(SystemExit) as stop:
         main(["train", "sudoku4_tiny", "--out", str(tmp_path), "--steps", "9", "--set", "pool=50", "--threads", "1"])
     assert stop.value.code == 130

@@ -1,7 +1,8 @@
 """``eqr train``: a preset, a budget, a folder."""
 
-import json
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,27 +64,35 @@ class Train:
             eval_minutes=self.eval_minutes,
             log_seconds=self.log_seconds,
         )
-        with progress_bar(self.preset, 1.0) as advance:
+        device = pick_device(self.device)
+        with ExitStack() as stack:
+            bars: list[Callable[[float, str], None]] = []
             shown = 0.0
 
             def report(record: Record) -> None:
                 nonlocal shown
                 if record["event"] == "start":
-                    return
-                if record["event"] == "train":
-                    spent = record["step"] / self.steps if self.steps else record["minutes"] / minutes
-                    advance(spent - shown, f"loss {record['loss']:.3f} solved {record['solved']:.2f}")
-                    shown = spent
-                print(json.dumps({key: value for key, value in record.items() if key != "event"}), flush=True)
+                    bars.append(stack.enter_context(progress_bar(self.preset, 1.0)))
+                else:
+                    print(_line(record), flush=True)
+                spent = record["step"] / self.steps if self.steps else record["minutes"] / minutes
+                bars[0](spent - shown, "")
+                shown = spent
 
             try:
-                device = pick_device(self.device)
                 trainer = train(
                     config, budget, folder, self.seed, self.train_data, self.eval_data, self.resume, device, report
                 )
             except KeyboardInterrupt:
-                print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
+                if (folder / "state.pt").exists():
+                    print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
                 raise
             except Diverged as error:
                 raise InputError(str(error)) from None
         print(f"done: {trainer.step} steps, {trainer.seconds / 60:.1f} minutes; model in {folder}")
+
+
+def _line(record: Record) -> str:
+    """``step 120  minutes 1.5  loss 0.83 ...``: one line of the console."""
+    shown = (f"{key} {value:.4g}" for key, value in record.items() if key not in ("event", "step"))
+    return "  ".join([f"step {record['step']:>6}", *shown])

@@ -34,5 +34,5 @@ class Picard:
             z = updated
             if self.noise:
                 drawn = [torch.randn(z.shape[1:], generator=g, device=g.device) for g in generators]
-                z = z + self.noise * torch.stack(drawn)
+                z = z + self.noise * torch.stack(drawn).to(z.device)
         return z, residual

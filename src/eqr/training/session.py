@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from eqr.checkpoint import write_atomically
+from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
 from eqr.errors import InputError
 from eqr.tasks import TASKS
@@ -39,7 +40,8 @@ def puzzle_pool(config: TrainConfig, folder: Path, seed: int) -> Puzzles:
     path = folder / "pool.npz"
     if not path.exists():
         stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
-        pool = collect(stream, config.pool)
+        with progress_bar("generating training puzzles", config.pool) as progress:
+            pool = collect(stream, config.pool, progress)
         write_atomically(path, lambda part: save_puzzles(pool, part))
     return load_puzzles(path)
 
@@ -93,8 +95,8 @@ def train(
         trainer = Trainer(config, budget, draws, held_out, folder, seed, device, logged)
         if resume:
             trainer.resume()
-        start = {"event": "start", "step": trainer.step, "seed": seed, "threads": torch.get_num_threads()}
-        data = {"train_data": [Path(path).name for path in train_data], "torch": torch.__version__}
+        start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3), "seed": seed}
+        data = {"train_data": [Path(path).name for path in train_data], "threads": torch.get_num_threads()}
         logged({**start, **data, "budget": asdict(budget), "config": asdict(config)})
         trainer.run()
         return trainer

@@ -16,7 +16,7 @@ from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import compiled, mixed_precision
+from eqr.runtime import compiled, mixed_precision, stop_requests
 from eqr.training.config import TrainConfig
 from eqr.training.loss import joined, segment_loss
 from eqr.training.optim import make_average, make_optimizers
@@ -68,7 +68,7 @@ class Trainer:
         self.average = make_average(self.model, config.ema)
         self.slots = Slots(self.model, draws, config, seed, device)
         self.loss = compiled(segment_loss, config.compile)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[float] = deque(maxlen=RECENT)
 
@@ -79,11 +79,14 @@ class Trainer:
         return self.seconds / (60 * cast(float, self.budget.minutes))
 
     def run(self) -> None:
-        """Train to the end of the budget; saves at the end, at intervals, and when interrupted."""
+        """Train to the end of the budget; saves at the end, at intervals, and when asked to stop.
+
+        Raises KeyboardInterrupt after saving when it was asked to stop, and Diverged, without saving.
+        """
         clock, started = time.monotonic, time.monotonic() - self.seconds
         saved = evaluated = logged = self.seconds
         first_step = self.step
-        try:
+        with stop_requests() as stop_requested:
             while self.progress() < 1:
                 self._train_step()
                 if self.step == first_step + 1 and self.config.compile:
@@ -91,7 +94,7 @@ class Trainer:
                     started = clock() - self.seconds
                 self.seconds = clock() - started
                 if self.seconds - logged >= self.budget.log_seconds:
-                    self._log(self.step, self.seconds - logged)
+                    self._log(self.seconds - logged)
                     logged = self.seconds
                 if self.seconds - evaluated >= 60 * self.budget.eval_minutes:
                     self._evaluate()
@@ -99,9 +102,9 @@ class Trainer:
                 if self.seconds - saved >= 60 * self.budget.save_minutes:
                     self.save()
                     saved = self.seconds
-        except KeyboardInterrupt:
-            self.save()
-            raise
+                if stop_requested():
+                    self.save()
+                    raise KeyboardInterrupt
         self._evaluate()
         self.save()
 
@@ -139,24 +142,20 @@ class Trainer:
                 f"in {self.folder} is kept: lower the rate, e.g. --set lr={self.config.lr / 2:g}, and --resume"
             )
 
-    def _log(self, step: int, seconds: float) -> None:
-        since = step - self.logged_step
-        self.logged_step = step
+    def _log(self, seconds: float) -> None:
+        updates = (self.step - self.logged_step) * self.config.slots * self.config.model.updates_per_segment
+        self.logged_step = self.step
         self.report(
             {
                 "event": "train",
-                "step": step,
+                "step": self.step,
                 "minutes": round(self.seconds / 60, 3),
                 "loss": round(sum(self.losses) / len(self.losses), 5),
                 "solved": round(sum(self.left) / max(1, len(self.left)), 4),
                 "lr": self.optimizers[0].param_groups[0]["lr"],
-                "updates_per_second": round(
-                    since * self.config.slots * self.config.model.updates_per_segment / seconds, 1
-                ),
+                "updates_per_second": round(updates / seconds, 1),
             }
         )
-
-    logged_step = 0
 
     def _evaluate(self) -> None:
         record: Record = {"event": "eval", "step": self.step, "minutes": round(self.seconds / 60, 3)}
