@@ -69,11 +69,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    def full_disk(part: Path) -> None:
-        part.write_text("half")
-        raise OSError(28, "No space left on device")
+    def fail(error: BaseException) -> None:
+        def half(part: Path) -> None:
+            part.write_text("half")
+            raise error
+
+        write_atomically(path, half)
 
     with pytest.raises(InputError, match=r"No space left on device.*is intact"):
-        write_atomically(path, full_disk)
+        fail(OSError(28, "No space left on device"))
+    with pytest.raises(KeyboardInterrupt):
+        fail(KeyboardInterrupt())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_written_to_and_not_replaced() -> None:
+    write_atomically(Path("/dev/null"), lambda path: path.write_text("x"))
+    assert not Path("/dev/null").is_file()

@@ -2,15 +2,16 @@
 
 import csv
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import torch
+
+from eqr.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples" / "sudoku"
@@ -43,9 +44,11 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     assert len(commands) >= 5
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for command in commands:
-        done = eqr(*shlex.split(command, comments=True)[1:], cwd=tmp_path)
+        arguments = shlex.split(command, comments=True)[1:]
+        done = eqr(*arguments, cwd=tmp_path)
         assert done.returncode == 0, (command, done.stderr)
-        assert done.stdout or any(tmp_path.iterdir()), command
+        written = arguments[arguments.index("--out") + 1] if "--out" in arguments else None
+        assert (tmp_path / written).exists() if written else done.stdout, command
 
 
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
@@ -100,21 +103,24 @@ def test_an_endless_file_streams_and_a_closed_pipe_is_no_error() -> None:
 def test_watching_ends_with_the_answer() -> None:
     done = eqr("solve", EASY, "--watch")
     assert done.returncode == 0, done.stderr
-    assert "settled" in done.stdout
+    assert "residual" in done.stdout
     assert "valid, converged" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("puzzle", "why"),
-    [("." * 8 + "1" + "2345678" + "." * 65, "no solution"), ("." * 81, "many solutions")],
-    ids=["none", "many"],
-)
-def test_a_puzzle_without_one_solution_is_never_answered_unmarked(puzzle: str, why: str) -> None:
-    (record,) = records(eqr("solve", puzzle, "--json"))
-    answer = str(record["answer"])
-    lines = [answer[i : i + 9] for i in range(0, 81, 9)]
-    complete = all(len(set(line)) == 9 for line in [*lines, *map("".join, zip(*lines, strict=True))])
-    assert record["valid"] is False or complete, why
+def test_a_puzzle_without_one_solution_is_never_answered_unmarked() -> None:
+    impossible, ambiguous = "12345678." + "." * 17 + "9" + "." * 54, "." * 81
+    none, many = (records(eqr("solve", puzzle, "--json"))[0] for puzzle in (impossible, ambiguous))
+    task = TASKS["sudoku"]
+    assert none["valid"] is False
+    answer = torch.tensor([[int(digit) for digit in str(many["answer"])]])
+    assert many["valid"] == task.is_solved(task.encode([ambiguous]), answer).item()
+
+
+def test_good_puzzles_before_a_bad_one_are_answered() -> None:
+    done = eqr("solve", "--json", stdin=f"{EASY}\n{EASY}\n{EASY[:9]}\n")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 2
+    assert "line 3" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -133,6 +139,10 @@ def test_a_puzzle_without_one_solution_is_never_answered_unmarked(puzzle: str, w
         (["solve", EASY, "--file", "empty.csv"], "give one of them"),
         (["generate", "sudoko"], "did you mean 'sudoku'"),
         (["generate", "sudoku", "--count", "0"], "must be at least 1"),
+        (["generate", "sudoku", "--seed", "-1"], "seeds are 0 or more"),
+        (["generate", "sudoku4", "--min-guesses", "50"], "lower --min-guesses"),
+        (["eval", "--data", "header.csv", "--json", "nowhere/out.json"], "the folder does not exist"),
+        (["solve", EASY, "--json", "--watch"], "give one of them"),
         (["train", "sudoku_gpu"], "did you mean 'sudoku_cpu'"),
         (["eval", "--data", "header.csv"], "no puzzles"),
         (["solve", EASY, "--modle", "sudoku"], "--model"),
@@ -179,8 +189,11 @@ def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
     assert report["layer_evals_per_puzzle"] == 2 * report["updates_per_puzzle"] <= 2 * 2 * 16 * 4
 
 
-@pytest.mark.skipif(not os.environ.get("CI"), reason="timing needs a quiet machine")
-def test_the_first_answer_comes_within_five_seconds() -> None:
-    started = time.perf_counter()
-    eqr("solve", EASY)
-    assert time.perf_counter() - started < 5
+def test_start_up_imports_nothing_it_does_not_need() -> None:
+    """The first answer within 5 s rests on this: numba and the compiler take seconds to import."""
+    code = "import sys; from eqr.cli import main; main(sys.argv[1:]); print(sorted(sys.modules))"
+    command = [sys.executable, "-c", code, "solve", EASY, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "'torch'" in done.stdout
+    for heavy in ("numba", "torch._inductor", "matplotlib"):
+        assert f"'{heavy}'" not in done.stdout, heavy

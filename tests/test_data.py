@@ -31,6 +31,7 @@ def test_csv_and_plain_lines_read_alike(tmp_path: Path) -> None:
         ("\n# only a comment\n", "is empty"),
         ("puzzle,answer\na,b\n", "no 'question'"),
         ("source,question\na\n", "line 2 has 1 columns, its header has 2"),
+        ("question,note\n" + '"' + "x" * 200_000, "is not a readable CSV"),
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -38,9 +39,18 @@ def test_an_unusable_file_is_named(tmp_path: Path, text: str, said: str) -> None
         list(read_rows(written(tmp_path, text)))
 
 
+def test_a_csv_of_a_spreadsheet_reads(tmp_path: Path) -> None:
+    grid = "\n".join(QUESTION[i : i + 4] for i in range(0, 16, 4))
+    text = f'\ufeffsource,question\r\n#1 easy,{QUESTION}\r\n\r\n"a, b","{grid}"\r\n'
+    (tmp_path / "sheet.csv").write_bytes(text.encode())
+    rows = list(read_rows(str(tmp_path / "sheet.csv")))
+    assert [row["source"] for _, row in rows] == ["#1 easy", "a, b"]
+    assert all((TASK.parse(row["question"]) == TASK.parse(QUESTION)).all() for _, row in rows)
+
+
 def test_a_missing_file_a_folder_and_binary_data_are_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for path, said in (("nowhere.csv", "does not exist"), ("", "is a folder"), ("binary", "is not a text file")):
+    for path, said in (("nowhere.csv", "No such file"), ("", "Is a directory"), ("binary", "is not a text file")):
         with pytest.raises(InputError, match=said):
             list(read_rows(str(tmp_path / path)))
 
@@ -53,7 +63,7 @@ def test_reading_is_lazy(tmp_path: Path) -> None:
 def test_an_answer_that_does_not_complete_its_question_names_its_line(tmp_path: Path) -> None:
     good, bad = f"{QUESTION},{ANSWER}", f"{QUESTION},{ANSWER[::-1]}"
     assert len(read_labelled(written(tmp_path, f"question,answer\n{good}\n"), TASK)) == 1
-    with pytest.raises(InputError, match="line 3: the answer is not a completion"):
+    with pytest.raises(InputError, match=r"line 3: the answer is not a completion"):
         read_labelled(written(tmp_path, f"question,answer\n{good}\n{bad}\n"), TASK)
     with pytest.raises(InputError, match="line 2: puzzle '12' has 2 cells"):
         read_labelled(written(tmp_path, "question,answer\n12,34\n"), TASK)
@@ -68,6 +78,14 @@ def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", puzzles=np.zeros((2, 81), np.uint8), solutions=np.zeros((2, 81), np.uint8))
     with pytest.raises(InputError, match=r"sudoku4 needs \(N, 16\)"):
         read_labelled(str(tmp_path / "b.npz"), TASK)
+    (tmp_path / "c.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:99])
+    with pytest.raises(InputError, match="is not an npz with arrays"):
+        read_labelled(str(tmp_path / "c.npz"), TASK)
+    np.savez(tmp_path / "d.npz", puzzles=np.full((2, 16), 9, np.uint8), solutions=np.full((2, 16), 9, np.uint8))
+    with pytest.raises(InputError, match="holds the symbol 9: sudoku4 has 0"):
+        read_labelled(str(tmp_path / "d.npz"), TASK)
+    with pytest.raises(InputError, match="at least 1 puzzle"):
+        read_labelled(str(tmp_path / "d.npz"), TASK, limit=0)
 
 
 def test_the_first_chunk_is_small_and_none_is_large() -> None:

@@ -24,8 +24,10 @@ def test_imports_go_only_leftwards(path: Path) -> None:
     if part in ("__init__", "__main__"):
         return
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("eqr."):
-            imported = node.module.split(".")[1]
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "eqr" for alias in node.names), "write `from eqr.x import y`"
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "eqr":
+            imported = (node.module.split(".") + [alias.name for alias in node.names])[1]
             assert ORDER.index(imported) <= ORDER.index(part), f"{part} imports {imported}"
 
 

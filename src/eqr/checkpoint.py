@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it. On failure ``path`` stands."""
     temporary = path.with_name(f".{path.name}.part")
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe takes what is written and cannot be renamed to
+            write(path)
+            return
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write {path} ({error.strerror}): the earlier file, if any, is intact") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -110,4 +116,6 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist: there is nothing to resume, start without --resume") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} is damaged or not a training state ({str(error)[:80]})") from None
+    if not isinstance(state, dict) or "identity" not in state:
+        raise InputError(f"{path} is not a training state of this program")
     return state

@@ -1,5 +1,6 @@
 """Progress on a terminal, and only there."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,9 @@ def progress_bar(title: str, total: float) -> Iterator[Callable[[float, str], No
     """Yields ``advance(amount, text)``; the bar goes to standard error and disappears when done."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    # What is printed meanwhile goes above the bar, unless standard output leads elsewhere.
+    above = sys.stdout.isatty()
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden, redirect_stdout=above) as progress:
         bar = progress.add_task(title, total=total, text="")
         yield lambda amount, text: progress.update(bar, advance=amount, text=text)

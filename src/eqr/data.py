@@ -7,11 +7,12 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -62,40 +63,40 @@ def growing_chunks(items: Iterable[T], most: int) -> Iterator[list[T]]:
 def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Stream (place, row) of a CSV with a ``question`` column, or of a file with one puzzle a line.
 
-    ``source`` is a path or ``-`` for standard input. Lines starting with ``#`` are skipped. Raises InputError when
-    the file is missing, empty, not text, or a CSV without ``question``.
+    ``source`` is a path or ``-`` for standard input. Lines starting with ``#`` are comments in a file of plain lines
+    and above a CSV's header. Raises InputError for a file that is missing, empty, not text, or has no ``question``.
     """
     name = "standard input" if source == "-" else source
     try:
-        with nullcontext(sys.stdin) if source == "-" else open(source, encoding="utf-8", newline="") as file:
+        with nullcontext(sys.stdin) if source == "-" else open(source, encoding="utf-8-sig", newline="") as file:
             yield from _rows(file, name)
-    except FileNotFoundError:
-        raise InputError(f"file {source} does not exist: check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{source} is a folder: give a CSV or text file of puzzles") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not a text file ({error.reason}): give a CSV or one puzzle a line") from None
+    except csv.Error as error:
+        raise InputError(f"{name} is not a readable CSV ({error})") from None
+    except OSError as error:
+        raise InputError(f"cannot read {name} ({error.strerror}): give a CSV or text file of puzzles") from None
 
 
 def _rows(file: TextIO, name: str) -> Iterator[tuple[str, dict[str, str]]]:
-    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip() and not line.startswith("#"))
-    first = next(lines, None)
-    if first is None:
+    plain = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip() and line[0] != "#")
+    number, head = next(plain, (0, ""))
+    if not head:
         raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle a line")
-    number, head = first
-    columns = [column.strip() for column in next(csv.reader([head]))]
+    columns = [column.strip() for column in next(csv.reader([head.removeprefix("\ufeff")]))]
     if "question" in columns:
-        for number, line in lines:
-            values = next(csv.reader([line]))
-            if len(values) < len(columns):
-                raise InputError(f"{name}, line {number} has {len(values)} columns, its header has {len(columns)}")
-            yield f"{name}, line {number}", dict(zip(columns, values, strict=False))
+        table = csv.reader(file)
+        for values in table:
+            place = f"{name}, line {number + table.line_num}"
+            if values and len(values) < len(columns):
+                raise InputError(f"{place} has {len(values)} columns, its header has {len(columns)}")
+            if values:
+                yield place, dict(zip(columns, values, strict=False))
     elif len(columns) > 1:
         raise InputError(f"{name} has the columns {', '.join(columns)[:80]} and no 'question': name that column so")
     else:
-        yield f"{name}, line {number}", {"question": head.strip()}
-        for number, line in lines:
-            yield f"{name}, line {number}", {"question": line.strip()}
+        for at, line in itertools.chain([(number, head)], plain):
+            yield f"{name}, line {at}", {"question": line}
 
 
 def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
@@ -109,37 +110,49 @@ def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
 def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
     """Read puzzles with answers from a CSV (columns question, answer) or an npz (arrays puzzles, solutions).
 
-    Raises InputError naming the line where something is wrong.
+    ``limit`` reads the first so many. Raises InputError naming the line or row where something is wrong.
     """
-    if source.endswith(".npz"):
-        return _read_npz(source, task, limit)
-    questions, answers, ratings = [], [], []
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
+    puzzles, places = (_read_npz if source.endswith(".npz") else _read_csv)(source, task, limit)
+    if not len(puzzles):
+        raise InputError(f"{source} holds no puzzles: nothing to read")
+    highest = max(puzzles.questions.max(), puzzles.answers.max())
+    if highest > task.layout.symbols:
+        raise InputError(f"{source} holds the symbol {highest}: {task.name} has 0 (blank) to {task.layout.symbols}")
+    clue = puzzles.questions > 0
+    wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
+    if wrong.any():
+        place = places[int(wrong.argmax())]
+        raise InputError(f"{place}: the answer is not a completion of the question: correct or remove it")
+    return puzzles
+
+
+def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Sequence[str]]:
+    questions, answers, ratings, places = [], [], [], []
     for place, row in itertools.islice(read_rows(source), limit):
         if "answer" not in row:
             raise InputError(f"{source} has no 'answer' column: evaluation and training need one")
-        question, answer = (parse_at(task, place, row[column]) for column in ("question", "answer"))
-        if (answer == 0).any() or ((question > 0) & (question != answer)).any():
-            raise InputError(f"{place}: the answer is not a completion of the question: correct or remove the line")
-        questions.append(question)
-        answers.append(answer)
+        questions.append(parse_at(task, place, row["question"]))
+        answers.append(parse_at(task, place, row["answer"]))
         rating = row.get("rating", "")
-        ratings.append(int(rating) if rating.isdigit() else 0)
-    if not questions:
-        raise InputError(f"{source} has a header and no puzzles: nothing to read")
-    return Puzzles(questions=np.array(questions), answers=np.array(answers), ratings=np.array(ratings))
+        ratings.append(int(rating) if rating.isdecimal() else 0)
+        places.append(place)
+    return Puzzles(questions=np.array(questions), answers=np.array(answers), ratings=np.array(ratings)), places
 
 
-def _read_npz(source: str, task: Task, limit: int | None) -> Puzzles:
+def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Sequence[str]]:
     try:
-        with np.load(source, allow_pickle=False) as arrays:
+        with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             questions, answers = arrays["puzzles"][:limit], arrays["solutions"][:limit]
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(f"{source} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
     if questions.shape != answers.shape or questions.shape[1:] != (task.layout.cells,):
         raise InputError(
             f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.cells})"
         )
-    return Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
+    puzzles = Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
+    return puzzles, [f"{source}, row {row}" for row in range(len(puzzles))]
 
 
 def collect(stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None) -> Puzzles:
@@ -181,9 +194,11 @@ class Draws:
     ) -> None:
         self.task, self.reveal_share, self.reveal_most = task, reveal_share, reveal_most
         self.sources = [puzzles for puzzles, share in sources if share > 0 and len(puzzles)]
+        if not self.sources:
+            raise InputError("no puzzle to train on: the sources with a share of the draws are empty, lower hard_share")
         shares = np.array([share for puzzles, share in sources if share > 0 and len(puzzles)])
         self.shares = shares / shares.sum()
-        self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 1])))
+        self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0, 1])))
 
     def draw(self, count: int) -> Batch:
         """The next ``count`` puzzles of the stream."""

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eqr.errors import InputError, unknown
@@ -40,7 +40,7 @@ class SolveConfig:
     seed: int = 0
     """Seed of starts and noise."""
     rows: int = 64
-    """Rows iterated together; more is faster up to a point and changes no answer."""
+    """Rows iterated together; more is faster up to a point. On the CPU it changes no answer."""
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -68,6 +68,7 @@ def row_generator(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> torch.G
 
 def run(model: Reasoner, inputs: Int[Tensor, "B L"], config: SolveConfig) -> Trajectories:
     """Iterate every restart of every puzzle until it halts; ``config.rows`` rows at a time."""
+    inputs = inputs.cpu()
     puzzles = inputs.repeat_interleave(config.breadth, 0)
     restarts = [restart for _ in range(len(inputs)) for restart in range(config.breadth)]
     parts = [
@@ -125,6 +126,7 @@ def solve(model: Reasoner, inputs: Int[Tensor, "B L"], config: SolveConfig | Non
     config = config or SolveConfig()
     if not len(inputs):
         return []
+    inputs = inputs.cpu()
     found = run(model, inputs, config)
     chosen = SELECTION[config.select](found)
     answers = found.answers[torch.arange(len(inputs)), chosen]
@@ -137,7 +139,6 @@ def solve(model: Reasoner, inputs: Int[Tensor, "B L"], config: SolveConfig | Non
             residual=float(found.residual[b, k]),
             depth=int(found.depth[b, k]),
             restart=k,
-            segments=int(found.depth[b].sum()),
         )
         for b, k in enumerate(chosen.tolist())
     ]
@@ -150,37 +151,22 @@ class Snapshot:
     depth: int
     answer: Int[Tensor, " L"]
     """Decoded symbol ids, clues included."""
-    given: Bool[Tensor, " L"]
-    """Which cells are clues."""
     confidence: Float[Tensor, " L"]
     """Probability of the decoded symbol."""
     residual: float
-    settled: bool
 
 
 @torch.inference_mode()
-def trace(model: Reasoner, puzzle: Int[Tensor, " L"], restart: int, config: SolveConfig) -> list[Snapshot]:
-    """The trajectory of one restart, segment by segment, until it halts."""
+def trace(model: Reasoner, puzzle: Int[Tensor, " L"], solution: Solution, config: SolveConfig) -> list[Snapshot]:
+    """The trajectory that led to ``solution``, segment by segment; ``config`` is the one it was solved with."""
     device = model.answer_head.device
-    generator = row_generator(config.seed, puzzle, restart)
+    generator = row_generator(config.seed, puzzle, solution.restart)
     z, x = model.init(1, generator).to(device), model.embed(puzzle.unsqueeze(0).to(device))
-    recent = torch.full((1, config.window), float("inf"), device=device)
-    solver, rule = Picard(noise=config.noise), HALTING[config.halt]
-    shots: list[Snapshot] = []
-    for depth in range(1, config.depth + 1):
+    solver = Picard(noise=config.noise)
+    shots = []
+    for depth in range(1, solution.depth + 1):
         z, residual = solver.step(model, z, x, [generator])
-        recent = torch.cat([recent[:, 1:], residual.unsqueeze(1)], 1)
         confidence, symbol = model.decode(z).softmax(-1)[0].cpu().max(-1)
-        shots.append(
-            Snapshot(
-                depth=depth,
-                answer=torch.where(puzzle > 0, puzzle, symbol + 1),
-                given=puzzle > 0,
-                confidence=confidence,
-                residual=float(residual),
-                settled=bool(settled(recent, config.tol)),
-            )
-        )
-        if rule(recent, config.tol).item():
-            break
+        answer = torch.where(puzzle > 0, puzzle, symbol + 1)
+        shots.append(Snapshot(depth=depth, answer=answer, confidence=confidence, residual=float(residual)))
     return shots

@@ -1,5 +1,6 @@
 """The only file that knows devices, threads and compilers."""
 
+import os
 import shutil
 import signal
 import sys
@@ -38,12 +39,10 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
-def compiled(function: Callable[P, T], wanted: bool) -> Callable[P, T]:
+def compiled(function: Callable[P, T], device: torch.device) -> Callable[P, T]:
     """``function`` under torch.compile with static shapes; as it is, with a notice, where no C++ compiler is found."""
-    if not wanted:
-        return function
-    if torch.device("cpu") == pick_device() and not (shutil.which("g++") or shutil.which("clang++")):
-        print("notice: no C++ compiler found, running without torch.compile (slower, same results)", file=sys.stderr)
+    if device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        print("notice: no C++ compiler (g++ or $CXX) found, running without torch.compile: slower", file=sys.stderr)
         return function
     return torch.compile(function, dynamic=False)
 

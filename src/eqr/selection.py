@@ -10,7 +10,7 @@ from eqr.types import Trajectories
 
 def by_residual(found: Trajectories) -> Int[Tensor, " B"]:
     """The restart that settled best: smallest mean residual over its last segments (EqR Eq. 20), first if equal."""
-    return found.residual.argmin(-1)
+    return found.residual.nan_to_num(nan=float("inf")).argmin(-1)
 
 
 SELECTION: dict[str, Callable[[Trajectories], Int[Tensor, " B"]]] = {"residual": by_residual}

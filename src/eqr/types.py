@@ -82,5 +82,3 @@ class Solution:
     """Segments the selected restart used."""
     restart: int
     """Which of the K restarts was selected, from 0."""
-    segments: int
-    """Segments spent on all restarts together."""

@@ -9,6 +9,7 @@ from eqr.checkpoint import load, write_text_atomically
 from eqr.console import progress_bar
 from eqr.data import read_labelled
 from eqr.engine import SolveConfig
+from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.runtime import pick_device, set_threads
 
@@ -34,6 +35,8 @@ class Eval:
     def run(self) -> None:
         """Print the figures."""
         set_threads(self.threads)
+        if self.json and not Path(self.json).parent.is_dir():
+            raise InputError(f"--json {self.json}: the folder does not exist, create it first")
         model = load(self.model, pick_device(self.device))
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("evaluating", len(puzzles)) as advance:
@@ -48,6 +51,6 @@ class Eval:
         if self.json == "-":
             print(report.to_json())
             return
+        Console().print(report.table())
         if self.json:
             write_text_atomically(Path(self.json), report.to_json() + "\n")
-        Console().print(report.table())

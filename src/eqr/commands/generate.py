@@ -17,6 +17,9 @@ from eqr.data import COLUMNS
 from eqr.errors import InputError, unknown
 from eqr.tasks import TASKS
 
+FILE_STREAMS = 1 << 32
+"""Streams from here on fill files; training draws from those below, so no file holds a training puzzle."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
@@ -41,6 +44,8 @@ class Generate:
             raise unknown("task", self.task, TASKS)
         if self.count < 1 or self.workers < 1:
             raise InputError(f"--count {self.count} --workers {self.workers}: both must be at least 1")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: seeds are 0 or more")
         if self.out == "-":
             self._write(sys.stdout)
             return
@@ -55,7 +60,7 @@ class Generate:
         task = TASKS[self.task]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        stream = task.generate(self.seed, self.min_guesses, self.workers)
+        stream = task.generate(FILE_STREAMS + self.seed, self.min_guesses, self.workers)
         with progress_bar("generating", self.count) as advance:
             for puzzle in itertools.islice(stream, self.count):
                 boards = (task.format(torch.from_numpy(b)) for b in (puzzle.question, puzzle.answer))

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
 
 from eqr.checkpoint import load
 from eqr.data import growing_chunks, parse_at, read_rows
 from eqr.engine import SolveConfig, solve, trace
 from eqr.errors import InputError
+from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
 from eqr.tasks import Task
 from eqr.types import Solution
@@ -44,30 +46,36 @@ class Solve:
 
     def run(self) -> None:
         """Print one answer a puzzle, in input order."""
+        if self.json and self.watch:
+            raise InputError("both --json and --watch are given: give one of them")
         set_threads(self.threads)
         model = load(self.model, pick_device(self.device))
-        task, console = model.task, Console(highlight=False, soft_wrap=True)
         done = valid = 0
         started = time.perf_counter()
-        for places_and_texts in growing_chunks(self._texts(task), self.solving.rows):
-            boards = [parse_at(task, place, text) for place, text in places_and_texts]
-            inputs = torch.from_numpy(np.array(boards, np.int64))
+        for texts in growing_chunks(self._texts(model.task), self.solving.rows):
+            titles, boards, refused = _parsed(model.task, texts)
+            inputs = torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), model.task.layout.cells))
             chunk_started = time.perf_counter()
             solutions = solve(model, inputs, self.solving)
-            seconds = (time.perf_counter() - chunk_started) / len(solutions)
-            for (place, _), puzzle, solution in zip(places_and_texts, inputs, solutions, strict=True):
-                if self.json:
-                    print(json.dumps(self._record(task, puzzle, solution, seconds)))
-                    continue
-                console.print(f"[bold]{place}[/bold]")
-                if self.watch:
-                    shots = trace(model, puzzle, solution.restart, self.solving)
-                    watch(shots, task.layout.cols, console)
-                print(f"{task.render(puzzle, solution)}, {seconds:.3f} s\n", flush=True)
+            seconds = (time.perf_counter() - chunk_started) / max(1, len(solutions))
+            for title, puzzle, solution in zip(titles, inputs, solutions, strict=True):
+                self._print(model, title, puzzle, solution, seconds)
             sys.stdout.flush()
+            if refused:
+                raise refused
             done, valid = done + len(solutions), valid + sum(solution.valid for solution in solutions)
         if done > 1 and not self.json:
             print(f"{done} puzzles: {valid} valid, {done - valid} not, {time.perf_counter() - started:.1f} s")
+
+    def _print(self, model: Reasoner, title: str, puzzle: torch.Tensor, solution: Solution, seconds: float) -> None:
+        task = model.task
+        if self.json:
+            print(json.dumps(_record(task, puzzle, solution, seconds)))
+            return
+        print(title)
+        if self.watch:
+            watch(trace(model, puzzle, solution, self.solving), puzzle, task.layout.cols, Console())
+        print(f"{task.render(puzzle, solution)}, {seconds:.3f} s\n")
 
     def _texts(self, task: Task) -> Iterator[tuple[str, str]]:
         """(place, puzzle text), with boards that span several lines joined."""
@@ -81,7 +89,7 @@ class Solve:
         read = ((_title(place, row), row["question"]) for place, row in read_rows(self.file or "-"))
         first = next(read, None)
         if first is None:
-            raise InputError(f"{self.file} has a header and no puzzles: nothing to solve")
+            raise InputError(f"{self.file} holds no puzzles: nothing to solve")
         rows = itertools.chain([first], read)
         if len("".join(first[1].split())) != task.layout.cols:
             yield from rows
@@ -89,17 +97,30 @@ class Solve:
         while board := list(itertools.islice(rows, task.layout.rows)):
             yield board[0][0], "".join(text for _, text in board)
 
-    def _record(self, task: Task, puzzle: torch.Tensor, solution: Solution, seconds: float) -> dict[str, object]:
-        return {
-            "question": task.format(puzzle),
-            "answer": task.format(solution.answer),
-            "valid": solution.valid,
-            "converged": solution.converged,
-            "residual": solution.residual,
-            "depth": solution.depth,
-            "restart": solution.restart,
-            "seconds": round(seconds, 4),
-        }
+
+def _parsed(task: Task, texts: list[tuple[str, str]]) -> tuple[list[str], list[NDArray[np.uint8]], InputError | None]:
+    """Titles and boards up to the first text that is no puzzle, and what is wrong with that one."""
+    boards: list[NDArray[np.uint8]] = []
+    for title, text in texts:
+        try:
+            boards.append(parse_at(task, title, text))
+        except InputError as error:
+            return [title for title, _ in texts[: len(boards)]], boards, error
+    return [title for title, _ in texts], boards, None
+
+
+def _record(task: Task, puzzle: torch.Tensor, solution: Solution, seconds: float) -> dict[str, object]:
+    """``seconds`` is the mean over the puzzles solved together."""
+    return {
+        "question": task.format(puzzle),
+        "answer": task.format(solution.answer),
+        "valid": solution.valid,
+        "converged": solution.converged,
+        "residual": solution.residual,
+        "depth": solution.depth,
+        "restart": solution.restart,
+        "seconds": round(seconds, 4),
+    }
 
 
 def _title(place: str, row: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from eqr.errors import InputError
 from eqr.presets import configured
 from eqr.runtime import pick_device, set_threads
 from eqr.training.session import train
-from eqr.training.trainer import Budget, Diverged, Record
+from eqr.training.trainer import Budget, Diverged, Record, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Train:
     """Train a model from a preset."""
 
     preset: tyro.conf.Positional[str]
-    """sudoku_cpu, sudoku_symbol, sudoku_mixer or sudoku4_tiny."""
+    """sudoku_cpu (the bundled model's), sudoku_symbol, sudoku_mixer or sudoku4_tiny."""
     out: str | None = None
     """Folder of the run; runs/PRESET by default."""
     minutes: float | None = None
@@ -35,7 +35,7 @@ class Train:
     train_data: list[str] = field(default_factory=list)
     """More training puzzles: CSV (question, answer) or npz (puzzles, solutions)."""
     eval_data: str | None = None
-    """Puzzles to evaluate on now and then; never trained on."""
+    """Puzzles to evaluate on now and then, the first 256 of them; never trained on."""
     save_minutes: float = 5.0
     """Time between checkpoints."""
     eval_minutes: float = 10.0
@@ -56,7 +56,7 @@ class Train:
         set_threads(self.threads)
         config = configured(self.preset, self.set)
         folder = Path(self.out or f"runs/{self.preset}")
-        minutes = self.minutes if self.minutes or self.steps else config.default_minutes
+        minutes = config.default_minutes if self.minutes is None and self.steps is None else self.minutes
         budget = Budget(
             minutes=minutes,
             steps=self.steps,
@@ -74,7 +74,8 @@ class Train:
                 if record["event"] == "start":
                     bars.append(stack.enter_context(progress_bar(self.preset, 1.0)))
                 else:
-                    print(_line(record), flush=True)
+                    with suppress(BrokenPipeError):  # nobody reads along any more: train on
+                        print(_line(record), flush=True)
                 spent = record["step"] / self.steps if self.steps else record["minutes"] / minutes
                 bars[0](spent - shown, "")
                 shown = spent
@@ -83,9 +84,8 @@ class Train:
                 trainer = train(
                     config, budget, folder, self.seed, self.train_data, self.eval_data, self.resume, device, report
                 )
-            except KeyboardInterrupt:
-                if (folder / "state.pt").exists():
-                    print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
+            except Stopped:
+                print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
                 raise
             except Diverged as error:
                 raise InputError(str(error)) from None

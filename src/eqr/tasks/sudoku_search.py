@@ -14,10 +14,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from eqr.errors import InputError
 from eqr.tasks.base import Puzzle
 
 Board = NDArray[np.uint8]
 _compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
+
+PATIENCE = 200_000
+"""Puzzles without one that is hard enough after which the search for such is given up."""
 
 
 class Geometry(NamedTuple):
@@ -222,7 +226,10 @@ def generate_one(geo: Geometry, seed: int, index: int) -> Puzzle:
 
 
 def generate(geo: Geometry, seed: int, min_guesses: int = 0, workers: int = 1) -> Iterator[Puzzle]:
-    """Endless stream of puzzles rated ``min_guesses`` or more; the same for any number of ``workers``."""
+    """Endless stream of puzzles rated ``min_guesses`` or more; the same for any number of ``workers``.
+
+    Raises InputError when such puzzles are too rare to be found.
+    """
     chunk = 64
 
     def block(number: int) -> list[Puzzle]:
@@ -230,9 +237,11 @@ def generate(geo: Geometry, seed: int, min_guesses: int = 0, workers: int = 1) -
         return [puzzle for puzzle in found if puzzle.rating >= min_guesses]
 
     with ThreadPoolExecutor(workers) as pool:
-        block_number = 0
+        first, last_found = 0, 0
         while True:
-            wave = range(block_number, block_number + workers)
-            for puzzles in pool.map(block, wave):
+            for number, puzzles in enumerate(pool.map(block, range(first, first + workers)), first):
                 yield from puzzles
-            block_number += workers
+                last_found = number if puzzles else last_found
+            first += workers
+            if (first - last_found) * chunk > PATIENCE:
+                raise InputError(f"none of {PATIENCE:,} puzzles needs {min_guesses} guesses: lower --min-guesses")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from eqr.errors import InputError
 from eqr.model import ModelConfig
 
 
@@ -51,3 +52,18 @@ class TrainConfig:
     """Compile the training step (torch.compile)."""
     default_minutes: float = 120.0
     """Budget when neither --minutes nor --steps is given."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("slots", self.slots), ("rows", self.rows), ("pool", self.pool)):
+            if value < 1:
+                raise InputError(f"{name}={value}: at least 1 is needed")
+        if self.slots % self.rows:
+            raise InputError(f"slots={self.slots} is not a multiple of rows={self.rows}: choose one that is")
+        for name, share in (
+            ("hard_share + extra_share", self.hard_share + self.extra_share),
+            ("reveal_share", self.reveal_share),
+            ("reveal_most", self.reveal_most),
+            ("leave_probability", self.leave_probability),
+        ):
+            if not 0 <= share <= 1:
+                raise InputError(f"{name} is {share:g}: a share lies between 0 and 1")

@@ -1,6 +1,5 @@
 """A run folder from start to end: puzzles, log, lock, resumption. What ``eqr train`` calls."""
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from eqr.checkpoint import write_atomically
+from eqr.checkpoint import STATE, write_atomically
 from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
 from eqr.errors import InputError
@@ -18,14 +17,19 @@ from eqr.tasks import TASKS
 from eqr.training.config import TrainConfig
 from eqr.training.trainer import Budget, Record, Trainer
 
-HELD_OUT_SEED = 1_000_003
-"""Stream of the held-out puzzles; runs use others."""
+SEEDS = 1_000_000
+"""Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from one beyond."""
+HELD_OUT_STREAM = 1_000_003
 HELD_OUT, EVALUATED = 4_000, 128
+"""Puzzles generated for held-out evaluation, and how many of each kind are used."""
+LOG = "log.jsonl"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; raises InputError if another one has it."""
+    import fcntl  # not on Windows, where all but training works
+
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         try:
@@ -37,7 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def puzzle_pool(config: TrainConfig, folder: Path, seed: int) -> Puzzles:
     """The run's generated puzzles, made once and kept in its folder."""
-    path = folder / "pool.npz"
+    path = folder / f"pool-{config.model.task}-{seed}-{config.pool}.npz"
     if not path.exists():
         stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
         with progress_bar("generating training puzzles", config.pool) as progress:
@@ -49,7 +53,7 @@ def puzzle_pool(config: TrainConfig, folder: Path, seed: int) -> Puzzles:
 def held_out_puzzles(config: TrainConfig) -> dict[str, Puzzles]:
     """Generated puzzles no run trains on: those that need no guess, and hard ones."""
     task = TASKS[config.model.task]
-    puzzles = collect(task.generate(HELD_OUT_SEED, workers=os.cpu_count() or 1), HELD_OUT)
+    puzzles = collect(task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), HELD_OUT)
     return {
         "no_guess": puzzles.where(puzzles.ratings == 0, EVALUATED),
         "hard": puzzles.where(puzzles.ratings >= config.hard_guesses, EVALUATED),
@@ -67,9 +71,14 @@ def train(
     device: torch.device,
     report: Callable[[Record], None],
 ) -> Trainer:
-    """Train in ``folder``; everything reported also goes to its ``log.jsonl``."""
+    """Train in ``folder``; everything reported also goes to its ``log.jsonl``.
+
+    Raises InputError when the folder is in use, holds another run, or cannot be written.
+    """
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"--seed {seed}: training seeds are 0 to {SEEDS - 1}")
     with locked(folder):
-        if not resume and (folder / "state.pt").exists():
+        if not resume and (folder / STATE).exists():
             raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
         task = TASKS[config.model.task]
         pool = puzzle_pool(config, folder, seed)
@@ -88,15 +97,18 @@ def train(
             held_out["eval_data"] = read_labelled(eval_data, task, 2 * EVALUATED)
 
         def logged(record: Record) -> None:
-            with (folder / "log.jsonl").open("a") as log:
-                log.write(json.dumps(record) + "\n")
+            try:
+                with (folder / LOG).open("a") as log:
+                    log.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
             report(record)
 
-        trainer = Trainer(config, budget, draws, held_out, folder, seed, device, logged)
+        identity = {**asdict(config), "seed": seed, "train_data": [Path(path).name for path in train_data]}
+        trainer = Trainer(config, budget, draws, held_out, folder, seed, identity, device, logged)
         if resume:
             trainer.resume()
-        start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3), "seed": seed}
-        data = {"train_data": [Path(path).name for path in train_data], "threads": torch.get_num_threads()}
-        logged({**start, **data, "budget": asdict(budget), "config": asdict(config)})
+        start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
+        logged({**start, "threads": torch.get_num_threads(), "budget": asdict(budget), "run": identity})
         trainer.run()
         return trainer

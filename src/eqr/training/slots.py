@@ -16,7 +16,8 @@ class Slots:
 
     def __init__(self, model: Reasoner, draws: Draws, config: TrainConfig, seed: int, device: torch.device) -> None:
         self.model, self.draws, self.config, self.device = model, draws, config, device
-        self.generator = torch.Generator().manual_seed(seed)
+        # Not the stream of the weights, which has the seed itself.
+        self.generator = torch.Generator().manual_seed(seed + (1 << 32))
         batch = draws.draw(config.slots)
         self.inputs, self.labels = batch.inputs.to(device), batch.labels.to(device)
         self.z = model.init(config.slots, self.generator).to(device)

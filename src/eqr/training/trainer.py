@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from eqr.checkpoint import load_state, save, save_state
+from eqr.checkpoint import STATE, load_state, save, save_state
 from eqr.data import Draws, Puzzles
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
@@ -38,9 +38,19 @@ class Budget:
     eval_minutes: float = 10.0
     log_seconds: float = 30.0
 
+    def __post_init__(self) -> None:
+        for name in ("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"):
+            value = vars(self)[name]
+            if value is not None and not value > 0:
+                raise InputError(f"{name} is {value}: more than 0 is needed")
+
 
 class Diverged(RuntimeError):
-    """The loss is not finite or far above that of guessing; the last checkpoint is kept."""
+    """Loss or gradient is not finite, or the loss far above that of guessing; the last checkpoint is kept."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was asked to stop, and has saved its state."""
 
 
 class Trainer:
@@ -54,20 +64,17 @@ class Trainer:
         held_out: dict[str, Puzzles],
         folder: Path,
         seed: int,
+        identity: Record,
         device: torch.device,
         report: Callable[[Record], None],
     ) -> None:
-        if config.slots % config.rows:
-            raise InputError(
-                f"slots={config.slots} is not a multiple of rows={config.rows}: choose rows that divide it"
-            )
         self.config, self.budget, self.held_out = config, budget, held_out
-        self.folder, self.seed, self.report = folder, seed, report
+        self.folder, self.identity, self.report = folder, identity, report
         self.model = Reasoner(config.model, torch.Generator().manual_seed(seed)).to(device)
         self.optimizers = make_optimizers(self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
         self.slots = Slots(self.model, draws, config, seed, device)
-        self.loss = compiled(segment_loss, config.compile)
+        self.loss = compiled(segment_loss, device) if config.compile else segment_loss
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[float] = deque(maxlen=RECENT)
@@ -81,7 +88,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of the budget; saves at the end, at intervals, and when asked to stop.
 
-        Raises KeyboardInterrupt after saving when it was asked to stop, and Diverged, without saving.
+        Raises Stopped when it was asked to stop, and Diverged, without saving.
         """
         clock, started = time.monotonic, time.monotonic() - self.seconds
         saved = evaluated = logged = self.seconds
@@ -98,15 +105,16 @@ class Trainer:
                     logged = self.seconds
                 if self.seconds - evaluated >= 60 * self.budget.eval_minutes:
                     self._evaluate()
-                    evaluated = clock() - started
+                    evaluated = logged = clock() - started
+                    self.logged_step = self.step
                 if self.seconds - saved >= 60 * self.budget.save_minutes:
                     self.save()
                     saved = self.seconds
                 if stop_requested():
                     self.save()
-                    raise KeyboardInterrupt
+                    raise Stopped
+            self.save()
         self._evaluate()
-        self.save()
 
     def _train_step(self) -> None:
         config = self.config
@@ -122,9 +130,9 @@ class Trainer:
             (part.loss / len(passes)).backward()  # type: ignore[no-untyped-call]
             parts.append(part)
         result = joined(parts)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.losses.append(float(result.loss))
-        self._refuse_divergence(self.losses[-1])
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self._refuse_divergence(self.losses[-1], float(norm))
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
@@ -132,15 +140,18 @@ class Trainer:
         self.left.extend(slots.advance(result).float().tolist())
         self.step += 1
 
-    def _refuse_divergence(self, loss: float) -> None:
+    def _refuse_divergence(self, loss: float, norm: float) -> None:
         guessing = math.log(self.model.task.layout.symbols)
         mean = sum(self.losses) / len(self.losses)
         warm = self.step > self.config.warmup_steps + RECENT
-        if not math.isfinite(loss) or (warm and mean > 2 * guessing):
-            raise Diverged(
-                f"step {self.step}: the loss is {loss:.3g} (guessing gives {guessing:.3g}); the last good checkpoint "
-                f"in {self.folder} is kept: lower the rate, e.g. --set lr={self.config.lr / 2:g}, and --resume"
-            )
+        if math.isfinite(loss) and math.isfinite(norm) and not (warm and mean > 2 * guessing):
+            return
+        kept = (self.folder / STATE).exists()
+        cure = f"lower the rate, e.g. --set lr={self.config.lr / 2:g}"
+        raise Diverged(
+            f"step {self.step}: the loss is {loss:.3g} (guessing gives {guessing:.3g}), its gradient {norm:.3g}; "
+            + (f"the last good checkpoint in {self.folder} is kept: {cure} and --resume" if kept else cure)
+        )
 
     def _log(self, seconds: float) -> None:
         updates = (self.step - self.logged_step) * self.config.slots * self.config.model.updates_per_segment
@@ -175,6 +186,7 @@ class Trainer:
         save(self.averaged(), self.folder)
         save_state(
             {
+                "identity": self.identity,
                 "step": self.step,
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
@@ -188,8 +200,9 @@ class Trainer:
         )
 
     def resume(self) -> None:
-        """Go on from the folder's state."""
+        """Go on from the folder's state; raises InputError if it is another run's."""
         state = load_state(self.folder)
+        self._refuse_another_run(state)
         self.step, self.seconds = state["step"], state["seconds"]
         self.logged_step = self.step
         self.model.load_state_dict(state["model"])
@@ -199,3 +212,13 @@ class Trainer:
         self.slots.restore(state["slots"])
         self.losses.extend(state["losses"])
         self.left.extend(state["left"])
+
+    def _refuse_another_run(self, state: Record) -> None:
+        """Only the learning rate and its decay may differ from the run that is resumed."""
+        for key, theirs in state["identity"].items():
+            ours = self.identity.get(key)
+            if key not in ("lr", "decay_share") and ours != theirs:
+                raise InputError(
+                    f"{self.folder} was trained with {key} {theirs}, this command says {ours}: "
+                    f"repeat the options of the run, only lr and decay_share may change"
+                )
