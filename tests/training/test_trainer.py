@@ -82,6 +82,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     interrupt_at(monkeypatch, 16)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", 40)
+    with (tmp_path / "broken" / "log.jsonl").open("a") as log:
+        log.write('{"event": "train", "step": 23}\n{"event": "tra')  # a kill after the checkpoint
     run(tmp_path / "broken", 40, resume=True)
     whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from eqr.checkpoint import STATE, write_atomically
+from eqr.checkpoint import STATE, write_atomically, write_text_atomically
 from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
 from eqr.errors import InputError
@@ -60,6 +60,13 @@ def held_out_puzzles(config: TrainConfig) -> dict[str, Puzzles]:
     }
 
 
+def forget_after(log: Path, step: int) -> None:
+    """Drop what a killed run logged after its last checkpoint, so that the log tells how the weights came to be."""
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    write_text_atomically(log, "".join(kept))
+
+
 def train(
     config: TrainConfig,
     budget: Budget,
@@ -108,6 +115,7 @@ def train(
         trainer = Trainer(config, budget, draws, held_out, folder, seed, identity, device, logged)
         if resume:
             trainer.resume()
+            forget_after(folder / LOG, trainer.step)
         start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
         logged({**start, "threads": torch.get_num_threads(), "budget": asdict(budget), "run": identity})
         trainer.run()
