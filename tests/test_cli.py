@@ -93,6 +93,14 @@ def test_arguments_nine_lines_and_standard_input_solve_alike() -> None:
         assert (record["answer"], record["valid"]) == (ANSWER, True)
 
 
+def test_a_board_as_it_is_printed_reads_back() -> None:
+    printed = eqr("solve", EASY).stdout.splitlines()
+    board = "\n".join(line.split("->")[0][:21] for line in printed[1:12])
+    assert "------+" in board
+    (record,) = records(eqr("solve", "--json", stdin=board))
+    assert record["question"] == EASY
+
+
 def test_an_endless_file_streams_and_a_closed_pipe_is_no_error() -> None:
     command = f"yes {EASY} | {shlex.quote(sys.executable)} -m eqr solve --file - --json | head -n 5"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
@@ -137,6 +145,12 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
         (["solve", EASY, "--depth", "0"], "depth is 0"),
         (["solve", EASY, "--device", "cuda"], "no CUDA device"),
         (["solve", EASY, "--file", "empty.csv"], "give one of them"),
+        (["solve", "empty.csv"], "use --file empty.csv"),
+        (["solve", "--file", "grid.txt"], "grid.txt, line 3: '..18' has 4 cells, a row has 9"),
+        (["train", "sudoku_cpu", "--resume"], "holds no run to resume"),
+        (["train", "sudoku_cpu", "--set", "model.task=sudoku5"], "did you mean 'sudoku"),
+        (["train", "sudoku_cpu", "--set", "model.channels=-3"], "model.channels is -3"),
+        (["train", "sudoku_cpu", "--out", "other.csv"], "cannot use other.csv as the run's folder"),
         (["generate", "sudoko"], "did you mean 'sudoku'"),
         (["generate", "sudoku", "--count", "0"], "must be at least 1"),
         (["generate", "sudoku", "--seed", "-1"], "seeds are 0 or more"),
@@ -152,6 +166,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(tmp_path: Path, arguments: 
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "other.csv").write_text(f"puzzle,answer\n{EASY},{EASY}\n")
     (tmp_path / "broken.csv").write_text(f"question\n{EASY}\n{EASY[:5]}\n")
+    (tmp_path / "grid.txt").write_text("..3.2.6..\n9..3.5..1\n..18\n" + "........1\n" * 6)
     (tmp_path / "header.csv").write_text("question,answer\n")
     done = eqr(*arguments, cwd=tmp_path)
     assert done.returncode == 2

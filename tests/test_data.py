@@ -48,9 +48,15 @@ def test_a_csv_of_a_spreadsheet_reads(tmp_path: Path) -> None:
     assert all((TASK.parse(row["question"]) == TASK.parse(QUESTION)).all() for _, row in rows)
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_other_separators_read(tmp_path: Path, mark: str) -> None:
+    path = written(tmp_path, f"source{mark}question\na{mark}{QUESTION}\n")
+    assert [row["question"] for _, row in read_rows(path)] == [QUESTION]
+
+
 def test_a_missing_file_a_folder_and_binary_data_are_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for path, said in (("nowhere.csv", "No such file"), ("", "Is a directory"), ("binary", "is not a text file")):
+    for path, said in (("nowhere.csv", "No such file"), ("", "Is a directory"), ("binary", "is not UTF-8 text")):
         with pytest.raises(InputError, match=said):
             list(read_rows(str(tmp_path / path)))
 

@@ -23,14 +23,14 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit code 0 done, 2 bad input, 1 internal error, 130 interrupted."""
-    command = tyro.cli(
-        Command,
-        prog="eqr",
-        description="Neural networks that solve puzzles by settling to a fixed point.",
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-    )
     try:
+        command = tyro.cli(
+            Command,
+            prog="eqr",
+            description="Neural networks that solve puzzles by settling to a fixed point.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+        )
         command.run()
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"eqr: {error}", markup=False, highlight=False)

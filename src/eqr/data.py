@@ -71,7 +71,7 @@ def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
         with nullcontext(sys.stdin) if source == "-" else open(source, encoding="utf-8-sig", newline="") as file:
             yield from _rows(file, name)
     except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not a text file ({error.reason}): give a CSV or one puzzle a line") from None
+        raise InputError(f"{name} is not UTF-8 text ({error.reason}): give a CSV or one puzzle a line") from None
     except csv.Error as error:
         raise InputError(f"{name} is not a readable CSV ({error})") from None
     except OSError as error:
@@ -83,9 +83,11 @@ def _rows(file: TextIO, name: str) -> Iterator[tuple[str, dict[str, str]]]:
     number, head = next(plain, (0, ""))
     if not head:
         raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle a line")
-    columns = [column.strip() for column in next(csv.reader([head.removeprefix("\ufeff")]))]
+    head = head.removeprefix("\ufeff")
+    delimiter = next((mark for mark in ",;\t" if "question" in head.split(mark)), ",")  # spreadsheets differ
+    columns = [column.strip() for column in next(csv.reader([head], delimiter=delimiter))]
     if "question" in columns:
-        table = csv.reader(file)
+        table = csv.reader(file, delimiter=delimiter)
         for values in table:
             place = f"{name}, line {number + table.line_num}"
             if values and len(values) < len(columns):

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 
-class InputError(ValueError):
+class InputError(Exception):
     """Something given cannot be used. The command line prints it and exits with code 2."""
 
 

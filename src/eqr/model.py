@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eqr.blocks import BLOCKS, BlockConfig
-from eqr.errors import unknown
+from eqr.errors import InputError, unknown
 from eqr.layers import weight
 from eqr.tasks import TASKS
 from eqr.types import Embedded, Logits, State
@@ -37,16 +37,23 @@ class ModelConfig(BlockConfig):
     halt_bias: float = -3.0
     """Bias of the untrained halting head; negative, so that nothing halts at first (arXiv 2604.21999)."""
 
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise unknown("task", self.task, TASKS)
+        if self.block not in BLOCKS:
+            raise unknown("block", self.block, BLOCKS)
+        for name in ("channels", "layers", "token_hidden", "updates_per_segment", "expansion"):
+            if not vars(self)[name] > 0:
+                raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
+        if not 0 <= self.damping < 1:
+            raise InputError(f"model.damping is {self.damping}: 0 or more, and less than 1, is needed")
+
 
 class Reasoner(nn.Module):
     """A weight-tied network whose fixed points answer puzzles."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
-        if config.task not in TASKS:
-            raise unknown("task", config.task, TASKS)
-        if config.block not in BLOCKS:
-            raise unknown("block", config.block, BLOCKS)
         generator = generator or torch.Generator().manual_seed(0)
         self.config, self.task = config, TASKS[config.task]
         layout, block, channels = self.task.layout, BLOCKS[config.block], config.channels

@@ -35,3 +35,5 @@ def watch(
             live.update(Group(_board(shot, puzzle, cols), line), refresh=True)
             if console.is_terminal:
                 time.sleep(seconds_per_segment)
+    if not console.is_terminal:
+        console.print()

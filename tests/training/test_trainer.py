@@ -133,6 +133,8 @@ def test_another_run_is_not_resumed(tmp_path: Path, change: dict[str, int], said
     with pytest.raises(session.InputError, match=said):
         run(tmp_path, 4, resume=True, config=replace(CONFIG, **change))
     assert run(tmp_path, 4, resume=True, config=replace(CONFIG, lr=1e-3)).step == 4
+    with pytest.raises(session.InputError, match="the budget is spent"):
+        run(tmp_path, 4, resume=True)
 
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from eqr.engine import SolveConfig, solve, trace
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
-from eqr.tasks import Task
+from eqr.tasks import Task, squeezed
 from eqr.types import Solution
 from eqr.watch import watch
 
@@ -29,7 +30,7 @@ class Solve:
     """Solve puzzles with a trained model."""
 
     puzzles: tyro.conf.Positional[list[str]] = field(default_factory=list)
-    """Puzzles: a digit for each clue, . or 0 for each blank, row by row; white space is ignored."""
+    """Puzzles: a digit for each clue, . or 0 for each blank, row by row; white space and drawn lines are ignored."""
     file: str | None = None
     """CSV with a 'question' column, or one puzzle a line; - for standard input."""
     model: str = "sudoku"
@@ -78,24 +79,34 @@ class Solve:
         print(f"{task.render(puzzle, solution)}, {seconds:.3f} s\n")
 
     def _texts(self, task: Task) -> Iterator[tuple[str, str]]:
-        """(place, puzzle text), with boards that span several lines joined."""
+        """(title, puzzle text), with boards that span several lines or arguments joined."""
         if self.puzzles and self.file:
             raise InputError("both puzzles and --file are given: give one of them")
         if self.puzzles:
-            yield from ((f"puzzle {number}", text) for number, text in enumerate(self.puzzles, 1))
-            return
-        if self.file is None and sys.stdin.isatty():
+            rows = iter([(f"puzzle {number}", text) for number, text in enumerate(self.puzzles, 1)])
+            if Path(self.puzzles[0]).is_file():
+                raise InputError(f"{self.puzzles[0]} is a file, not a puzzle: use --file {self.puzzles[0]}")
+        elif self.file is None and sys.stdin.isatty():
             raise InputError("no puzzle is given: write one as an argument, or use --file F.csv or --file -")
-        read = ((_title(place, row), row["question"]) for place, row in read_rows(self.file or "-"))
-        first = next(read, None)
+        else:
+            read = ((_title(place, row), row["question"]) for place, row in read_rows(self.file or "-"))
+            rows = ((place, text) for place, text in read if squeezed(text))
+        first = next(rows, None)
         if first is None:
-            raise InputError(f"{self.file} holds no puzzles: nothing to solve")
-        rows = itertools.chain([first], read)
-        if len("".join(first[1].split())) != task.layout.cols:
-            yield from rows
-            return
-        while board := list(itertools.islice(rows, task.layout.rows)):
-            yield board[0][0], "".join(text for _, text in board)
+            raise InputError(f"{self.file or 'standard input'} holds no puzzles: nothing to solve")
+        rows = itertools.chain([first], rows)
+        yield from _joined(task, rows) if len(squeezed(first[1])) == task.layout.cols else rows
+
+
+def _joined(task: Task, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Boards from lines that hold one row each."""
+    while board := list(itertools.islice(lines, task.layout.rows)):
+        for place, text in board:
+            if len(squeezed(text)) != task.layout.cols:
+                raise InputError(f"{place}: {text!r} has {len(squeezed(text))} cells, a row has {task.layout.cols}")
+        if len(board) < task.layout.rows:
+            raise InputError(f"{board[0][0]}: the board has {len(board)} rows, {task.layout.rows} are needed")
+        yield board[0][0], "".join(text for _, text in board)
 
 
 def _parsed(task: Task, texts: list[tuple[str, str]]) -> tuple[list[str], list[NDArray[np.uint8]], InputError | None]:

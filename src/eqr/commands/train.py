@@ -40,8 +40,8 @@ class Train:
     """Time between checkpoints."""
     eval_minutes: float = 10.0
     """Time between evaluations."""
-    log_seconds: float = 30.0
-    """Time between lines of the log."""
+    log_seconds: float | None = None
+    """Time between lines of the log; 30, or less in a run of a few minutes."""
     seed: int = 0
     """Seed of weights, puzzles and starts."""
     threads: int | None = None
@@ -62,7 +62,7 @@ class Train:
             steps=self.steps,
             save_minutes=self.save_minutes,
             eval_minutes=self.eval_minutes,
-            log_seconds=self.log_seconds,
+            log_seconds=self.log_seconds or min(30.0, 3 * (minutes or 10.0)),
         )
         device = pick_device(self.device)
         with ExitStack() as stack:
@@ -87,9 +87,12 @@ class Train:
             except Stopped:
                 print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
                 raise
+            except KeyboardInterrupt:
+                print("stopped before there was anything new to save", file=sys.stderr)
+                raise
             except Diverged as error:
                 raise InputError(str(error)) from None
-        print(f"done: {trainer.step} steps, {trainer.seconds / 60:.1f} minutes; model in {folder}")
+        print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
 
 
 def _line(record: Record) -> str:

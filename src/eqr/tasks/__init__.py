@@ -1,6 +1,6 @@
 """The tasks, by name. A new one is a file here and a line in this dict."""
 
-from eqr.tasks.base import Puzzle, Task
+from eqr.tasks.base import Puzzle, Task, squeezed
 from eqr.tasks.sudoku import Sudoku
 
 TASKS: dict[str, Task] = {
@@ -9,4 +9,4 @@ TASKS: dict[str, Task] = {
     "sudoku4": Sudoku("sudoku4", 2, 2),
 }
 
-__all__ = ["TASKS", "Puzzle", "Task"]
+__all__ = ["TASKS", "Puzzle", "Task", "squeezed"]

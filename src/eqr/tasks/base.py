@@ -16,6 +16,11 @@ Boards = NDArray[np.uint8]
 """(B, L) ids on the data side, where torch is not needed."""
 
 
+def squeezed(text: str) -> str:
+    """``text`` without white space and the lines people draw into boards (``|``, ``+``, ``-``)."""
+    return "".join(char for char in text if not char.isspace() and char not in "|+-")
+
+
 class Puzzle(NamedTuple):
     """A generated puzzle with its one solution."""
 
@@ -41,8 +46,9 @@ class Task(ABC):
     def format(self, board: Integer[Tensor, " L"]) -> str:
         """Write one board on one line; the inverse of ``parse``."""
 
-    def encode(self, puzzles: Sequence[str]) -> Ids:
-        """(B, L) ids of puzzles given as text; raises InputError as ``parse`` does."""
+    def encode(self, puzzles: str | Sequence[str]) -> Ids:
+        """(B, L) ids of one puzzle or several given as text; raises InputError as ``parse`` does."""
+        puzzles = [puzzles] if isinstance(puzzles, str) else puzzles
         boards = [self.parse(text) for text in puzzles]
         return torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), self.layout.cells))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.tasks.base import Boards, Puzzle, Task
+from eqr.tasks.base import Boards, Puzzle, Task, squeezed
 from eqr.types import Layout, Solution
 
 DIGITS = "123456789"
@@ -37,22 +37,22 @@ class Sudoku(Task):
         return torch.cat([square, square.T, boxes])
 
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read digits with ``.`` or ``0`` for blanks; white space is ignored, so a grid may span lines."""
-        squeezed = "".join(text.split())
+        """Read digits with ``.`` or ``0`` for blanks; white space and drawn lines are ignored."""
+        text = squeezed(text)
         cells, allowed = self.layout.cells, DIGITS[: self.side]
-        if len(squeezed) != cells:
+        if len(text) != cells:
             raise InputError(
-                f"puzzle {squeezed[:24]!r} has {len(squeezed)} cells, a {self.name} puzzle has {cells}: "
+                f"puzzle {text[:24]!r} has {len(text)} cells, a {self.name} puzzle has {cells}: "
                 f"give one digit for each clue and '.' or '0' for each blank"
             )
-        for cell, char in enumerate(squeezed):
+        for cell, char in enumerate(text):
             if char not in allowed and char not in BLANKS:
                 row, col = divmod(cell, self.side)
                 raise InputError(
                     f"row {row + 1}, column {col + 1} holds {char!r}: only the digits 1 to {self.side} "
                     f"and '.' or '0' for blanks are read"
                 )
-        board = np.array([0 if char in BLANKS else int(char) for char in squeezed], np.uint8)
+        board = np.array([0 if char in BLANKS else int(char) for char in text], np.uint8)
         self._refuse_repeated_clues(board)
         return board
 

@@ -54,9 +54,12 @@ class TrainConfig:
     """Budget when neither --minutes nor --steps is given."""
 
     def __post_init__(self) -> None:
-        for name, value in (("slots", self.slots), ("rows", self.rows), ("pool", self.pool)):
-            if value < 1:
-                raise InputError(f"{name}={value}: at least 1 is needed")
+        for name in ("slots", "max_segments", "rows", "pool", "lr", "clip", "default_minutes"):
+            if not vars(self)[name] > 0:
+                raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
+        for name in ("halt_weight", "warmup_steps", "decay_share", "weight_decay", "ema", "hard_share", "extra_share"):
+            if not vars(self)[name] >= 0:
+                raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")
         if self.slots % self.rows:
             raise InputError(f"slots={self.slots} is not a multiple of rows={self.rows}: choose one that is")
         for name, share in (

@@ -30,8 +30,12 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; raises InputError if another one has it."""
     import fcntl  # not on Windows, where all but training works
 
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"cannot use {folder} as the run's folder ({error.strerror}): choose another --out") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -84,6 +88,8 @@ def train(
     """
     if not 0 <= seed < SEEDS:
         raise InputError(f"--seed {seed}: training seeds are 0 to {SEEDS - 1}")
+    if resume and not (folder / STATE).exists():
+        raise InputError(f"{folder} holds no run to resume: start without --resume")
     with locked(folder):
         if not resume and (folder / STATE).exists():
             raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
@@ -111,10 +117,16 @@ def train(
                 raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
             report(record)
 
-        identity = {**asdict(config), "seed": seed, "train_data": [Path(path).name for path in train_data]}
+        network = {f"model.{key}": value for key, value in asdict(config.model).items()}
+        names = [Path(path).name for path in train_data]
+        options = {key: value for key, value in asdict(config).items() if key != "model"}
+        identity = {**options, **network, "seed": seed, "train_data": names}
         trainer = Trainer(config, budget, draws, held_out, folder, seed, identity, device, logged)
         if resume:
             trainer.resume()
+            if trainer.progress() >= 1:
+                spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
+                raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
             forget_after(folder / LOG, trainer.step)
         start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
         logged({**start, "threads": torch.get_num_threads(), "budget": asdict(budget), "run": identity})
