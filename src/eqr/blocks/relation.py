@@ -38,5 +38,5 @@ class RelationBlock(Block):
         v = h.view(-1, *self.split)
         hidden = F.linear(v, self.pair_in)
         for axes, matrix in zip(self.groups, self.group_in, strict=True):
-            hidden = hidden + F.linear(v.mean(axes, keepdim=True), matrix)
+            hidden += F.linear(v.mean(axes, keepdim=True), matrix)
         return rms_norm(v + F.linear(gated(hidden, -1), self.pair_out)).view(h.shape)
