@@ -1,9 +1,12 @@
 """Shapes of public functions are checked by beartype here, and only here (numba compiles its module itself)."""
 
+import os
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in eqr/__init__.py, before a test imports torch
 
 CHECKED = "types tasks.base tasks.sudoku data layers blocks model solvers halting selection engine evaluate training"
 install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
