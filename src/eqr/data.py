@@ -7,7 +7,7 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +116,7 @@ def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
-    puzzles, places = (_read_npz if source.endswith(".npz") else _read_csv)(source, task, limit)
+    puzzles, place_of = (_read_npz if source.endswith(".npz") else _read_csv)(source, task, limit)
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
     highest = max(puzzles.questions.max(), puzzles.answers.max())
@@ -125,12 +125,12 @@ def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
     clue = puzzles.questions > 0
     wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
     if wrong.any():
-        place = places[int(wrong.argmax())]
+        place = place_of(int(wrong.argmax()))
         raise InputError(f"{place}: the answer is not a completion of the question: correct or remove it")
     return puzzles
 
 
-def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Sequence[str]]:
+def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
     questions, answers, ratings, places = [], [], [], []
     for place, row in itertools.islice(read_rows(source), limit):
         if "answer" not in row:
@@ -140,10 +140,11 @@ def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Sequ
         rating = row.get("rating", "")
         ratings.append(int(rating) if rating.isdecimal() else 0)
         places.append(place)
-    return Puzzles(questions=np.array(questions), answers=np.array(answers), ratings=np.array(ratings)), places
+    puzzles = Puzzles(questions=np.array(questions), answers=np.array(answers), ratings=np.array(ratings))
+    return puzzles, places.__getitem__
 
 
-def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Sequence[str]]:
+def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
     try:
         with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             questions, answers = arrays["puzzles"][:limit], arrays["solutions"][:limit]
@@ -154,7 +155,7 @@ def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Sequ
             f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.cells})"
         )
     puzzles = Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
-    return puzzles, [f"{source}, row {row}" for row in range(len(puzzles))]
+    return puzzles, lambda row: f"{source}, row {row}"
 
 
 def collect(stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None) -> Puzzles:
@@ -195,10 +196,11 @@ class Draws:
         seed: int,
     ) -> None:
         self.task, self.reveal_share, self.reveal_most = task, reveal_share, reveal_most
-        self.sources = [puzzles for puzzles, share in sources if share > 0 and len(puzzles)]
-        if not self.sources:
+        drawn = [(puzzles, share) for puzzles, share in sources if share > 0 and len(puzzles)]
+        if not drawn:
             raise InputError("no puzzle to train on: the sources with a share of the draws are empty, lower hard_share")
-        shares = np.array([share for puzzles, share in sources if share > 0 and len(puzzles)])
+        self.sources = [puzzles for puzzles, _ in drawn]
+        shares = np.array([share for _, share in drawn])
         self.shares = shares / shares.sum()
         self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0, 1])))
 

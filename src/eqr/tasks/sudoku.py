@@ -17,6 +17,14 @@ DIGITS = "123456789"
 BLANKS = ".0"
 
 
+def units_of(box_rows: int, box_cols: int) -> NDArray[np.int64]:
+    """(3V, V) cells of every row, column and box, in that order."""
+    side = box_rows * box_cols
+    cells = np.arange(side * side).reshape(side, side)
+    boxes = cells.reshape(box_cols, box_rows, box_rows, box_cols).transpose(0, 2, 1, 3).reshape(side, side)
+    return np.concatenate([cells, cells.T, boxes])
+
+
 class Sudoku(Task):
     """Fill every row, column and box with each symbol once."""
 
@@ -30,11 +38,7 @@ class Sudoku(Task):
 
     @cached_property
     def _units(self) -> Integer[Tensor, "U V"]:
-        cells = torch.arange(self.layout.cells)
-        board = cells.view(self.layout.axes)
-        boxes = board.permute(0, 2, 1, 3).reshape(self.side, self.side)
-        square = cells.view(self.side, self.side)
-        return torch.cat([square, square.T, boxes])
+        return torch.from_numpy(units_of(self.box_rows, self.box_cols))
 
     def parse(self, text: str) -> NDArray[np.uint8]:
         """Read digits with ``.`` or ``0`` for blanks; white space and drawn lines are ignored."""

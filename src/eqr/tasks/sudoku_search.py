@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from eqr.errors import InputError
 from eqr.tasks.base import Puzzle
+from eqr.tasks.sudoku import units_of
 
 Board = NDArray[np.uint8]
 _compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
@@ -36,12 +37,10 @@ class Geometry(NamedTuple):
 @cache
 def geometry(box_rows: int, box_cols: int) -> Geometry:
     """Units and peers of a board whose boxes have ``box_rows`` x ``box_cols`` cells."""
-    side = box_rows * box_cols
-    cells = np.arange(side * side).reshape(side, side)
-    boxes = cells.reshape(box_cols, box_rows, box_rows, box_cols).transpose(0, 2, 1, 3).reshape(side, side)
-    units = np.concatenate([cells, cells.T, boxes])
-    peers = [sorted({int(c) for unit in units if cell in unit for c in unit} - {cell}) for cell in range(side * side)]
-    return Geometry(np.ascontiguousarray(units), np.array(peers))
+    units = units_of(box_rows, box_cols)
+    cells = range(units.max() + 1)
+    peers = [sorted({int(c) for unit in units if cell in unit for c in unit} - {cell}) for cell in cells]
+    return Geometry(units, np.array(peers))
 
 
 @_compiled()

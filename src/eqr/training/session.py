@@ -46,12 +46,13 @@ def locked(folder: Path) -> Iterator[None]:
 def puzzle_pool(config: TrainConfig, folder: Path, seed: int) -> Puzzles:
     """The run's generated puzzles, made once and kept in its folder."""
     path = folder / f"pool-{config.model.task}-{seed}-{config.pool}.npz"
-    if not path.exists():
-        stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
-        with progress_bar("generating training puzzles", config.pool) as progress:
-            pool = collect(stream, config.pool, progress)
-        write_atomically(path, lambda part: save_puzzles(pool, part))
-    return load_puzzles(path)
+    if path.exists():
+        return load_puzzles(path)
+    stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
+    with progress_bar("generating training puzzles", config.pool) as progress:
+        pool = collect(stream, config.pool, progress)
+    write_atomically(path, lambda part: save_puzzles(pool, part))
+    return pool
 
 
 def held_out_puzzles(config: TrainConfig) -> dict[str, Puzzles]:
