@@ -61,7 +61,8 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 def test_json_lines_hold_the_documented_keys_in_input_order() -> None:
     rows = table(EXAMPLES / "puzzles.csv")
     found = records(eqr("solve", "--file", "examples/sudoku/puzzles.csv", "--json"))
-    assert list(found[0]) == ["question", "answer", "valid", "converged", "residual", "depth", "restart", "seconds"]
+    keys = "question answer valid converged residual depth restart restarts seconds"
+    assert list(found[0]) == keys.split()
     assert [record["question"] for record in found] == [row["question"] for row in rows]
     assert all(record["answer"] == row["answer"] for record, row in zip(found, rows, strict=True) if record["valid"])
 
@@ -159,6 +160,9 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
         (["solve", EASY, "--json", "--watch"], "give one of them"),
         (["train", "sudoku_gpu"], "did you mean 'sudoku_cpu'"),
         (["eval", "--data", "header.csv"], "no puzzles"),
+        (["eval", "--data", "header.csv", "--breadth", "auto"], "or auto: and such a number"),
+        (["sweep", "--data", "header.csv", "--out", "o", "--depths", "1,x"], "--depths 1,x: numbers of 1 or more"),
+        (["sweep", "--data", "header.csv", "--out", "broken.csv"], "cannot be used as a folder"),
         (["solve", EASY, "--modle", "sudoku"], "--model"),
     ],
 )
@@ -189,9 +193,10 @@ def test_generated_files_are_the_same_for_any_number_of_workers(tmp_path: Path) 
 
 
 def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
-    done = eqr("eval", "--data", "examples/sudoku/puzzles.csv", "--depth", "16", "--breadth", "2", "--json", "-")
+    options = ["--data", "examples/sudoku/puzzles.csv", "--depth", "16", "--breadth", "2", "--json", "-"]
+    done = eqr("eval", *options)
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     documented = {
         *("model", "data", "puzzles", "depth", "breadth", "select", "halt", "noise", "seed"),
         *("exact_accuracy", "token_accuracy", "any_correct", "converged"),
@@ -202,6 +207,59 @@ def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
     assert report["puzzles"] == 12
     assert report["any_correct"] >= report["exact_accuracy"]
     assert report["layer_evals_per_puzzle"] == 2 * report["updates_per_puzzle"] <= 2 * 2 * 16 * 4
+    assert report["compiled"] is True
+    eager = json.loads(eqr("eval", *options, "--no-compile").stdout)
+    assert eager["compiled"] is False
+    assert eager["exact_accuracy"] == report["exact_accuracy"]
+    assert eager["updates_per_puzzle"] == pytest.approx(report["updates_per_puzzle"], rel=0.05)
+
+
+def test_without_a_compiler_there_is_a_notice_and_an_answer(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "eqr",
+        "eval",
+        "--data",
+        str(EXAMPLES / "puzzles.csv"),
+        "--limit",
+        "2",
+        "--depth",
+        "2",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env={"CXX": "no-such-g++"})
+    assert "no C++ compiler" in done.stderr
+    assert "exact_accuracy" in done.stdout
+
+
+def test_a_sweep_writes_what_evaluations_of_each_budget_would_say(tmp_path: Path) -> None:
+    data = "examples/sudoku/puzzles.csv"
+    done = eqr(
+        "sweep", "--data", data, "--limit", "6", "--depths", "2,6", "--breadths", "1,3", "--out", str(tmp_path / "out"),
+        "--no-compile",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = ["adaptive.csv", "error.png", "frontier.png", "residual.png", "sweep.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    cells = {(row["depth"], row["breadth"]): row for row in table(tmp_path / "out" / "sweep.csv")}
+    assert list(cells) == [("2", "1"), ("2", "3"), ("6", "1"), ("6", "3")]
+    options = ["--data", data, "--limit", "6", "--halt", "fixed", "--json", "-", "--no-compile"]
+    for (depth, breadth), cell in cells.items():
+        alone = json.loads(eqr("eval", *options, "--depth", depth, "--breadth", breadth).stdout)
+        for key in ("exact_accuracy", "any_correct", "updates_per_puzzle"):
+            assert float(cell[key]) == pytest.approx(alone[key])
+    settings = [(row["halt"], row["breadth"]) for row in table(tmp_path / "out" / "adaptive.csv")]
+    assert settings == [("residual", "1"), ("residual", "auto:3"), ("learned", "1"), ("learned", "auto:3")]
+
+
+def test_bench_compares_every_block_with_matrix_products() -> None:
+    done = eqr("bench", "--no-compile", "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [row["block"] for row in report["blocks"]] == ["relation", "symbol", "mixer"]
+    for row in report["blocks"]:
+        assert row["updates_per_second"] > 0
+        assert row["share"] == pytest.approx(row["gflops"] / row["mm_gflops"])
 
 
 def test_start_up_imports_nothing_it_does_not_need() -> None:

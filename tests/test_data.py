@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqr.data import Draws, collect, growing_chunks, read_labelled, read_rows
+from eqr.data import Draws, collect, read_labelled, read_rows
 from eqr.errors import InputError
 from eqr.tasks import TASKS
 
@@ -92,10 +92,6 @@ def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
         read_labelled(str(tmp_path / "d.npz"), TASK)
     with pytest.raises(InputError, match="at least 1 puzzle"):
         read_labelled(str(tmp_path / "d.npz"), TASK, limit=0)
-
-
-def test_the_first_chunk_is_small_and_none_is_large() -> None:
-    assert [len(chunk) for chunk in growing_chunks(range(40), 16)] == [1, 2, 4, 8, 16, 9]
 
 
 def test_draws_keep_their_answers_reveal_clues_and_go_on_from_a_state() -> None:

@@ -8,8 +8,10 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "eqr"
 # The data path, left to right. A module imports from itself and from what stands before it.
 ORDER = [
-    *("errors", "types", "tasks", "data", "layers", "blocks", "model", "solvers", "halting", "selection", "engine"),
-    *("report", "evaluate", "runtime", "console", "checkpoint", "training", "presets", "watch", "commands", "cli"),
+    *("errors", "runtime", "types", "tasks", "data", "layers", "blocks", "model"),
+    *("solvers", "halting", "selection", "breadth", "engine"),
+    *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "training", "presets"),
+    *("bench", "plots", "watch", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))
 

@@ -1,4 +1,5 @@
-"""Models and training states on disk. A model is a folder: model.safetensors + config.json; a run adds state.pt.
+"""Models and training states on disk. A model is a folder: model.safetensors + config.json, perhaps
+calibration.json; a run adds state.pt.
 
 Nothing is unpickled but tensors and plain containers. Files are written under a temporary name, flushed and renamed,
 so a reader sees the old file or the new one, never half of one.
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,9 +21,11 @@ from safetensors.torch import save as to_bytes
 
 from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig, Reasoner
+from eqr.types import Calibration
 
+T = TypeVar("T", ModelConfig, Calibration)
 BUNDLED = Path(__file__).parent / "weights"
-WEIGHTS, CONFIG, STATE = "model.safetensors", "config.json", "state.pt"
+WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -57,16 +60,27 @@ def save(model: Reasoner, folder: Path) -> None:
     write_text_atomically(folder / CONFIG, text)
 
 
+def save_calibration(calibration: Calibration, folder: Path) -> None:
+    """Write what was measured of a model beside it."""
+    write_text_atomically(folder / CALIBRATION, json.dumps(asdict(calibration), indent=2) + "\n")
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder of a bundled model or a path; raises InputError if there is none."""
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+    folder = BUNDLED / name if str(name) in bundled else Path(name)
+    if not folder.is_dir():
+        raise unknown("model folder or bundled model", str(name), bundled)
+    return folder
+
+
 def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
     """Load a bundled model by name or a model folder by path, ready for inference.
 
     Raises InputError when it is missing, truncated, or made by something else.
     """
-    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
-    folder = BUNDLED / name if str(name) in bundled else Path(name)
-    if not folder.is_dir():
-        raise unknown("model folder or bundled model", str(name), bundled)
-    model = Reasoner(_config(folder / CONFIG))
+    folder = folder_of(name)
+    model = Reasoner(_read(folder / CONFIG, ModelConfig))
     path = folder / WEIGHTS
     try:
         tensors = load_file(path)
@@ -80,24 +94,27 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
         wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
         raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they belong to other models")
     model.load_state_dict(tensors)
+    if (folder / CALIBRATION).exists():
+        model.calibration = _read(folder / CALIBRATION, Calibration)
     return model.to(device).eval()
 
 
-def _config(path: Path) -> ModelConfig:
+def _read(path: Path, kind: type[T]) -> T:
+    """A dataclass from its JSON; raises InputError naming what is wrong with the file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: {path.parent} is not a model folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON ({error}): copy or train the model again") from None
-    known = [field.name for field in fields(ModelConfig)]
+    known = [field.name for field in fields(kind)]
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object: it is not the configuration of a model")
+        raise InputError(f"{path} holds no JSON object: it is not what a model's folder holds")
     for key in values:
         if key not in known:
             raise unknown(f"{path}: field", key, known)
     try:
-        return ModelConfig(**values)
+        return kind(**values)
     except TypeError as error:
         raise InputError(f"{path} is incomplete ({error})") from None
 

@@ -7,9 +7,12 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from eqr.commands.bench import Bench
+from eqr.commands.calibrate import Calibrate
 from eqr.commands.eval import Eval
 from eqr.commands.generate import Generate
 from eqr.commands.solve import Solve
+from eqr.commands.sweep import Sweep
 from eqr.commands.train import Train
 from eqr.errors import InputError
 
@@ -18,6 +21,9 @@ Command = (
     | Annotated[Generate, tyro.conf.subcommand("generate")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
+    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
 

@@ -7,7 +7,7 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +50,6 @@ class Puzzles:
             inputs=torch.from_numpy(self.questions.astype(np.int64)),
             labels=torch.from_numpy(self.answers.astype(np.int64)),
         )
-
-
-def growing_chunks(items: Iterable[T], most: int) -> Iterator[list[T]]:
-    """Lists of 1, 2, 4, ... up to ``most`` items: the first result comes early, later ones come fast."""
-    iterator, size = iter(items), 1
-    while chunk := list(itertools.islice(iterator, size)):
-        yield chunk
-        size = min(2 * size, most)
 
 
 def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:

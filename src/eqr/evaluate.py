@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from eqr.data import Puzzles
-from eqr.engine import SolveConfig, run
+from eqr.engine import SolveConfig, gather, select
 from eqr.model import Reasoner
-from eqr.report import Report
-from eqr.selection import SELECTION
+from eqr.report import Report, pass_at_k
+from eqr.types import Evidence
 
 
 @dataclass
@@ -22,7 +24,24 @@ class _Sums:
     right_blanks: int = 0
     any_correct: int = 0
     converged: int = 0
+    restarts: int = 0
     segments: int = 0
+    pass_at: dict[int, float] = field(default_factory=dict)
+
+    def add(self, found: Evidence, inputs: Int[Tensor, " L"], labels: Int[Tensor, " L"], rule: str) -> None:
+        """Compare one puzzle's restarts, and the one chosen by ``rule``, with its label."""
+        solution, right = select(found, rule), found.answers == labels
+        blank, exact = inputs == 0, right.all(-1)
+        self.puzzles += 1
+        self.exact += int(exact[solution.restart])
+        self.blanks += int(blank.sum())
+        self.right_blanks += int(right[solution.restart, blank].sum())
+        self.any_correct += int(exact.any())
+        self.converged += solution.converged
+        self.restarts += solution.restarts
+        self.segments += int(found.depth.sum())
+        for k, share in pass_at_k(len(exact), int(exact.sum())).items():
+            self.pass_at[k] = self.pass_at.get(k, 0.0) + share
 
 
 def evaluate(
@@ -31,13 +50,14 @@ def evaluate(
     config: SolveConfig,
     model_name: str,
     data_name: str,
+    compile: bool = False,
     progress: Callable[[int, int], None] = lambda done, right: None,
 ) -> Report:
     """Solve all ``puzzles`` and compare with their answers; ``progress`` is told puzzles done and right so far."""
-    sums, started = _Sums(), time.perf_counter()
-    chunk = max(1, config.rows // config.breadth)
-    for start in range(0, len(puzzles), chunk):
-        _add(sums, model, puzzles, slice(start, start + chunk), config)
+    batch, sums, threads, started = puzzles.batch(), _Sums(), torch.get_num_threads(), time.perf_counter()
+    gathered = gather(model, batch.inputs, config, compile)
+    for found, inputs, labels in zip(gathered, batch.inputs, batch.labels, strict=True):
+        sums.add(found, inputs, labels, config.select)
         progress(sums.puzzles, sums.exact)
     seconds = time.perf_counter() - started
     updates = sums.segments * model.config.updates_per_segment / sums.puzzles
@@ -50,36 +70,26 @@ def evaluate(
         select=config.select,
         halt=config.halt,
         tol=config.tol,
+        window=config.window,
+        delta=config.threshold(model.calibration),
+        solver=config.solver,
+        damping=config.damping,
         noise=config.noise,
         seed=config.seed,
         exact_accuracy=sums.exact / sums.puzzles,
         token_accuracy=sums.right_blanks / max(1, sums.blanks),
         any_correct=sums.any_correct / sums.puzzles,
+        # With a breadth that depends on the outcome the estimator would be biased.
+        pass_at_k={} if config.adaptive else {k: total / sums.puzzles for k, total in sums.pass_at.items()},
         converged=sums.converged / sums.puzzles,
+        restarts_per_puzzle=sums.restarts / sums.puzzles,
         updates_per_puzzle=updates,
         layer_evals_per_puzzle=updates * model.config.layers,
         seconds=seconds,
         puzzles_per_second=sums.puzzles / seconds,
-        threads=torch.get_num_threads(),
+        threads=threads,
+        compiled=compile,
         device=str(model.answer_head.device),
         torch=torch.__version__,
         eqr_version=version("eqr"),
     )
-
-
-def _add(sums: _Sums, model: Reasoner, puzzles: Puzzles, part: slice, config: SolveConfig) -> None:
-    batch = Puzzles(
-        questions=puzzles.questions[part], answers=puzzles.answers[part], ratings=puzzles.ratings[part]
-    ).batch()
-    found = run(model, batch.inputs, config)
-    chosen = SELECTION[config.select](found)
-    every = torch.arange(len(batch.inputs))
-    right = found.answers == batch.labels.unsqueeze(1)
-    blank = batch.inputs == 0
-    sums.puzzles += len(every)
-    sums.exact += int(right[every, chosen].all(-1).sum())
-    sums.blanks += int(blank.sum())
-    sums.right_blanks += int((right[every, chosen] & blank).sum())
-    sums.any_correct += int(right.all(-1).any(-1).sum())
-    sums.converged += int(found.converged[every, chosen].sum())
-    sums.segments += int(found.depth.sum())

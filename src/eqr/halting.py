@@ -1,22 +1,40 @@
 """May this row stop? One small function a rule, from the row's evidence alone; a new rule is a line in the dict."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Rule = Callable[[Float[Tensor, "R W"], float], Bool[Tensor, " R"]]
+
+@dataclass(frozen=True, kw_only=True)
+class Signs:
+    """What a halting rule sees of the rows after a segment."""
+
+    residuals: Float[Tensor, "R W"]
+    """Residuals of the last W segments; infinite where there was none yet."""
+    halt_logit: Float[Tensor, " R"]
+    """Score of the learned halting head."""
+    tol: float
+    """Residual below which a row is at rest."""
+    delta: float
+    """Halting score above which a row is done."""
 
 
-def settled(residuals: Float[Tensor, "R W"], tol: float) -> Bool[Tensor, " R"]:
-    """The residual stayed below ``tol`` over the last W segments; missing segments are infinite."""
-    return (residuals < tol).all(-1)
+def settled(signs: Signs) -> Bool[Tensor, " R"]:
+    """The residual stayed below ``tol`` over the last W segments."""
+    return (signs.residuals < signs.tol).all(-1)
 
 
-def never(residuals: Float[Tensor, "R W"], tol: float) -> Bool[Tensor, " R"]:
+def learned(signs: Signs) -> Bool[Tensor, " R"]:
+    """The halting head says that the answer is right: its logit is above ``delta`` (EqR section 6.3)."""
+    return signs.halt_logit > signs.delta
+
+
+def never(signs: Signs) -> Bool[Tensor, " R"]:
     """Every row runs to full depth (the reference protocol)."""
-    return torch.zeros(len(residuals), dtype=torch.bool, device=residuals.device)
+    return torch.zeros_like(signs.halt_logit, dtype=torch.bool)
 
 
-HALTING: dict[str, Rule] = {"residual": settled, "fixed": never}
+HALTING: dict[str, Callable[[Signs], Bool[Tensor, " R"]]] = {"residual": settled, "learned": learned, "fixed": never}

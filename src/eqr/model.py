@@ -15,7 +15,7 @@ from eqr.blocks import BLOCKS, BlockConfig
 from eqr.errors import InputError, unknown
 from eqr.layers import weight
 from eqr.tasks import TASKS
-from eqr.types import Embedded, Logits, State
+from eqr.types import Calibration, Embedded, Logits, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,7 @@ class Reasoner(nn.Module):
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.config, self.task = config, TASKS[config.task]
+        self.calibration: Calibration | None = None
         layout, block, channels = self.task.layout, BLOCKS[config.block], config.channels
         self.per_symbol = block.per_symbol
         self.width = layout.symbols * channels if block.per_symbol else channels
@@ -104,10 +105,12 @@ class Reasoner(nn.Module):
         """(R, L, V) scores of the symbols 1..V."""
         h = z[:, 0]
         if self.per_symbol:
-            return F.linear(h.reshape(*h.shape[:2], -1, self.config.channels), self.answer_head).squeeze(-1)
+            # A matrix-vector product would round differently from batch to batch.
+            return (h.view(*h.shape[:2], -1, self.config.channels) * self.answer_head).sum(-1)
         return F.linear(h, self.answer_head)
 
     def halt_logit(self, z: State) -> Float[Tensor, " R"]:
         """(R,) score that the decoded answer is right in every cell; above 0 means halt."""
         h = z[:, 0].reshape(len(z), -1, self.config.channels)
-        return torch.cat([h.mean(1), h.amax(1)], -1) @ self.halt_head + self.halt_bias
+        score: Tensor = (torch.cat([h.mean(1), h.amax(1)], -1) * self.halt_head).sum(-1)
+        return score + self.halt_bias

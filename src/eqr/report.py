@@ -1,9 +1,19 @@
-"""What an evaluation says: one record, as JSON for machines and as a table for people. Computes nothing."""
+"""What an evaluation says: one record, as JSON for machines and as a table for people. Knows figures, not puzzles."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 
 from rich.table import Table
+
+
+def pass_at_k(restarts: int, right: int) -> dict[int, float]:
+    """Unbiased estimate, for k = 1, 2, 4, ... up to ``restarts``, that one of k restarts is right (arXiv 2107.03374).
+
+    ``1 - C(n - c, k) / C(n, k)`` with n restarts of which c are right.
+    """
+    powers = (2**exponent for exponent in range(restarts.bit_length()))
+    return {k: 1 - math.comb(restarts - right, k) / math.comb(restarts, k) for k in powers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +24,14 @@ class Report:
     data: str
     puzzles: int
     depth: int
-    breadth: int
+    breadth: int | str
     select: str
     halt: str
     tol: float
+    window: int
+    delta: float
+    solver: str
+    damping: float
     noise: float
     seed: int
     exact_accuracy: float
@@ -26,13 +40,17 @@ class Report:
     """Share of blank cells that are right."""
     any_correct: float
     """Share of puzzles of which any restart is right: an oracle's selection."""
+    pass_at_k: dict[int, float]
+    """Chance that one of k restarts is right (``pass_at_k``); empty under auto breadth."""
     converged: float
     """Share of puzzles whose selected restart settled."""
+    restarts_per_puzzle: float
     updates_per_puzzle: float
     layer_evals_per_puzzle: float
     seconds: float
     puzzles_per_second: float
     threads: int
+    compiled: bool
     device: str
     torch: str
     eqr_version: str
@@ -45,6 +63,11 @@ class Report:
         """Figures as a two-column table."""
         table = Table(title=f"{self.model} on {self.data}", show_header=False, title_justify="left")
         for key, value in asdict(self).items():
-            if key not in ("model", "data"):
-                table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+            if key == "pass_at_k":
+                for k, share in value.items():
+                    table.add_row(f"pass@{k}", f"{share:.4f}")
+            elif key == "select" and value == "verifier":
+                table.add_row(key, "verifier (an upper bound: the task's checker chooses)")
+            elif key not in ("model", "data"):
+                table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
         return table

@@ -51,19 +51,58 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trajectories:
-    """Where every restart of every puzzle ended. Evidence for selection; latents are not kept."""
+class Calibration:
+    """What a network's own signs are worth: thresholds beyond which rows were right, measured by ``eqr calibrate``."""
 
-    answers: Int[Tensor, "B K L"]
+    delta: float | None = None
+    """Of the rows halted at a halting logit above this, a share of ``precision`` was right; None if no value did it."""
+    tol: float | None = None
+    """The same of the rows halted at a residual below this."""
+    precision: float
+    puzzles: int
+    data: str
+    """Name of the puzzles it was measured on."""
+    depth: int
+    window: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """One row, segment by segment; T segments. Kept on request only."""
+
+    answers: Int[Tensor, "T L"]
+    """Decoded symbol ids, clues included."""
+    confidence: Float[Tensor, "T L"]
+    """Probability of the decoded symbols."""
+    residual: Float[Tensor, " T"]
+    logit_change: Float[Tensor, " T"]
+    halt_logit: Float[Tensor, " T"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Where the restarts of one puzzle ended: all that halting, breadth and selection may judge by."""
+
+    answers: Int[Tensor, "K L"]
     """Symbol ids, clues included."""
-    residual: Float[Tensor, "B K"]
+    residual: Float[Tensor, " K"]
     """Mean relative residual over the last ``window`` segments of the row."""
-    halt_logit: Float[Tensor, "B K"]
+    logit_change: Float[Tensor, " K"]
+    """Mean over the last ``window`` segments of the L2 change of a cell's logits, mean over cells."""
+    halt_logit: Float[Tensor, " K"]
     """Score of the learned halting head at the end."""
-    depth: Int[Tensor, "B K"]
+    depth: Int[Tensor, " K"]
     """Segments used."""
-    converged: Bool[Tensor, "B K"]
+    converged: Bool[Tensor, " K"]
     """Whether the residual stayed below ``tol`` for ``window`` segments."""
+    halted: Bool[Tensor, " K"]
+    """Whether the halting rule ended the row, not the limit of depth."""
+    valid: Bool[Tensor, " K"]
+    """Whether the task's own checker accepts the answer."""
+    seconds: float
+    """Wall time spent on these rows: each segment's time is shared equally by the rows it moved."""
+    histories: tuple[History, ...]
+    """K of them if recorded, else none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +112,7 @@ class Solution:
     answer: Int[Tensor, " L"]
     """Symbol ids of the selected restart, clues included."""
     valid: bool
-    """Whether the task's own checker accepts the answer. It plays no part in choosing it."""
+    """Whether the task's own checker accepts the answer. Only the ``verifier`` rule chooses by it."""
     converged: bool
     """Whether the selected restart settled."""
     residual: float
@@ -81,4 +120,10 @@ class Solution:
     depth: int
     """Segments the selected restart used."""
     restart: int
-    """Which of the K restarts was selected, from 0."""
+    """Which of the restarts was selected, from 0."""
+    restarts: int
+    """How many restarts were run."""
+    seconds: float
+    """Wall time spent on the puzzle; rows that were iterated together share it equally."""
+    history: History | None = None
+    """The selected restart's trajectory, if recorded."""

@@ -9,15 +9,15 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from eqr.engine import Snapshot
+from eqr.types import History
 
 COLOURS = ("red", "dark_orange", "yellow", "green3", "bright_green")
 
 
-def _board(shot: Snapshot, puzzle: Int[Tensor, " L"], cols: int) -> Table:
+def _board(answer: Int[Tensor, " L"], confidence: Tensor, puzzle: Int[Tensor, " L"], cols: int) -> Table:
     table = Table.grid(padding=(0, 1))
     cells = []
-    for symbol, clue, sure in zip(shot.answer.tolist(), puzzle.tolist(), shot.confidence.tolist(), strict=True):
+    for symbol, clue, sure in zip(answer.tolist(), puzzle.tolist(), confidence.tolist(), strict=True):
         colour = "bold white" if clue else COLOURS[min(int(sure * len(COLOURS)), len(COLOURS) - 1)]
         cells.append(Text(str(symbol), style=colour))
     for start in range(0, len(cells), cols):
@@ -26,13 +26,14 @@ def _board(shot: Snapshot, puzzle: Int[Tensor, " L"], cols: int) -> Table:
 
 
 def watch(
-    shots: list[Snapshot], puzzle: Int[Tensor, " L"], cols: int, console: Console, seconds_per_segment: float = 0.08
+    history: History, puzzle: Int[Tensor, " L"], cols: int, console: Console, seconds_per_segment: float = 0.08
 ) -> None:
     """Replay a trajectory on ``console``; on anything but a terminal only the last board is printed."""
+    segments = zip(history.answers, history.confidence, history.residual.tolist(), strict=True)
     with Live(console=console, auto_refresh=False) as live:
-        for shot in shots:
-            line = Text(f"depth {shot.depth}  residual {shot.residual:.1e}")
-            live.update(Group(_board(shot, puzzle, cols), line), refresh=True)
+        for depth, (answer, confidence, residual) in enumerate(segments, 1):
+            line = Text(f"depth {depth}  residual {residual:.1e}")
+            live.update(Group(_board(answer, confidence, puzzle, cols), line), refresh=True)
             if console.is_terminal:
                 time.sleep(seconds_per_segment)
     if not console.is_terminal:

@@ -70,7 +70,16 @@ def test_augmented_puzzles_keep_their_rules_and_clues(name: str) -> None:
 
 
 def test_a_rendered_board_says_how_it_was_reached() -> None:
-    solution = Solution(answer=boards(ANSWER)[0], valid=True, converged=True, residual=2e-7, depth=9, restart=0)
+    solution = Solution(
+        answer=boards(ANSWER)[0],
+        valid=True,
+        converged=True,
+        residual=2e-7,
+        depth=9,
+        restart=0,
+        restarts=1,
+        seconds=0.1,
+    )
     text = SUDOKU.render(QUESTION, solution)
     assert "5 3 . | . 7 . | . . .      5 3 4 | 6 7 8 | 9 1 2" in text
     assert text.endswith("valid, converged, residual 2.0e-07, depth 9")

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from eqr.checkpoint import load
 from eqr.cli import main
 from eqr.data import collect
-from eqr.engine import SolveConfig
-from eqr.engine import run as solve_rows
+from eqr.engine import SolveConfig, gather
+from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
 from eqr.presets import PRESETS, configured
@@ -35,7 +35,14 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def run(folder: Path, steps: int, resume: bool = False, config: object = CONFIG, **options: object) -> Trainer:
+def run(
+    folder: Path,
+    steps: int,
+    resume: bool = False,
+    config: object = CONFIG,
+    start_from: str | None = None,
+    **options: object,
+) -> Trainer:
     return session.train(
         config=config,
         budget=Budget(minutes=None, steps=steps, **options),
@@ -43,6 +50,7 @@ def run(folder: Path, steps: int, resume: bool = False, config: object = CONFIG,
         seed=0,
         train_data=[],
         eval_data=None,
+        start_from=start_from,
         resume=resume,
         device=torch.device("cpu"),
         report=lambda record: None,
@@ -71,24 +79,35 @@ def test_the_tiny_preset_learns_4x4_boards(tiny_run: Path) -> None:
 
 def test_the_halting_head_learns_that_answers_are_right(tiny_run: Path) -> None:
     model, puzzles = load(tiny_run), collect(TASKS["sudoku4"].generate(seed=5), 100).batch()
-    solved = solve_rows(model, puzzles.inputs, SolveConfig(depth=32))
-    assert (solved.halt_logit > 0).float().mean() > 0.95
+    solved = list(gather(model, puzzles.inputs, SolveConfig(depth=32)))
+    assert sum(bool(found.halt_logit > 0) for found in solved) > 95
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(tmp_path / "whole", 40)
+    config = replace(CONFIG, rows=8, noise=0.3)
+    run(tmp_path / "whole", 40, config=config)
     interrupt_at(monkeypatch, 16)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", 40)
+        run(tmp_path / "broken", 40, config=config)
+    torch.set_num_threads(2)
     with (tmp_path / "broken" / "log.jsonl").open("a") as log:
         log.write('{"event": "train", "step": 23}\n{"event": "tra')  # a kill after the checkpoint
-    run(tmp_path / "broken", 40, resume=True)
+    run(tmp_path / "broken", 40, resume=True, config=config)
     whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
     log = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
     assert [(line["event"], line["step"]) for line in log] == [("start", 0), ("start", 17), ("eval", 40)]
+
+
+def test_a_run_starts_from_trained_weights(tmp_path: Path, tiny_run: Path) -> None:
+    tuned = run(tmp_path, 2, start_from=str(tiny_run), config=replace(CONFIG, lr=1e-9))
+    trained = load(tiny_run).state_dict()
+    for name, value in tuned.model.state_dict().items():
+        torch.testing.assert_close(value, trained[name])
+    with pytest.raises(InputError, match="its symbol_embedding does not fit the preset's network"):
+        run(tmp_path / "other", 2, start_from=str(tiny_run), config=configured("sudoku4_tiny", ["model.channels=8"]))
 
 
 def test_interruption_says_how_to_go_on(
@@ -191,7 +210,7 @@ def test_passes_of_a_step_add_up_to_the_whole(tmp_path: Path) -> None:
     start = Reasoner(CONFIG.model, torch.Generator().manual_seed(0)).state_dict()
     for name, value in start.items():
         moved = [other[name] - value for other in weights]
-        torch.testing.assert_close(moved[0], moved[1], atol=2e-7, rtol=1e-3)
+        torch.testing.assert_close(moved[0], moved[1], atol=2e-6, rtol=1e-3)
 
 
 def test_the_learning_rate_warms_up_holds_and_falls_to_zero() -> None:

@@ -38,5 +38,8 @@ class RelationBlock(Block):
         v = h.view(-1, *self.split)
         hidden = F.linear(v, self.pair_in)
         for axes, matrix in zip(self.groups, self.group_in, strict=True):
-            hidden += F.linear(v.mean(axes, keepdim=True), matrix)
+            mean = v
+            for axis in axes:  # one at a time: a mean over two axes that are not neighbours is four times slower
+                mean = mean.mean(axis, keepdim=True)
+            hidden += F.linear(mean, matrix)
         return rms_norm(v + F.linear(gated(hidden, -1), self.pair_out)).view(h.shape)

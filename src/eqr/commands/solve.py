@@ -4,21 +4,19 @@ import itertools
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 import tyro
-from numpy.typing import NDArray
 from rich.console import Console
 
 from eqr.checkpoint import load
-from eqr.data import growing_chunks, parse_at, read_rows
-from eqr.engine import SolveConfig, solve, trace
+from eqr.data import parse_at, read_rows
+from eqr.engine import SolveConfig, gather, select
 from eqr.errors import InputError
-from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
 from eqr.tasks import Task, squeezed
 from eqr.types import Solution
@@ -53,30 +51,25 @@ class Solve:
         model = load(self.model, pick_device(self.device))
         done = valid = 0
         started = time.perf_counter()
-        for texts in growing_chunks(self._texts(model.task), self.solving.rows):
-            titles, boards, refused = _parsed(model.task, texts)
-            inputs = torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), model.task.layout.cells))
-            chunk_started = time.perf_counter()
-            solutions = solve(model, inputs, self.solving)
-            seconds = (time.perf_counter() - chunk_started) / max(1, len(solutions))
-            for title, puzzle, solution in zip(titles, inputs, solutions, strict=True):
-                self._print(model, title, puzzle, solution, seconds)
-            sys.stdout.flush()
-            if refused:
-                raise refused
-            done, valid = done + len(solutions), valid + sum(solution.valid for solution in solutions)
+        queue = _Queue(model.task, self._texts(model.task))
+        for found in gather(model, queue, self.solving, record=self.watch):
+            title, puzzle = queue.waiting.popleft()
+            solution = select(found, self.solving.select)
+            self._print(model.task, title, puzzle, solution)
+            done, valid = done + 1, valid + solution.valid
+        if queue.refused:
+            raise queue.refused
         if done > 1 and not self.json:
             print(f"{done} puzzles: {valid} valid, {done - valid} not, {time.perf_counter() - started:.1f} s")
 
-    def _print(self, model: Reasoner, title: str, puzzle: torch.Tensor, solution: Solution, seconds: float) -> None:
-        task = model.task
+    def _print(self, task: Task, title: str, puzzle: torch.Tensor, solution: Solution) -> None:
         if self.json:
-            print(json.dumps(_record(task, puzzle, solution, seconds)))
+            print(json.dumps(_record(task, puzzle, solution)), flush=True)
             return
         print(title)
-        if self.watch:
-            watch(trace(model, puzzle, solution, self.solving), puzzle, task.layout.cols, Console())
-        print(f"{task.render(puzzle, solution)}, {seconds:.3f} s\n")
+        if solution.history:
+            watch(solution.history, puzzle, task.layout.cols, Console())
+        print(f"{task.render(puzzle, solution)}, {solution.seconds:.3f} s\n", flush=True)
 
     def _texts(self, task: Task) -> Iterator[tuple[str, str]]:
         """(title, puzzle text), with boards that span several lines or arguments joined."""
@@ -109,19 +102,28 @@ def _joined(task: Task, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str,
         yield board[0][0], "".join(text for _, text in board)
 
 
-def _parsed(task: Task, texts: list[tuple[str, str]]) -> tuple[list[str], list[NDArray[np.uint8]], InputError | None]:
-    """Titles and boards up to the first text that is no puzzle, and what is wrong with that one."""
-    boards: list[NDArray[np.uint8]] = []
-    for title, text in texts:
+class _Queue:
+    """Puzzles on their way to the engine, and the titles of those it has not answered yet.
+
+    A text that is no puzzle ends the queue; those before it are still answered.
+    """
+
+    def __init__(self, task: Task, texts: Iterator[tuple[str, str]]) -> None:
+        self.task, self.texts = task, texts
+        self.waiting: deque[tuple[str, torch.Tensor]] = deque()
+        self.refused: InputError | None = None
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
         try:
-            boards.append(parse_at(task, title, text))
+            for title, text in self.texts:
+                puzzle = torch.from_numpy(parse_at(self.task, title, text)).long()
+                self.waiting.append((title, puzzle))
+                yield puzzle
         except InputError as error:
-            return [title for title, _ in texts[: len(boards)]], boards, error
-    return [title for title, _ in texts], boards, None
+            self.refused = error
 
 
-def _record(task: Task, puzzle: torch.Tensor, solution: Solution, seconds: float) -> dict[str, object]:
-    """``seconds`` is the mean over the puzzles solved together."""
+def _record(task: Task, puzzle: torch.Tensor, solution: Solution) -> dict[str, object]:
     return {
         "question": task.format(puzzle),
         "answer": task.format(solution.answer),
@@ -130,7 +132,8 @@ def _record(task: Task, puzzle: torch.Tensor, solution: Solution, seconds: float
         "residual": solution.residual,
         "depth": solution.depth,
         "restart": solution.restart,
-        "seconds": round(seconds, 4),
+        "restarts": solution.restarts,
+        "seconds": round(solution.seconds, 4),
     }
 
 

@@ -21,13 +21,15 @@ class Train:
     """Train a model from a preset."""
 
     preset: tyro.conf.Positional[str]
-    """sudoku_cpu (the bundled model's), sudoku_symbol, sudoku_mixer or sudoku4_tiny."""
+    """sudoku_cpu and then sudoku_settle (the bundled model's), sudoku_symbol, sudoku_mixer or sudoku4_tiny."""
     out: str | None = None
     """Folder of the run; runs/PRESET by default."""
     minutes: float | None = None
     """Budget in minutes, resumed time included; the learning rate follows it."""
     steps: int | None = None
     """Budget in optimizer steps, instead of minutes."""
+    start_from: str | None = None
+    """Start from the weights of this bundled model or model folder instead of new ones."""
     resume: bool = False
     """Go on from the folder's last checkpoint."""
     set: list[str] = field(default_factory=list)
@@ -80,10 +82,9 @@ class Train:
                 bars[0](spent - shown, "")
                 shown = spent
 
+            data = (self.train_data, self.eval_data)
             try:
-                trainer = train(
-                    config, budget, folder, self.seed, self.train_data, self.eval_data, self.resume, device, report
-                )
+                trainer = train(config, budget, folder, self.seed, *data, self.start_from, self.resume, device, report)
             except Stopped:
                 print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
                 raise

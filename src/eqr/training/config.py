@@ -18,6 +18,8 @@ class TrainConfig:
     """A puzzle leaves its slot after this many segments at the latest."""
     leave_probability: float = 0.5
     """Chance that a slot leaves at a segment at which the halting head says so."""
+    noise: float = 0.0
+    """Noise added to the states before each segment; each puzzle draws its standard deviation from 0 to this."""
     halt_weight: float = 0.5
     """Weight of the halting loss."""
     lr: float = 5e-3
@@ -47,7 +49,7 @@ class TrainConfig:
     rows: int = 16
     """Slots in one forward and backward pass; gradients of the passes of a step add up. Small ones stay in cache."""
     bf16: bool = True
-    """Matrix products of training in bfloat16 (weights, states and loss stay float32)."""
+    """Matrix products of training in bfloat16, where the processor is fast at it; everything else stays float32."""
     compile: bool = True
     """Compile the training step (torch.compile)."""
     default_minutes: float = 120.0
@@ -57,7 +59,16 @@ class TrainConfig:
         for name in ("slots", "max_segments", "rows", "pool", "lr", "clip", "default_minutes"):
             if not vars(self)[name] > 0:
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
-        for name in ("halt_weight", "warmup_steps", "decay_share", "weight_decay", "ema", "hard_share", "extra_share"):
+        for name in (
+            "noise",
+            "halt_weight",
+            "warmup_steps",
+            "decay_share",
+            "weight_decay",
+            "ema",
+            "hard_share",
+            "extra_share",
+        ):
             if not vars(self)[name] >= 0:
                 raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")
         if self.slots % self.rows:

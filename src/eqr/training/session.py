@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from eqr.checkpoint import STATE, write_atomically, write_text_atomically
+from eqr.checkpoint import STATE, load, write_atomically, write_text_atomically
 from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
 from eqr.errors import InputError
+from eqr.model import Reasoner
 from eqr.tasks import TASKS
 from eqr.training.config import TrainConfig
 from eqr.training.trainer import Budget, Record, Trainer
@@ -65,6 +66,20 @@ def held_out_puzzles(config: TrainConfig) -> dict[str, Puzzles]:
     }
 
 
+def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
+    """A new network, or the trained one in ``start_from``; raises InputError if that is another network."""
+    if start_from is None:
+        return Reasoner(config.model, torch.Generator().manual_seed(seed))
+    model, trained = Reasoner(config.model), load(start_from).state_dict()
+    for name, value in model.state_dict().items():
+        if name not in trained or trained[name].shape != value.shape:
+            raise InputError(
+                f"--start-from {start_from}: its {name} does not fit the preset's network: they differ in size"
+            )
+    model.load_state_dict(trained)
+    return model
+
+
 def forget_after(log: Path, step: int) -> None:
     """Drop what a killed run logged after its last checkpoint, so that the log tells how the weights came to be."""
     lines = log.read_text().splitlines(keepends=True) if log.exists() else []
@@ -79,6 +94,7 @@ def train(
     seed: int,
     train_data: list[str],
     eval_data: str | None,
+    start_from: str | None,
     resume: bool,
     device: torch.device,
     report: Callable[[Record], None],
@@ -121,8 +137,9 @@ def train(
         network = {f"model.{key}": value for key, value in asdict(config.model).items()}
         names = [Path(path).name for path in train_data]
         options = {key: value for key, value in asdict(config).items() if key != "model"}
-        identity = {**options, **network, "seed": seed, "train_data": names}
-        trainer = Trainer(config, budget, draws, held_out, folder, seed, identity, device, logged)
+        identity = {**options, **network, "seed": seed, "train_data": names, "start_from": start_from}
+        model = first_weights(config, seed, start_from)
+        trainer = Trainer(config, budget, model, draws, held_out, folder, seed, identity, device, logged)
         if resume:
             trainer.resume()
             if trainer.progress() >= 1:

@@ -22,6 +22,17 @@ class Slots:
         self.inputs, self.labels = batch.inputs.to(device), batch.labels.to(device)
         self.z = model.init(config.slots, self.generator).to(device)
         self.age = torch.zeros(config.slots, dtype=torch.long)
+        self.noise = self._noise_levels(config.slots)
+
+    def _noise_levels(self, count: int) -> Tensor:
+        return torch.rand(count, 1, 1, 1, generator=self.generator) * self.config.noise
+
+    def noised(self) -> Tensor:
+        """The states a segment starts from: each with its puzzle's level of noise (EqR section 4.1)."""
+        if not self.config.noise:
+            return self.z
+        noise = torch.randn(self.z.shape, generator=self.generator) * self.noise
+        return self.z + noise.to(self.device)
 
     @torch.no_grad()
     def advance(self, result: SegmentLoss) -> Tensor:
@@ -41,17 +52,18 @@ class Slots:
             self.inputs[at], self.labels[at] = batch.inputs.to(self.device), batch.labels.to(self.device)
             self.z[at] = self.model.init(count, self.generator).to(self.device)
             self.age[leaves] = 0
+            self.noise[leaves] = self._noise_levels(count)
         return result.solved.cpu()[leaves]
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on."""
-        tensors = {"inputs": self.inputs, "labels": self.labels, "z": self.z, "age": self.age}
+        tensors = {"inputs": self.inputs, "labels": self.labels, "z": self.z, "age": self.age, "noise": self.noise}
         return {**tensors, "generator": self.generator.get_state(), "draws": self.draws.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``."""
         for name in ("inputs", "labels", "z"):
             setattr(self, name, state[name].to(self.device))
-        self.age = state["age"]
+        self.age, self.noise = state["age"], state["noise"]
         self.generator.set_state(state["generator"])
         self.draws.restore(state["draws"])

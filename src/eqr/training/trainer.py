@@ -16,12 +16,13 @@ from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import compiled, mixed_precision, stop_requests
+from eqr.runtime import compiled, has_fast_bf16, mixed_precision, row_workers, stop_requests
 from eqr.training.config import TrainConfig
-from eqr.training.loss import joined, segment_loss
+from eqr.training.loss import SegmentLoss, joined, segment_loss
 from eqr.training.optim import make_average, make_optimizers
 from eqr.training.schedule import learning_rate_scale
 from eqr.training.slots import Slots
+from eqr.types import State
 
 Record = dict[str, Any]
 RECENT = 200
@@ -60,6 +61,7 @@ class Trainer:
         self,
         config: TrainConfig,
         budget: Budget,
+        model: Reasoner,
         draws: Draws,
         held_out: dict[str, Puzzles],
         folder: Path,
@@ -70,11 +72,14 @@ class Trainer:
     ) -> None:
         self.config, self.budget, self.held_out = config, budget, held_out
         self.folder, self.identity, self.report = folder, identity, report
-        self.model = Reasoner(config.model, torch.Generator().manual_seed(seed)).to(device)
+        self.model = model.to(device).train()
         self.optimizers = make_optimizers(self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
         self.slots = Slots(self.model, draws, config, seed, device)
+        self.parameters = list(self.model.parameters())
         self.loss = compiled(segment_loss, device) if config.compile else segment_loss
+        self.compiled = not config.compile
+        self.bf16 = config.bf16 and has_fast_bf16(device)
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[float] = deque(maxlen=RECENT)
@@ -122,14 +127,17 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * scale
-        slots, parts = self.slots, []
-        passes = range(0, config.slots, config.rows)
-        for rows in (slice(start, start + config.rows) for start in passes):
-            with mixed_precision(slots.device, config.bf16):
-                part = self.loss(self.model, slots.z[rows], slots.inputs[rows], slots.labels[rows], config.halt_weight)
-            (part.loss / len(passes)).backward()  # type: ignore[no-untyped-call]
-            parts.append(part)
-        result = joined(parts)
+        starts = range(0, config.slots, config.rows)
+        z = self.slots.noised()
+        with row_workers(self.slots.device) as workers:
+            if not self.compiled:  # by the first pass, before several workers call it
+                self._pass(z, 0)
+                self.compiled = True
+            parts = workers.map(lambda start: self._pass(z, start), starts)
+        for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in parts), strict=True):
+            # Added in the order of the rows, so that threads change no bit.
+            parameter.grad = torch.stack(gradients).sum(0) / len(starts)
+        result = joined([part for part, _ in parts])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.losses.append(float(result.loss))
         self._refuse_divergence(self.losses[-1], float(norm))
@@ -137,8 +145,17 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         self.average.update_parameters(self.model)
-        self.left.extend(slots.advance(result).float().tolist())
+        self.left.extend(self.slots.advance(result).float().tolist())
         self.step += 1
+
+    def _pass(self, z: State, start: int) -> tuple[SegmentLoss, tuple[torch.Tensor, ...]]:
+        """Loss and gradients of one pass: ``config.rows`` slots from ``start``."""
+        rows = slice(start, start + self.config.rows)
+        with mixed_precision(self.slots.device, self.bf16):
+            part = self.loss(
+                self.model, z[rows], self.slots.inputs[rows], self.slots.labels[rows], self.config.halt_weight
+            )
+        return part, torch.autograd.grad(part.loss, self.parameters)
 
     def _refuse_divergence(self, loss: float, norm: float) -> None:
         guessing = math.log(self.model.task.layout.symbols)

@@ -1,0 +1,76 @@
+"""What are a network's own signs worth? Thresholds of halting beyond which its answers are right, measured on puzzles.
+
+Use generated puzzles, hard enough that the network fails on some: one it never fails on says nothing.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from eqr.data import Puzzles
+from eqr.engine import SolveConfig, gather
+from eqr.model import Reasoner
+from eqr.types import Calibration
+
+DELTAS = [step / 4 for step in range(-8, 49)]
+"""Halting logits tried, the most permissive first."""
+TOLS = [10 ** (-step / 4) for step in range(4, 29)]
+"""Residuals tried, the most permissive first."""
+
+
+def calibrate(
+    model: Reasoner,
+    puzzles: Puzzles,
+    config: SolveConfig,
+    data_name: str,
+    precision: float = 0.999,
+    compile: bool = False,
+    progress: Callable[[], None] = lambda: None,
+) -> Calibration:
+    """Run every puzzle once to ``config.depth`` and see which thresholds would have stopped right rows only.
+
+    Of the values tried the most permissive one is taken from which on a share of ``precision`` of the rows it stops, at
+    the segment at which it first stops them, is right. It is None where no value does it for ten rows or more.
+    """
+    batch, histories, right = puzzles.batch(), [], []
+    for found, label in zip(gather(model, batch.inputs, config, compile, record=True), batch.labels, strict=True):
+        histories.append(found.histories[0])
+        right.append((found.histories[0].answers == label).all(-1))
+        progress()
+    correct = torch.stack(right)
+    logits = torch.stack([history.halt_logit for history in histories])
+    residuals = torch.stack([history.residual for history in histories])
+    # At rest is a row that was below the threshold for a whole window.
+    highest = residuals.unfold(1, config.window, 1).amax(-1)
+    return Calibration(
+        delta=_first_precise(DELTAS, logits, correct, precision),
+        tol=_first_precise([-tol for tol in TOLS], -highest, correct[:, config.window - 1 :], precision, sign=-1),
+        precision=precision,
+        puzzles=len(puzzles),
+        data=data_name,
+        depth=config.depth,
+        window=config.window,
+    )
+
+
+def _first_precise(
+    thresholds: Sequence[float],
+    score: Float[Tensor, "R T"],
+    correct: Bool[Tensor, "R T"],
+    precision: float,
+    sign: int = 1,
+    least: int = 10,
+) -> float | None:
+    """The first threshold that, like all stricter ones, stops right rows only; ``sign`` times it is returned."""
+    chosen = None
+    for threshold in reversed(thresholds):
+        beyond = score > threshold
+        stopped, at = beyond.any(1), beyond.float().argmax(1)
+        right = correct[torch.arange(len(at)), at][stopped]
+        if len(right) >= least and right.float().mean() < precision:
+            break
+        if len(right) >= least:
+            chosen = sign * threshold
+    return chosen

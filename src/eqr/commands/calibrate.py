@@ -1,0 +1,56 @@
+"""``eqr calibrate``: what a model's halting signs are worth, kept with the model."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from eqr.calibrate import calibrate
+from eqr.checkpoint import folder_of, load, save_calibration
+from eqr.console import progress_bar
+from eqr.data import read_labelled
+from eqr.engine import SolveConfig
+from eqr.errors import InputError
+from eqr.runtime import pick_device, set_threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate:
+    """Measure the thresholds of halting beyond which a model's answers are right, and keep them with the model.
+
+    ``--halt learned`` and ``--breadth auto:K`` use them.
+    """
+
+    model: tyro.conf.Positional[str]
+    """Model folder or bundled model."""
+    data: str
+    """Puzzles with answers, hard enough that the model fails on some: eqr generate sudoku --min-guesses 8."""
+    depth: int = 64
+    """Segments to run."""
+    limit: int | None = None
+    """Use the first N puzzles only."""
+    compile: bool = True
+    """Compile the segment with torch.compile."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Print the thresholds and write calibration.json."""
+        set_threads(self.threads)
+        config = SolveConfig(depth=self.depth, halt="fixed")
+        folder, model = folder_of(self.model), load(self.model, pick_device(self.device))
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"{folder} cannot be written to: copy the model to a folder of your own first")
+        puzzles = read_labelled(self.data, model.task, self.limit)
+        with progress_bar("calibrating", len(puzzles)) as advance:
+            found = calibrate(
+                model, puzzles, config, Path(self.data).name, compile=self.compile, progress=lambda: advance(1, "")
+            )
+        save_calibration(found, folder)
+        for name, value in (("halting logit above", found.delta), ("residual below", found.tol)):
+            said = "no threshold reaches it" if value is None else f"{value:.4g}"
+            print(f"{found.precision:.1%} of the rows stopped are right: {name} {said}")
+        print(f"measured on {found.puzzles} puzzles of {found.data}, depth {found.depth}; written to {folder}")

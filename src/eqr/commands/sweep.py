@@ -1,0 +1,111 @@
+"""``eqr sweep``: accuracy and residual over depth and breadth, as CSV and figures."""
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from eqr.checkpoint import load, write_text_atomically
+from eqr.console import progress_bar
+from eqr.data import read_labelled
+from eqr.engine import SolveConfig
+from eqr.errors import InputError
+from eqr.report import Report
+from eqr.runtime import pick_device, set_threads
+from eqr.sweep import Cell, adaptive, sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Measure accuracy and residual at every depth and breadth, by one run of the largest."""
+
+    data: str
+    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
+    out: str
+    """Folder for sweep.csv, adaptive.csv, error.png, residual.png and frontier.png."""
+    depths: str = "1,4,16,64"
+    """Depths in segments."""
+    breadths: str = "1,4,16"
+    """Numbers of restarts."""
+    model: str = "sudoku"
+    """Bundled model or model folder."""
+    limit: int | None = None
+    """Use the first N puzzles only."""
+    select: str = "residual"
+    """Which restart answers, as for eval."""
+    tol: float = 1e-3
+    """Relative residual below which a row counts as settled (adaptive settings)."""
+    noise: float = 0.0
+    """Standard deviation of the noise added after each update."""
+    seed: int = 0
+    """Seed of starts and noise."""
+    rows: int = 16
+    """Rows under way at a time."""
+    compile: bool = True
+    """Compile the segment with torch.compile: half a minute of set-up, then faster."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Write the files and print the table."""
+        depths, breadths = _numbers("--depths", self.depths), _numbers("--breadths", self.breadths)
+        folder = Path(self.out)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {folder} cannot be used as a folder ({error.strerror})") from None
+        config = SolveConfig(select=self.select, tol=self.tol, noise=self.noise, seed=self.seed, rows=self.rows)
+        set_threads(self.threads)
+        model = load(self.model, pick_device(self.device))
+        puzzles = read_labelled(self.data, model.task, self.limit)
+        names = (self.model, Path(self.data).name)
+        with progress_bar("sweeping", len(puzzles)) as advance:
+            cells = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
+        _write_csv(folder / "sweep.csv", [asdict(cell) for cell in cells])
+        with progress_bar("adaptive settings", 4) as advance:
+            reports = []
+            for report in adaptive(model, puzzles, max(depths), max(breadths), config, self.compile, names):
+                reports.append(report)
+                advance(1, "")
+        keys = ("halt", "breadth", "depth", "updates_per_puzzle", "exact_accuracy", "any_correct", "seconds")
+        _write_csv(folder / "adaptive.csv", [{key: vars(report)[key] for key in keys} for report in reports])
+        from eqr.plots import frontier, heat_map  # matplotlib takes a second to import
+
+        heat_map(cells, "error", f"Error, {names[0]} on {names[1]}", folder / "error.png")
+        heat_map(
+            cells, "residual", f"Residual of the selected restart, {names[0]} on {names[1]}", folder / "residual.png"
+        )
+        frontier(cells, reports, folder / "frontier.png")
+        Console().print(_table(cells, reports))
+
+
+def _numbers(flag: str, text: str) -> list[int]:
+    """``1,4,16`` as numbers."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"{flag} {text}: numbers of 1 or more, with commas between them, are needed, e.g. 1,4,16")
+    return sorted({int(part) for part in parts})
+
+
+def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomically(path, text.getvalue())
+
+
+def _table(cells: list[Cell], reports: list[Report]) -> Table:
+    table = Table("halt", "depth", "breadth", "updates/puzzle", "exact", "any correct", "residual")
+    for cell in cells:
+        budget = ("fixed", str(cell.depth), str(cell.breadth), f"{cell.updates_per_puzzle:.0f}")
+        table.add_row(*budget, f"{cell.exact_accuracy:.4f}", f"{cell.any_correct:.4f}", f"{cell.residual:.1e}")
+    for report in reports:
+        budget = (report.halt, str(report.depth), str(report.breadth), f"{report.updates_per_puzzle:.0f}")
+        table.add_row(*budget, f"{report.exact_accuracy:.4f}", f"{report.any_correct:.4f}", "")
+    return table

@@ -1,0 +1,67 @@
+"""Puzzles x restarts -> rows -> answers. Knows no file and no label.
+
+A fixed number of rows iterates. A row that halts leaves its evidence and the next one takes its place at once, so
+compute goes where a puzzle still needs it, and memory depends on the number of rows alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from jaxtyping import Int
+from torch import Tensor
+
+from eqr.engine.config import SolveConfig
+from eqr.engine.jobs import Jobs
+from eqr.engine.slots import Slots
+from eqr.model import Reasoner
+from eqr.runtime import row_workers
+from eqr.selection import SELECTION
+from eqr.types import Evidence, Solution
+
+__all__ = ["SolveConfig", "gather", "select", "solve"]
+
+
+def gather(
+    model: Reasoner,
+    puzzles: Iterable[Int[Tensor, " L"]],
+    config: SolveConfig,
+    compile: bool = False,
+    record: bool = False,
+) -> Iterator[Evidence]:
+    """The evidence of every puzzle (ids, 0 = blank), in input order, as soon as it and those before it are decided.
+
+    ``compile`` runs torch.compile on the segment: slow to start, then faster. ``record`` keeps each row's history.
+    """
+    jobs = Jobs(puzzles, model, config)
+    with row_workers(model.answer_head.device) as workers:
+        slots = Slots(model, config, workers, compile, record)
+        while True:
+            slots.enter(list(islice(iter(jobs.next, None), slots.free)))
+            if not slots.rows:
+                return
+            slots.advance()
+            for job, end in slots.leave():
+                jobs.end(job, end)
+            yield from jobs.answered()
+
+
+def select(found: Evidence, rule: str) -> Solution:
+    """The answer of the restart that ``rule`` (a key of SELECTION) chooses."""
+    k = SELECTION[rule](found)
+    return Solution(
+        answer=found.answers[k],
+        valid=bool(found.valid[k]),
+        converged=bool(found.converged[k]),
+        residual=float(found.residual[k]),
+        depth=int(found.depth[k]),
+        restart=k,
+        restarts=len(found.depth),
+        seconds=found.seconds,
+        history=found.histories[k] if found.histories else None,
+    )
+
+
+def solve(model: Reasoner, inputs: Int[Tensor, "B L"], config: SolveConfig | None = None) -> list[Solution]:
+    """Answer each puzzle of ``inputs`` (B, L), 0 = blank. An answer that breaks a rule is marked ``valid=False``."""
+    config = config or SolveConfig()
+    return [select(found, config.select) for found in gather(model, inputs, config)]

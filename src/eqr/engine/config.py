@@ -1,0 +1,91 @@
+"""How much compute a puzzle gets, and who answers: the options of the engine. Does nothing."""
+
+import math
+from dataclasses import dataclass
+
+from eqr.errors import InputError, unknown
+from eqr.halting import HALTING
+from eqr.selection import SELECTION
+from eqr.solvers import SOLVERS, Anderson, Picard, Solver
+from eqr.types import Calibration
+
+AUTO = "auto:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveConfig:
+    """How much compute a puzzle gets, and which restart answers."""
+
+    depth: int = 64
+    """Segments a row may use at most."""
+    breadth: int | str = 1
+    """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence suffices."""
+    select: str = "residual"
+    """Which restart answers: residual, logit_change, vote, halt_score, first, or verifier (an upper bound: the task's
+    own checker chooses)."""
+    halt: str = "residual"
+    """When a row stops: residual (it settled), learned (the halting head says so) or fixed (never before ``depth``)."""
+    tol: float = 1e-3
+    """Relative residual below which a row counts as settled."""
+    window: int = 3
+    """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
+    delta: float | None = None
+    """Halting logit above which a row stops under the learned rule; the model's calibrated one, or 0, by default."""
+    solver: str = "picard"
+    """How a row steps: picard or anderson."""
+    damping: float = 0.0
+    """Share of the old state kept by a Picard step, on top of what the model itself keeps."""
+    history: int = 5
+    """Pairs remembered by Anderson acceleration."""
+    noise: float = 0.0
+    """Standard deviation of the noise added after each update."""
+    seed: int = 0
+    """Seed of starts and noise."""
+    rows: int = 16
+    """Rows under way at a time. In eager mode on the CPU it changes no answer."""
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("depth", self.depth, 1),
+            ("window", self.window, 1),
+            ("history", self.history, 1),
+            ("rows", self.rows, 1),
+            ("tol", self.tol, 0),
+            ("noise", self.noise, 0),
+            ("damping", self.damping, 0),
+        ):
+            if not value >= least:
+                raise InputError(f"{name} is {value}: it must be {least} or more")
+        if not self.damping < 1:
+            raise InputError(f"damping is {self.damping}: it must be less than 1")
+        if self.delta is not None and math.isnan(self.delta):
+            raise InputError("delta is not a number: leave it out for the calibrated one, or give 0, the paper's")
+        for kind, name, known in (
+            ("halting rule", self.halt, HALTING),
+            ("selection rule", self.select, SELECTION),
+            ("solver", self.solver, SOLVERS),
+        ):
+            if name not in known:
+                raise unknown(kind, name, known)
+        text = str(self.breadth).removeprefix(AUTO)
+        if not text.isdecimal() or int(text) < 1:
+            raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether breadth is ``auto``."""
+        return str(self.breadth).startswith(AUTO)
+
+    @property
+    def restarts(self) -> int:
+        """K, the most restarts a puzzle gets."""
+        return int(str(self.breadth).removeprefix(AUTO))
+
+    def threshold(self, calibration: Calibration | None) -> float:
+        """The halting logit above which a row stops."""
+        calibrated = calibration.delta if calibration else None
+        return next((delta for delta in (self.delta, calibrated) if delta is not None), 0.0)
+
+    def make_solver(self) -> Solver:
+        """The solver these options describe."""
+        return Anderson(history=self.history) if self.solver == "anderson" else Picard(damping=self.damping)

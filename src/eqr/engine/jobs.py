@@ -1,0 +1,119 @@
+"""Which row starts next, and when a puzzle has its answer. Knows evidence, not the network.
+
+A job is one restart of one puzzle. Puzzles are taken one at a time from an iterator and leave in its order, so what is
+held is the puzzles under way, however many there are in all.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from eqr.breadth import suffices, waves
+from eqr.engine.config import SolveConfig
+from eqr.model import Reasoner
+from eqr.types import Evidence, History
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowEnd:
+    """Where one row ended; the fields are those of Evidence."""
+
+    answer: Int[Tensor, " L"]
+    residual: float
+    logit_change: float
+    halt_logit: float
+    depth: int
+    converged: bool
+    halted: bool
+    seconds: float
+    history: History | None
+
+
+@dataclass(kw_only=True)
+class _UnderWay:
+    puzzle: Int[Tensor, " L"]
+    waves: Iterator[int]
+    started: int = 0
+    ends: dict[int, RowEnd] = field(default_factory=dict)
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One restart of one puzzle."""
+
+    of: _UnderWay
+    restart: int
+
+    @property
+    def puzzle(self) -> Int[Tensor, " L"]:
+        """Symbol ids, 0 = blank."""
+        return self.of.puzzle
+
+
+class Jobs:
+    """The puzzles under way and the rows they still need."""
+
+    def __init__(self, puzzles: Iterable[Int[Tensor, " L"]], model: Reasoner, config: SolveConfig) -> None:
+        self.puzzles, self.config = iter(puzzles), config
+        self.task, self.calibration = model.task, model.calibration
+        self.under_way: deque[_UnderWay] = deque()
+        self.ready: deque[Job] = deque()
+
+    def next(self) -> Job | None:
+        """The next row to start: restarts of earlier puzzles before a new puzzle; None when all have started."""
+        if not self.ready:
+            puzzle = next(self.puzzles, None)
+            if puzzle is None:
+                return None
+            entry = _UnderWay(puzzle=puzzle.cpu(), waves=waves(self.config.restarts, self.config.adaptive))
+            self.under_way.append(entry)
+            self._start_wave(entry)
+        return self.ready.popleft()
+
+    def end(self, job: Job, end: RowEnd) -> None:
+        """Take a row's evidence. The puzzle is decided, or gets another wave, once all its rows have ended.
+
+        Deciding between waves only, never by which row happened to end first, keeps answers independent of scheduling.
+        """
+        entry = job.of
+        entry.ends[job.restart] = end
+        if len(entry.ends) < entry.started:
+            return
+        evidence = self._evidence(entry)
+        enough = self.config.adaptive and suffices(evidence, self.calibration)
+        if enough or not self._start_wave(entry):
+            entry.evidence = evidence
+
+    def answered(self) -> Iterator[Evidence]:
+        """The evidence of puzzles that are decided, in input order."""
+        while self.under_way and self.under_way[0].evidence is not None:
+            evidence = self.under_way.popleft().evidence
+            if evidence is not None:
+                yield evidence
+
+    def _start_wave(self, entry: _UnderWay) -> bool:
+        size = next(entry.waves, 0)
+        self.ready.extend(Job(of=entry, restart=entry.started + number) for number in range(size))
+        entry.started += size
+        return size > 0
+
+    def _evidence(self, entry: _UnderWay) -> Evidence:
+        ends = [entry.ends[restart] for restart in range(entry.started)]
+        answers = torch.stack([end.answer for end in ends])
+        return Evidence(
+            answers=answers,
+            residual=torch.tensor([end.residual for end in ends]),
+            logit_change=torch.tensor([end.logit_change for end in ends]),
+            halt_logit=torch.tensor([end.halt_logit for end in ends]),
+            depth=torch.tensor([end.depth for end in ends]),
+            converged=torch.tensor([end.converged for end in ends]),
+            halted=torch.tensor([end.halted for end in ends]),
+            valid=self.task.is_solved(entry.puzzle.expand_as(answers), answers),
+            seconds=sum(end.seconds for end in ends),
+            histories=tuple(end.history for end in ends if end.history is not None),
+        )

@@ -1,0 +1,216 @@
+"""The rows that iterate: they enter, move by a segment, and leave when their halting rule says so. Knows no queue.
+
+Rows under way are the first ones of every tensor. Shapes never change when compiled; idle rows are moved along.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eqr.engine.config import SolveConfig
+from eqr.engine.jobs import Job, RowEnd
+from eqr.engine.streams import row_generator
+from eqr.halting import HALTING, Signs, settled
+from eqr.model import Reasoner
+from eqr.runtime import RowWorkers, compiled
+from eqr.solvers import Memory, Solver, relative_residual
+from eqr.types import Embedded, History, Logits, State
+
+
+@dataclass(kw_only=True)
+class _Row:
+    job: Job
+    generator: torch.Generator
+    seconds: float = 0.0
+    history: list[tuple[Tensor, ...]] = field(default_factory=list)
+
+
+def segment(
+    model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U S L D"] | None
+) -> tuple[State, Memory, Float[Tensor, " R"], Logits, Float[Tensor, " R"]]:
+    """One segment of every row: state, memory, residual of its last update, logits, halting logit.
+
+    Noise is added after each of the U updates and is never part of a residual, which costs no evaluation of f.
+    """
+    fz = z
+    for number in range(model.config.updates_per_segment):
+        before = z
+        z, fz, memory = solver.step(lambda z: model.update(z, x), z, memory)
+        if noise is not None:
+            z = z + noise[:, number]
+    return z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z)
+
+
+class Slots:
+    """A fixed number of places for rows."""
+
+    @torch.inference_mode()
+    def __init__(self, model: Reasoner, config: SolveConfig, workers: RowWorkers, compile: bool, record: bool) -> None:
+        self.model, self.config, self.workers, self.static, self.record = model, config, workers, compile, record
+        device = model.answer_head.device
+        self.part = workers.rows_each(config.rows)
+        places = -(-config.rows // self.part) * self.part if compile else config.rows
+        self.segment = compiled(segment, device) if compile else segment
+        self.solver, self.rule = config.make_solver(), HALTING[config.halt]
+        self.delta = config.threshold(model.calibration)
+        self.rows: list[_Row] = []
+        self.z = model.init(places, torch.Generator()).to(device)
+        self.inputs = torch.zeros(places, model.task.layout.cells, dtype=torch.long)
+        self.x = model.embed(self.inputs.to(device))
+        self.memory = self.solver.init(self.z)
+        self.logits = model.decode(self.z)
+        self.halt_logit = model.halt_logit(self.z)
+        self.age = torch.zeros(places, dtype=torch.long, device=device)
+        self.residuals = torch.full((places, config.window), torch.inf, device=device)
+        self.changes = self.residuals.clone()
+        if compile:  # once, before several workers call it
+            self._advance(slice(0, self.part))
+
+    @property
+    def free(self) -> int:
+        """Places without a row."""
+        return self.config.rows - len(self.rows)
+
+    @torch.inference_mode()
+    def enter(self, jobs: list[Job]) -> None:
+        """Start a row for each job."""
+        if not jobs:
+            return
+        rows = [_Row(job=job, generator=row_generator(self.config.seed, job.puzzle, job.restart)) for job in jobs]
+        new = slice(len(self.rows), len(self.rows) + len(jobs))
+        self.inputs[new] = torch.stack([job.puzzle for job in jobs])
+        self.z[new] = torch.cat([self.model.init(1, row.generator) for row in rows]).to(self.z.device)
+        self.x[new] = self.model.embed(self.inputs[new].to(self.x.device))
+        for carried, fresh in zip(self.memory, self.solver.init(self.z[new]), strict=True):
+            carried[new] = fresh
+        self.age[new] = 0
+        self.residuals[new] = torch.inf
+        self.changes[new] = torch.inf
+        self.rows += rows
+
+    def advance(self) -> None:
+        """Move every row by one segment."""
+        started, count = time.perf_counter(), len(self.rows)
+        size = self.part if self.static else min(self.part, -(-count // self.workers.threads))
+        self.workers.map(self._advance, [slice(start, start + size) for start in range(0, count, size)])
+        share = (time.perf_counter() - started) / count
+        for row in self.rows:
+            row.seconds += share
+        if self.record:
+            self._note()
+
+    @torch.inference_mode()
+    def _advance(self, part: slice) -> None:
+        part = slice(part.start, min(part.stop, len(self.z) if self.static else len(self.rows)))
+        z, memory, residual, logits, self.halt_logit[part] = self.segment(
+            self.model, self.solver, self.z[part], self.x[part], tuple(m[part] for m in self.memory), self._noise(part)
+        )
+        change = (logits - self.logits[part]).norm(dim=-1).mean(-1)
+        self.z[part], self.logits[part] = z, logits
+        for carried, new in zip(self.memory, memory, strict=True):
+            carried[part] = new
+        # Before a row's first segment there are no logits to compare with.
+        change = torch.where(self.age[part] > 0, change, torch.inf)
+        self.age[part] += 1
+        self.residuals[part] = torch.cat([self.residuals[part, 1:], residual.unsqueeze(1)], 1)
+        self.changes[part] = torch.cat([self.changes[part, 1:], change.unsqueeze(1)], 1)
+
+    def _noise(self, part: slice) -> Float[Tensor, "R U S L D"] | None:
+        if not self.config.noise:
+            return None
+        shape = (self.model.config.updates_per_segment, *self.z.shape[1:])
+        noise = torch.zeros(part.stop - part.start, *shape)
+        for place, row in enumerate(self.rows[part]):
+            torch.randn(shape, generator=row.generator, out=noise[place])
+        return noise.mul_(self.config.noise).to(self.z.device)
+
+    @torch.inference_mode()
+    def leave(self) -> list[tuple[Job, RowEnd]]:
+        """End the rows that halt or have reached full depth, and give their evidence."""
+        count = len(self.rows)
+        config, residuals, age = self.config, self.residuals[:count], self.age[:count]
+        signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], tol=config.tol, delta=self.delta)
+        halts = self.rule(signs)
+        leaving = (halts | (age == config.depth)).nonzero().flatten()
+        if not len(leaving):
+            return []
+        answers = self._answers()[leaving.cpu()]
+        columns = (
+            _recent_mean(residuals[leaving], age[leaving]),
+            # The first segment of a row has no change.
+            _recent_mean(self.changes[:count][leaving], age[leaving] - 1),
+            self.halt_logit[leaving],
+            age[leaving],
+            settled(signs)[leaving],
+            halts[leaving],
+        )
+        ends = []
+        for at, answer, *values in zip(leaving.tolist(), answers, *(c.tolist() for c in columns), strict=True):
+            row = self.rows[at]
+            residual, logit_change, halt_logit, depth, converged, halted = values
+            end = RowEnd(
+                answer=answer,
+                residual=residual,
+                logit_change=logit_change,
+                halt_logit=halt_logit,
+                depth=depth,
+                converged=converged,
+                halted=halted,
+                seconds=row.seconds,
+                history=_history(row) if self.record else None,
+            )
+            ends.append((row.job, end))
+        for at in reversed(leaving.tolist()):
+            self._close(at)
+        return ends
+
+    def _close(self, at: int) -> None:
+        """Let the last row take the place of one that has left."""
+        last = len(self.rows) - 1
+        if at != last:
+            self.rows[at] = self.rows[last]
+            tensors = (
+                self.z,
+                self.x,
+                self.inputs,
+                self.logits,
+                self.halt_logit,
+                self.age,
+                self.residuals,
+                self.changes,
+            )
+            for tensor in (*tensors, *self.memory):
+                tensor[at] = tensor[last]
+        self.rows.pop()
+
+    def _answers(self) -> Tensor:
+        """(R, L) decoded ids of the rows under way, clues included, on the CPU."""
+        inputs = self.inputs[: len(self.rows)]
+        return torch.where(inputs > 0, inputs, self.logits[: len(self.rows)].argmax(-1).cpu() + 1)
+
+    @torch.inference_mode()
+    def _note(self) -> None:
+        count = len(self.rows)
+        signs = (self.residuals[:count, -1], self.changes[:count, -1], self.halt_logit[:count])
+        columns = (self._answers(), self.logits[:count].softmax(-1).amax(-1), *signs)
+        for row, *values in zip(self.rows, *(column.cpu() for column in columns), strict=True):
+            row.history.append(tuple(value.clone() for value in values))
+
+
+def _recent_mean(values: Float[Tensor, "R W"], count: Tensor) -> Float[Tensor, " R"]:
+    """Mean over each row's last ``count`` values; infinite where there is none."""
+    width = values.shape[1]
+    kept = torch.arange(width, device=values.device) >= width - count.unsqueeze(1)
+    return torch.where(kept, values, 0.0).sum(1) / kept.sum(1).clamp(min=1) + torch.where(kept.any(1), 0.0, torch.inf)
+
+
+def _history(row: _Row) -> History:
+    answers, confidence, residual, logit_change, halt_logit = (
+        torch.stack(column) for column in zip(*row.history, strict=True)
+    )
+    return History(
+        answers=answers, confidence=confidence, residual=residual, logit_change=logit_change, halt_logit=halt_logit
+    )

@@ -1,0 +1,192 @@
+"""What a user relies on when solving, on a 4x4 model trained in seconds."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from eqr.checkpoint import load
+from eqr.engine import SolveConfig, gather, select, solve
+from eqr.errors import InputError
+from eqr.model import Reasoner
+from eqr.tasks import TASKS
+from eqr.types import Calibration, Evidence
+
+TASK = TASKS["sudoku4"]
+CONFIG = SolveConfig(depth=24, tol=0.05)
+CALIBRATION = Calibration(precision=0.999, puzzles=100, data="x", depth=24, window=3)
+
+
+@pytest.fixture(scope="module")
+def model(tiny_run: Path) -> Reasoner:
+    return load(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def puzzles() -> torch.Tensor:
+    """40 puzzles with one solution, and some no row can settle on: without clues, and contradictory ones."""
+    found = [torch.from_numpy(p.question).long() for p in itertools.islice(TASK.generate(seed=77), 40)]
+    impossible = TASK.encode(["123........4....", "12....34........", "." * 16])
+    return torch.cat([torch.stack(found), impossible])
+
+
+def run(model: Reasoner, puzzles: torch.Tensor, config: SolveConfig) -> list[Evidence]:
+    return list(gather(model, puzzles, config))
+
+
+def same(one: Evidence, other: Evidence) -> bool:
+    names = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SolveConfig(depth=12, breadth=3, halt="fixed", noise=0.05),
+        SolveConfig(depth=24, breadth=3, tol=0.05),
+        SolveConfig(depth=24, breadth="auto:6", tol=0.05),
+        SolveConfig(depth=24, breadth=2, tol=0.05, solver="anderson"),
+    ],
+    ids=["fixed depth and noise", "halting", "auto breadth", "anderson"],
+)
+def test_neither_neighbours_nor_slots_nor_order_change_an_answer(
+    model: Reasoner, puzzles: torch.Tensor, config: SolveConfig
+) -> None:
+    whole = run(model, puzzles, replace(config, rows=256))
+    order = torch.randperm(len(puzzles), generator=torch.Generator().manual_seed(0))
+    for rows in (1, 7, 64):
+        found = run(model, puzzles[order], replace(config, rows=rows))
+        assert all(same(mine, whole[at]) for mine, at in zip(found, order.tolist(), strict=True))
+    assert same(run(model, puzzles[5:6], config)[0], whole[5])
+
+
+def test_another_seed_starts_elsewhere(model: Reasoner, puzzles: torch.Tensor) -> None:
+    one, other = (run(model, puzzles[:1], replace(CONFIG, depth=1, seed=seed))[0] for seed in (0, 1))
+    assert not torch.equal(one.residual, other.residual)
+
+
+def test_a_settled_row_leaves_early_with_the_answer_of_full_depth(model: Reasoner, puzzles: torch.Tensor) -> None:
+    well_posed = puzzles[:40]
+    halted, full = (run(model, well_posed, replace(CONFIG, depth=64, halt=halt)) for halt in ("residual", "fixed"))
+    settled = [(early, late) for early, late in zip(halted, full, strict=True) if early.converged.all()]
+    assert len(settled) >= 20
+    for early, late in settled:
+        assert early.depth < 64
+        assert early.halted
+        assert torch.equal(early.answers, late.answers)
+    assert all(late.depth == 64 and not late.halted for late in full)
+
+
+def test_the_learned_rule_halts_when_the_head_says_so(
+    model: Reasoner, puzzles: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, halt="learned", depth=30)
+    for found in run(model, puzzles, config):
+        assert bool(found.halted) == bool(found.halt_logit > 0)
+        assert found.halted or found.depth == 30
+    eager, careful = (run(model, puzzles, replace(config, delta=delta)) for delta in (0.0, 1.0))
+    assert sum(int(f.depth) for f in eager) <= sum(int(f.depth) for f in careful)
+    monkeypatch.setattr(model, "calibration", replace(CALIBRATION, delta=1.0))
+    assert all(same(*pair) for pair in zip(run(model, puzzles, config), careful, strict=True))
+
+
+def test_an_answer_that_breaks_a_rule_is_marked(model: Reasoner, puzzles: torch.Tensor) -> None:
+    solutions = solve(model, puzzles, CONFIG)
+    answers = torch.stack([solution.answer for solution in solutions])
+    assert [s.valid for s in solutions] == TASK.is_solved(puzzles, answers).tolist()
+    assert [s.valid for s in solutions[-3:-1]] == [False, False]
+    assert all(s.valid for s in solutions[:-3] if s.converged)
+
+
+def test_clues_stand_in_every_answer(model: Reasoner, puzzles: torch.Tensor) -> None:
+    for puzzle, found in zip(puzzles, run(model, puzzles, replace(CONFIG, depth=1, breadth=2)), strict=True):
+        assert (found.answers[:, puzzle > 0] == puzzle[puzzle > 0]).all()
+
+
+def test_more_restarts_solve_no_fewer_puzzles(model: Reasoner, puzzles: torch.Tensor) -> None:
+    one, four = (solve(model, puzzles, replace(CONFIG, depth=6, breadth=k)) for k in (1, 4))
+    assert sum(s.valid for s in four) >= sum(s.valid for s in one)
+
+
+def test_auto_breadth_gives_more_restarts_only_where_they_are_needed(
+    model: Reasoner, puzzles: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "calibration", replace(CALIBRATION, tol=0.05))
+    found = run(model, puzzles, replace(CONFIG, breadth="auto:8"))
+    whole = run(model, puzzles, replace(CONFIG, breadth=8))
+    restarts = [len(f.depth) for f in found]
+    assert restarts[:40].count(1) >= 20
+    assert max(restarts) > 1
+    for few, all_of_them in zip(found, whole, strict=True):
+        assert torch.equal(few.answers, all_of_them.answers[: len(few.answers)])
+
+
+def test_puzzles_are_taken_as_places_become_free(model: Reasoner, puzzles: torch.Tensor) -> None:
+    taken = 0
+
+    def stream() -> Iterator[torch.Tensor]:
+        nonlocal taken
+        for puzzle in itertools.cycle(puzzles):
+            taken += 1
+            yield puzzle
+
+    found = gather(model, stream(), replace(CONFIG, rows=4))
+    first = [next(found) for _ in range(10)]
+    assert taken <= 10 + 4 * CONFIG.depth
+    assert all(same(mine, theirs) for mine, theirs in zip(first, run(model, puzzles[:10], CONFIG), strict=True))
+
+
+def test_a_history_tells_every_segment_and_ends_at_the_answer(model: Reasoner, puzzles: torch.Tensor) -> None:
+    config = replace(CONFIG, breadth=2, noise=0.05)
+    plain = run(model, puzzles[:5], config)
+    for found, without in zip(gather(model, puzzles[:5], config, record=True), plain, strict=True):
+        assert same(found, without)
+        assert without.histories == ()
+        for k, history in enumerate(found.histories):
+            assert len(history.residual) == int(found.depth[k])
+            assert torch.equal(history.answers[-1], found.answers[k])
+            assert history.halt_logit[-1] == found.halt_logit[k]
+            torch.testing.assert_close(history.residual[-config.window :].mean(), found.residual[k])
+            assert torch.isinf(history.logit_change[0])
+            assert ((history.confidence > 0.24) & (history.confidence <= 1)).all()
+        assert select(found, "first").history is found.histories[0]
+
+
+def test_a_single_segment_has_a_residual_but_no_logit_change(model: Reasoner, puzzles: torch.Tensor) -> None:
+    found = run(model, puzzles[:1], replace(CONFIG, depth=1))[0]
+    assert torch.isfinite(found.residual).all()
+    assert torch.isinf(found.logit_change).all()
+
+
+def test_torch_has_its_threads_back_afterwards(model: Reasoner, puzzles: torch.Tensor) -> None:
+    before = torch.get_num_threads()
+    found = gather(model, puzzles, CONFIG)
+    next(found)
+    found.close()
+    assert torch.get_num_threads() == before
+
+
+def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> None:
+    assert solve(model, puzzles[:0]) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"depth": 0}, "depth is 0: it must be 1 or more"),
+        ({"tol": float("nan")}, "tol is nan"),
+        ({"damping": 1.0}, "damping is 1.0: it must be less than 1"),
+        ({"halt": "residul"}, "did you mean 'residual'"),
+        ({"select": "best"}, "selection rule 'best' is not known"),
+        ({"solver": "newton"}, "solver 'newton' is not known"),
+        ({"breadth": 0}, "breadth is 0"),
+        ({"breadth": "auto"}, "breadth is auto: it must be a number of 1 or more, or auto: and such a number"),
+        ({"breadth": "auto:-4"}, "breadth is auto:-4"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        SolveConfig(**options)

@@ -1,0 +1,46 @@
+"""Memory depends on the rows under way, not on how many jobs pass through them."""
+
+import itertools
+import tracemalloc
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from eqr.engine import SolveConfig, gather
+from eqr.model import ModelConfig, Reasoner
+from eqr.tasks import TASKS
+
+MEGABYTE = 1 << 20
+MODEL = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=2, updates_per_segment=1))
+
+
+def puzzles(count: int) -> Iterable[Tensor]:
+    return itertools.repeat(torch.zeros(TASKS["sudoku4"].layout.cells, dtype=torch.long), count)
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def run(count: int, config: SolveConfig) -> int:
+    return sum(len(found.depth) for found in gather(MODEL, puzzles(count), config))
+
+
+def test_memory_is_flat_from_a_thousand_jobs_to_a_hundred_thousand() -> None:
+    config = SolveConfig(depth=1, breadth=10, rows=256)
+    assert run(100, config) == 1_000
+    before = resident()
+    assert run(10_000, config) == 100_000
+    assert resident() - before < 20 * MEGABYTE
+
+
+def test_memory_does_not_grow_with_depth() -> None:
+    peaks = []
+    for depth in (2, 200):
+        tracemalloc.start()
+        run(16, SolveConfig(depth=depth, halt="fixed", rows=16))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + MEGABYTE // 4
