@@ -81,7 +81,7 @@ def measure(block: str, compile: bool, rounds: int = 15) -> Speed:
         rows = workers.rows_each(1 << 30)
         sizes = products(model, rows)
         flops = sum(2 * m * k * n for m, k, n in sizes)
-        update = compiled(model.update, model.answer_head.device) if compile else model.update
+        update = compiled(model.update) if compile else model.update
         states = [_inputs(model, rows) for _ in range(workers.threads)]
         factors = [[(torch.randn(m, k), torch.randn(k, n)) for m, k, n in sizes] for _ in states]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather
 from eqr.model import Reasoner
+from eqr.runtime import can_compile
 from eqr.types import Calibration
 
 DELTAS = [step / 4 for step in range(-8, 49)]
@@ -34,6 +35,7 @@ def calibrate(
     Of the values tried the most permissive one is taken from which on a share of ``precision`` of the rows it stops, at
     the segment at which it first stops them, is right. It is None where no value does it for ten rows or more.
     """
+    compile = compile and can_compile(model.answer_head.device)
     batch, histories, right = puzzles.batch(), [], []
     for found, label in zip(gather(model, batch.inputs, config, compile, record=True), batch.labels, strict=True):
         histories.append(found.histories[0])

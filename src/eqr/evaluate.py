@@ -13,6 +13,7 @@ from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather, select
 from eqr.model import Reasoner
 from eqr.report import Report, pass_at_k
+from eqr.runtime import can_compile
 from eqr.types import Evidence
 
 
@@ -54,6 +55,7 @@ def evaluate(
     progress: Callable[[int, int], None] = lambda done, right: None,
 ) -> Report:
     """Solve all ``puzzles`` and compare with their answers; ``progress`` is told puzzles done and right so far."""
+    compile = compile and can_compile(model.answer_head.device)
     batch, sums, threads, started = puzzles.batch(), _Sums(), torch.get_num_threads(), time.perf_counter()
     gathered = gather(model, batch.inputs, config, compile)
     for found, inputs, labels in zip(gathered, batch.inputs, batch.labels, strict=True):

@@ -43,11 +43,16 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
-def compiled(function: Callable[P, T], device: torch.device) -> Callable[P, T]:
-    """``function`` under torch.compile with static shapes; as it is, with a notice, where no C++ compiler is found."""
-    if device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
-        print("notice: no C++ compiler (g++ or $CXX) found, running without torch.compile: slower", file=sys.stderr)
-        return function
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile has what it needs; prints a notice if not."""
+    if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")):
+        return True
+    print("notice: no C++ compiler (g++ or $CXX) found, running without torch.compile: slower", file=sys.stderr)
+    return False
+
+
+def compiled(function: Callable[P, T]) -> Callable[P, T]:
+    """``function`` under torch.compile with static shapes; ask ``can_compile`` first."""
     return torch.compile(function, dynamic=False)
 
 

@@ -14,6 +14,7 @@ from eqr.engine import SolveConfig, gather, select
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
 from eqr.report import Report
+from eqr.runtime import can_compile
 from eqr.tasks import Task
 from eqr.types import Evidence
 
@@ -65,6 +66,7 @@ def sweep(
     progress: Callable[[], None],
 ) -> list[Cell]:
     """Measure every (depth, breadth) by one run of the largest at fixed depth; ``progress`` is called per puzzle."""
+    compile = compile and can_compile(model.answer_head.device)
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
     batch, budgets = puzzles.batch(), [(depth, breadth) for depth in depths for breadth in breadths]
     sums = {budget: torch.zeros(3, dtype=torch.double) for budget in budgets}

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from eqr.bench import SIZES, measure
 from eqr.console import progress_bar
-from eqr.runtime import set_threads
+from eqr.runtime import can_compile, pick_device, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +24,17 @@ class Bench:
 
     def run(self) -> None:
         """Print the table."""
-        threads = set_threads(self.threads)
+        threads, compile = set_threads(self.threads), self.compile and can_compile(pick_device("cpu"))
         with progress_bar("measuring", len(SIZES)) as advance:
             speeds = []
             for block in SIZES:
-                speeds.append(measure(block, self.compile))
+                speeds.append(measure(block, compile))
                 advance(1, block)
         if self.json:
             rows = [{**asdict(speed), "share": speed.share} for speed in speeds]
-            print(json.dumps({"threads": threads, "compiled": self.compile, "blocks": rows}, indent=2))
+            print(json.dumps({"threads": threads, "compiled": compile, "blocks": rows}, indent=2))
             return
-        title = f"{threads} threads, {'compiled' if self.compile else 'eager'}"
+        title = f"{threads} threads, {'compiled' if compile else 'eager'}"
         columns = ("block", "parameters", "rows", "updates/s", "GFLOP/s", "torch.mm GFLOP/s", "share")
         table = Table(*columns, title=title, title_justify="left")
         for speed in speeds:

@@ -30,7 +30,8 @@ def gather(
 ) -> Iterator[Evidence]:
     """The evidence of every puzzle (ids, 0 = blank), in input order, as soon as it and those before it are decided.
 
-    ``compile`` runs torch.compile on the segment: slow to start, then faster. ``record`` keeps each row's history.
+    ``compile`` runs torch.compile on the segment (if ``runtime.can_compile``): slow to start, then faster. ``record``
+    keeps each row's history.
     """
     jobs = Jobs(puzzles, model, config)
     with row_workers(model.answer_head.device) as workers:

@@ -53,7 +53,7 @@ class Slots:
         device = model.answer_head.device
         self.part = workers.rows_each(config.rows)
         places = -(-config.rows // self.part) * self.part if compile else config.rows
-        self.segment = compiled(segment, device) if compile else segment
+        self.segment = compiled(segment) if compile else segment
         self.solver, self.rule = config.make_solver(), HALTING[config.halt]
         self.delta = config.threshold(model.calibration)
         self.rows: list[_Row] = []

@@ -16,7 +16,7 @@ from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import compiled, has_fast_bf16, mixed_precision, row_workers, stop_requests
+from eqr.runtime import can_compile, compiled, has_fast_bf16, mixed_precision, row_workers, stop_requests
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss, joined, segment_loss
 from eqr.training.optim import make_average, make_optimizers
@@ -77,8 +77,9 @@ class Trainer:
         self.average = make_average(self.model, config.ema)
         self.slots = Slots(self.model, draws, config, seed, device)
         self.parameters = list(self.model.parameters())
-        self.loss = compiled(segment_loss, device) if config.compile else segment_loss
-        self.compiled = not config.compile
+        compile = config.compile and can_compile(device)
+        self.loss = compiled(segment_loss) if compile else segment_loss
+        self.compiled = not compile
         self.bf16 = config.bf16 and has_fast_bf16(device)
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
