@@ -239,7 +239,7 @@ def test_a_sweep_writes_what_evaluations_of_each_budget_would_say(tmp_path: Path
         "--no-compile",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    names = ["adaptive.csv", "error.png", "frontier.png", "residual.png", "sweep.csv"]
+    names = ["adaptive.csv", "error.png", "frontier.png", "halting.csv", "residual.png", "sweep.csv"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     cells = {(row["depth"], row["breadth"]): row for row in table(tmp_path / "out" / "sweep.csv")}
     assert list(cells) == [("2", "1"), ("2", "3"), ("6", "1"), ("6", "3")]
@@ -248,6 +248,9 @@ def test_a_sweep_writes_what_evaluations_of_each_budget_would_say(tmp_path: Path
         alone = json.loads(eqr("eval", *options, "--depth", depth, "--breadth", breadth).stdout)
         for key in ("exact_accuracy", "any_correct", "updates_per_puzzle"):
             assert float(cell[key]) == pytest.approx(alone[key])
+    halting = {row["halt"]: row for row in table(tmp_path / "out" / "halting.csv")}
+    assert int(halting["learned"]["rows"]) == 18
+    assert 0 < int(halting["learned"]["kept"]) <= int(halting["learned"]["halted"]) <= 18
     settings = [(row["halt"], row["breadth"]) for row in table(tmp_path / "out" / "adaptive.csv")]
     assert settings == [("residual", "1"), ("residual", "auto:3"), ("learned", "1"), ("learned", "auto:3")]
 

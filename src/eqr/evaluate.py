@@ -62,6 +62,7 @@ def evaluate(
         sums.add(found, inputs, labels, config.select)
         progress(sums.puzzles, sums.exact)
     seconds = time.perf_counter() - started
+    thresholds = config.thresholds(model.calibration)
     updates = sums.segments * model.config.updates_per_segment / sums.puzzles
     return Report(
         model=model_name,
@@ -71,9 +72,9 @@ def evaluate(
         breadth=config.breadth,
         select=config.select,
         halt=config.halt,
-        tol=config.tol,
+        tol=thresholds.tol,
         window=config.window,
-        delta=config.threshold(model.calibration),
+        delta=thresholds.delta,
         solver=config.solver,
         damping=config.damping,
         noise=config.noise,

@@ -2,10 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+
+class Thresholds(NamedTuple):
+    """Beyond which a sign ends a row."""
+
+    tol: float
+    """Residual below which a row is at rest."""
+    delta: float
+    """Halting logit above which a row is done."""
+
+
+PUBLISHED = Thresholds(tol=1e-3, delta=0.0)
+"""For models without calibration; delta is EqR's (section 6.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,20 +30,17 @@ class Signs:
     """Residuals of the last W segments; infinite where there was none yet."""
     halt_logit: Float[Tensor, " R"]
     """Score of the learned halting head."""
-    tol: float
-    """Residual below which a row is at rest."""
-    delta: float
-    """Halting score above which a row is done."""
+    thresholds: Thresholds
 
 
 def settled(signs: Signs) -> Bool[Tensor, " R"]:
     """The residual stayed below ``tol`` over the last W segments."""
-    return (signs.residuals < signs.tol).all(-1)
+    return (signs.residuals < signs.thresholds.tol).all(-1)
 
 
 def learned(signs: Signs) -> Bool[Tensor, " R"]:
     """The halting head says that the answer is right: its logit is above ``delta`` (EqR section 6.3)."""
-    return signs.halt_logit > signs.delta
+    return signs.halt_logit > signs.thresholds.delta
 
 
 def never(signs: Signs) -> Bool[Tensor, " R"]:

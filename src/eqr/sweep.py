@@ -12,11 +12,11 @@ import torch
 from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather, select
 from eqr.evaluate import evaluate
+from eqr.halting import HALTING, Signs, Thresholds
 from eqr.model import Reasoner
 from eqr.report import Report
 from eqr.runtime import can_compile
-from eqr.tasks import Task
-from eqr.types import Evidence
+from eqr.types import Evidence, History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,32 @@ class Cell:
     puzzles: int
 
 
-def cut(found: Evidence, depth: int, breadth: int, task: Task, puzzle: torch.Tensor, config: SolveConfig) -> Evidence:
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a halting rule would have done to the rows of a sweep."""
+
+    halt: str
+    rows: int
+    halted: int
+    """Rows it would have ended before full depth."""
+    kept: int
+    """Of these, rows whose answer at that segment is the one they give at full depth."""
+    segments: float
+    """Mean segments to halting of those rows."""
+
+
+def halts_at(row: History, halt: str, window: int, thresholds: Thresholds) -> int | None:
+    """The number of segments, short of all, after which the rule would have ended the row."""
+    unknown = row.residual.new_full((window - 1,), torch.inf)
+    # The rule takes each segment for a row of its own.
+    residuals = torch.cat([unknown, row.residual]).unfold(0, window, 1)
+    ends = HALTING[halt](Signs(residuals=residuals, halt_logit=row.halt_logit, thresholds=thresholds))[:-1]
+    return int(ends.float().argmax()) + 1 if bool(ends.any()) else None
+
+
+def cut(
+    found: Evidence, depth: int, breadth: int, model: Reasoner, puzzle: torch.Tensor, config: SolveConfig
+) -> Evidence:
     """The evidence a run of ``depth`` segments and ``breadth`` restarts would have given; ``found`` has histories."""
     rows = found.histories[:breadth]
     recent = slice(max(0, depth - config.window), depth)
@@ -41,7 +66,7 @@ def cut(found: Evidence, depth: int, breadth: int, task: Task, puzzle: torch.Ten
     # The first segment of a row has no change of logits.
     changes = torch.stack([row.logit_change[max(1, recent.start) : depth] for row in rows])
     answers = torch.stack([row.answers[depth - 1] for row in rows])
-    settled = (residuals < config.tol).all(1) & (residuals.shape[1] == config.window)
+    settled = (residuals < config.thresholds(model.calibration).tol).all(1) & (residuals.shape[1] == config.window)
     return Evidence(
         answers=answers,
         residual=residuals.mean(1),
@@ -50,7 +75,7 @@ def cut(found: Evidence, depth: int, breadth: int, task: Task, puzzle: torch.Ten
         depth=torch.full((len(rows),), depth),
         converged=settled,
         halted=torch.zeros_like(settled),
-        valid=task.is_solved(puzzle.expand_as(answers), answers),
+        valid=model.task.is_solved(puzzle.expand_as(answers), answers),
         seconds=found.seconds,
         histories=(),
     )
@@ -64,21 +89,32 @@ def sweep(
     config: SolveConfig,
     compile: bool,
     progress: Callable[[], None],
-) -> list[Cell]:
-    """Measure every (depth, breadth) by one run of the largest at fixed depth; ``progress`` is called per puzzle."""
+) -> tuple[list[Cell], list[Kept]]:
+    """Measure every (depth, breadth), and what halting would have changed, by one run of the largest at fixed depth.
+
+    ``progress`` is called per puzzle.
+    """
     compile = compile and can_compile(model.answer_head.device)
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
     batch, budgets = puzzles.batch(), [(depth, breadth) for depth in depths for breadth in breadths]
     sums = {budget: torch.zeros(3, dtype=torch.double) for budget in budgets}
+    depths_halted: dict[str, list[tuple[int, bool]]] = {"residual": [], "learned": []}
+    rows, thresholds = 0, config.thresholds(model.calibration)
     gathered = gather(model, batch.inputs, largest, compile, record=True)
     for found, puzzle, label in zip(gathered, batch.inputs, batch.labels, strict=True):
         for depth, breadth in budgets:
-            smaller = cut(found, depth, breadth, model.task, puzzle, config)
+            smaller = cut(found, depth, breadth, model, puzzle, config)
             right = (smaller.answers == label).all(-1)
             chosen = select(smaller, config.select).restart
             sums[depth, breadth] += torch.stack([right[chosen], right.any(), smaller.residual[chosen]])
+        for history in found.histories:
+            for halt, seen in depths_halted.items():
+                at = halts_at(history, halt, config.window, thresholds)
+                if at:
+                    seen.append((at, bool((history.answers[at - 1] == history.answers[-1]).all())))
+        rows += len(found.histories)
         progress()
-    return [
+    cells = [
         Cell(
             depth=depth,
             breadth=breadth,
@@ -90,6 +126,17 @@ def sweep(
         )
         for (depth, breadth), (exact, some, residual) in sums.items()
     ]
+    kept = [
+        Kept(
+            halt=halt,
+            rows=rows,
+            halted=len(seen),
+            kept=sum(same for _, same in seen),
+            segments=sum(at for at, _ in seen) / max(1, len(seen)),
+        )
+        for halt, seen in depths_halted.items()
+    ]
+    return cells, kept
 
 
 def adaptive(

@@ -25,7 +25,7 @@ class Sweep:
     data: str
     """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
     out: str
-    """Folder for sweep.csv, adaptive.csv, error.png, residual.png and frontier.png."""
+    """Folder for sweep.csv, halting.csv, adaptive.csv, error.png, residual.png and frontier.png."""
     depths: str = "1,4,16,64"
     """Depths in segments."""
     breadths: str = "1,4,16"
@@ -36,8 +36,8 @@ class Sweep:
     """Use the first N puzzles only."""
     select: str = "residual"
     """Which restart answers, as for eval."""
-    tol: float = 1e-3
-    """Relative residual below which a row counts as settled (adaptive settings)."""
+    tol: float | None = None
+    """Relative residual below which a row counts as settled (adaptive settings); the calibrated one by default."""
     noise: float = 0.0
     """Standard deviation of the noise added after each update."""
     seed: int = 0
@@ -65,8 +65,9 @@ class Sweep:
         puzzles = read_labelled(self.data, model.task, self.limit)
         names = (self.model, Path(self.data).name)
         with progress_bar("sweeping", len(puzzles)) as advance:
-            cells = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
+            cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
         _write_csv(folder / "sweep.csv", [asdict(cell) for cell in cells])
+        _write_csv(folder / "halting.csv", [asdict(rule) for rule in kept])
         with progress_bar("adaptive settings", 4) as advance:
             reports = []
             for report in adaptive(model, puzzles, max(depths), max(breadths), config, self.compile, names):
@@ -82,6 +83,12 @@ class Sweep:
         )
         frontier(cells, reports, folder / "frontier.png")
         Console().print(_table(cells, reports))
+        for rule in kept:
+            share = rule.kept / max(1, rule.halted)
+            print(
+                f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows, after {rule.segments:.1f} segments: "
+                f"{share:.2%} of them give the same answer at depth {max(depths)}"
+            )
 
 
 def _numbers(flag: str, text: str) -> list[int]:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from eqr.errors import InputError, unknown
-from eqr.halting import HALTING
+from eqr.halting import HALTING, PUBLISHED, Thresholds
 from eqr.selection import SELECTION
 from eqr.solvers import SOLVERS, Anderson, Picard, Solver
 from eqr.types import Calibration
@@ -25,8 +25,8 @@ class SolveConfig:
     own checker chooses)."""
     halt: str = "residual"
     """When a row stops: residual (it settled), learned (the halting head says so) or fixed (never before ``depth``)."""
-    tol: float = 1e-3
-    """Relative residual below which a row counts as settled."""
+    tol: float | None = None
+    """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-3, by default."""
     window: int = 3
     """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
     delta: float | None = None
@@ -50,7 +50,7 @@ class SolveConfig:
             ("window", self.window, 1),
             ("history", self.history, 1),
             ("rows", self.rows, 1),
-            ("tol", self.tol, 0),
+            ("tol", self.tol if self.tol is not None else 0.0, 0),
             ("noise", self.noise, 0),
             ("damping", self.damping, 0),
         ):
@@ -81,10 +81,15 @@ class SolveConfig:
         """K, the most restarts a puzzle gets."""
         return int(str(self.breadth).removeprefix(AUTO))
 
-    def threshold(self, calibration: Calibration | None) -> float:
-        """The halting logit above which a row stops."""
-        calibrated = calibration.delta if calibration else None
-        return next((delta for delta in (self.delta, calibrated) if delta is not None), 0.0)
+    def thresholds(self, calibration: Calibration | None) -> Thresholds:
+        """Those given, else the model's calibrated ones, else the published ones."""
+        found = PUBLISHED
+        for tol, delta in (
+            (calibration.tol, calibration.delta) if calibration else (None, None),
+            (self.tol, self.delta),
+        ):
+            found = Thresholds(found.tol if tol is None else tol, found.delta if delta is None else delta)
+        return found
 
     def make_solver(self) -> Solver:
         """The solver these options describe."""

@@ -55,7 +55,7 @@ class Slots:
         places = -(-config.rows // self.part) * self.part if compile else config.rows
         self.segment = compiled(segment) if compile else segment
         self.solver, self.rule = config.make_solver(), HALTING[config.halt]
-        self.delta = config.threshold(model.calibration)
+        self.thresholds = config.thresholds(model.calibration)
         self.rows: list[_Row] = []
         self.z = model.init(places, torch.Generator()).to(device)
         self.inputs = torch.zeros(places, model.task.layout.cells, dtype=torch.long)
@@ -132,7 +132,7 @@ class Slots:
         """End the rows that halt or have reached full depth, and give their evidence."""
         count = len(self.rows)
         config, residuals, age = self.config, self.residuals[:count], self.age[:count]
-        signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], tol=config.tol, delta=self.delta)
+        signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], thresholds=self.thresholds)
         halts = self.rule(signs)
         leaving = (halts | (age == config.depth)).nonzero().flatten()
         if not len(leaving):
