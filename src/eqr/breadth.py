@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 from eqr.types import Calibration, Evidence
 
-PATIENCE = 4
-"""Restarts after which a puzzle is given up if none of them has halted. docs/compute.md has the measurement."""
-
 
 def waves(restarts: int, adaptive: bool) -> Iterator[int]:
-    """Sizes of the waves that start a puzzle's rows: all at once, or 1, 1, 2, 4, 8, ... which double what was tried."""
+    """Sizes of the waves that start a puzzle's rows: all at once, or a quarter of what was tried so far, at least one.
+
+    So at most a quarter of the rows are started in vain, and many restarts do not wait for each other one by one.
+    """
     tried = 0
     while tried < restarts:
-        size = min(max(1, tried), restarts - tried) if adaptive else restarts
+        size = min(max(1, tried // 4), restarts - tried) if adaptive else restarts
         yield size
         tried += size
 
@@ -23,14 +23,12 @@ def suffices(found: Evidence, calibration: Calibration | None) -> bool:
 
     - a row that its halting rule ended is surely right: its residual or its halting logit is beyond the threshold at
       which, on generated puzzles, 99.9% of the rows were right (``eqr calibrate``; without calibration none is sure);
-    - or two such rows give the same answer;
-    - or none of the first ``PATIENCE`` rows was ended by its rule: further ones hardly ever are.
+    - or two such rows give the same answer.
     """
     halted = found.halted.nonzero().flatten().tolist()
-    if not halted:
-        return len(found.halted) >= PATIENCE
     answers = Counter(found.answers[restart].numpy().tobytes() for restart in halted)
-    return max(answers.values()) > 1 or any(_sure(found, restart, calibration) for restart in halted)
+    agreed = any(count > 1 for count in answers.values())
+    return agreed or any(_sure(found, restart, calibration) for restart in halted)
 
 
 def _sure(found: Evidence, restart: int, calibration: Calibration | None) -> bool:

@@ -137,7 +137,8 @@ def train(
         network = {f"model.{key}": value for key, value in asdict(config.model).items()}
         names = [Path(path).name for path in train_data]
         options = {key: value for key, value in asdict(config).items() if key != "model"}
-        identity = {**options, **network, "seed": seed, "train_data": names, "start_from": start_from}
+        origin = Path(start_from).name if start_from else None
+        identity = {**options, **network, "seed": seed, "train_data": names, "start_from": origin}
         model = first_weights(config, seed, start_from)
         trainer = Trainer(config, budget, model, draws, held_out, folder, seed, identity, device, logged)
         if resume:
