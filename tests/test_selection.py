@@ -7,7 +7,7 @@ import torch
 
 from eqr.breadth import suffices, waves
 from eqr.report import pass_at_k
-from eqr.selection import SELECTION
+from eqr.selection import SELECTION, choose
 from eqr.types import Calibration, Evidence
 
 NAN, INF = math.nan, math.inf
@@ -58,6 +58,13 @@ def test_the_rule_chooses(rule: str, found: Evidence, chosen: int) -> None:
     assert SELECTION[rule](found) == chosen
 
 
+def test_a_row_that_halted_goes_before_one_that_ran_out_of_depth() -> None:
+    found = evidence([A, B, B], residual=[0.5, 0.1, 0.2], halted=[True, False, False], valid=[False, False, True])
+    assert [choose(found, rule) for rule in ("residual", "vote", "first", "verifier")] == [0, 0, 0, 2]
+    assert choose(evidence([A, B, B], residual=[0.5, 0.3, 0.2], halted=[False, True, True]), "residual") == 2
+    assert choose(evidence([A, B], residual=[0.5, 0.3]), "residual") == 1
+
+
 @pytest.mark.parametrize(
     ("found", "enough"),
     [
@@ -74,7 +81,9 @@ def test_the_rule_chooses(rule: str, found: Evidence, chosen: int) -> None:
     ],
 )
 def test_restarts_stop_when_the_evidence_suffices(found: Evidence, enough: bool) -> None:
-    calibration = Calibration(delta=5.0, tol=1e-6, precision=0.999, puzzles=100, data="x", depth=64, window=3)
+    calibration = Calibration(
+        delta=5.0, tol=1e-6, delta_rows=100, tol_rows=100, precision=0.999, puzzles=100, data="x", depth=64, window=3
+    )
     assert suffices(found, calibration) is enough
 
 

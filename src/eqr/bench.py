@@ -97,7 +97,7 @@ def measure(block: str, compile: bool, rounds: int = 15) -> Speed:
                 for left, right in factors[thread]:
                     torch.mm(left, right)
 
-        move(0)  # compiles
+        workers.map(move, [0])  # compiles
         pairs = [(_seconds(workers, move), _seconds(workers, multiply)) for _ in range(rounds)]
     updates = workers.threads * rows * model.config.updates_per_segment
     moving, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))

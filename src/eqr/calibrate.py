@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather
+from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.runtime import can_compile
 from eqr.types import Calibration
@@ -19,6 +20,8 @@ DELTAS = [step / 4 for step in range(-8, 49)]
 """Halting logits tried, the most permissive first."""
 TOLS = [10 ** (-step / 4) for step in range(4, 29)]
 """Residuals tried, the most permissive first."""
+LEAST = 100
+"""Rows below which a share says too little."""
 
 
 def calibrate(
@@ -33,8 +36,10 @@ def calibrate(
     """Run every puzzle once to ``config.depth`` and see which thresholds would have stopped right rows only.
 
     Of the values tried the most permissive one is taken from which on a share of ``precision`` of the rows it stops, at
-    the segment at which it first stops them, is right. It is None where no value does it for ten rows or more.
+    the segment at which it first stops them, is right. It is None where no value does it for LEAST rows or more.
     """
+    if config.depth < config.window:
+        raise InputError(f"depth {config.depth} is less than the {config.window} segments of a window: give more")
     compile = compile and can_compile(model.answer_head.device)
     batch, histories, right = puzzles.batch(), [], []
     for found, label in zip(gather(model, batch.inputs, config, compile, record=True), batch.labels, strict=True):
@@ -46,10 +51,14 @@ def calibrate(
     residuals = torch.stack([history.residual for history in histories])
     # At rest is a row that was below the threshold for a whole window.
     highest = residuals.unfold(1, config.window, 1).amax(-1)
+    delta, delta_rows = _first_precise(DELTAS, logits, correct, precision)
+    tol, tol_rows = _first_precise([-tol for tol in TOLS], -highest, correct[:, config.window - 1 :], precision)
     return Calibration(
-        delta=_first_precise(DELTAS, logits, correct, precision),
-        tol=_first_precise([-tol for tol in TOLS], -highest, correct[:, config.window - 1 :], precision, sign=-1),
+        delta=delta,
+        tol=None if tol is None else -tol,
         precision=precision,
+        delta_rows=delta_rows,
+        tol_rows=tol_rows,
         puzzles=len(puzzles),
         data=data_name,
         depth=config.depth,
@@ -58,21 +67,16 @@ def calibrate(
 
 
 def _first_precise(
-    thresholds: Sequence[float],
-    score: Float[Tensor, "R T"],
-    correct: Bool[Tensor, "R T"],
-    precision: float,
-    sign: int = 1,
-    least: int = 10,
-) -> float | None:
-    """The first threshold that, like all stricter ones, stops right rows only; ``sign`` times it is returned."""
-    chosen = None
+    thresholds: Sequence[float], score: Float[Tensor, "R T"], correct: Bool[Tensor, "R T"], precision: float
+) -> tuple[float | None, int]:
+    """The most permissive threshold that, like all stricter ones, stops right rows only, and the rows it stops."""
+    chosen, rows = None, 0
     for threshold in reversed(thresholds):
         beyond = score > threshold
         stopped, at = beyond.any(1), beyond.float().argmax(1)
         right = correct[torch.arange(len(at)), at][stopped]
-        if len(right) >= least and right.float().mean() < precision:
-            break
-        if len(right) >= least:
-            chosen = sign * threshold
-    return chosen
+        if len(right) >= LEAST:
+            if right.float().mean() < precision:
+                break
+            chosen, rows = threshold, len(right)
+    return chosen, rows

@@ -52,8 +52,9 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def save(model: Reasoner, folder: Path) -> None:
-    """Write the model folder."""
+    """Write the model folder. What was measured of earlier weights goes."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CALIBRATION).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(to_bytes(tensors)))
     text = json.dumps(asdict(model.config), indent=2) + "\n"

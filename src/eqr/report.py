@@ -31,6 +31,7 @@ class Report:
     window: int
     delta: float
     solver: str
+    history: int
     damping: float
     noise: float
     seed: int

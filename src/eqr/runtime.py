@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
@@ -29,9 +30,11 @@ def pick_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not available:
         raise InputError(f"--device {name}: this torch sees no CUDA device, use --device cpu")
     try:
-        return torch.device(name)
-    except RuntimeError:
-        raise InputError(f"--device {name!r} is not a device: use auto, cpu or cuda") from None
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(f"--device {name!r} is not a device of this machine: use auto, cpu or cuda") from None
+    return device
 
 
 def set_threads(threads: int | None) -> int:
@@ -43,8 +46,9 @@ def set_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
+@cache
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile has what it needs; prints a notice if not."""
+    """Whether torch.compile has what it needs; prints a notice, once, if not."""
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")):
         return True
     print("notice: no C++ compiler (g++ or $CXX) found, running without torch.compile: slower", file=sys.stderr)
@@ -60,14 +64,15 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Whether products in bfloat16 pay, by trying: a CPU that only emulates them is 50 times slower than in float32."""
     if device.type != "cpu":
         return True
-    seconds = []
+    fastest = []
     for dtype in (torch.float32, torch.bfloat16):
-        square = torch.ones(128, 128, dtype=dtype)
-        square @ square
-        started = time.perf_counter()
-        square @ square
-        seconds.append(time.perf_counter() - started)
-    return seconds[1] < 4 * seconds[0]
+        square, seconds = torch.ones(256, 256, dtype=dtype), []
+        for _ in range(6):
+            started = time.perf_counter()
+            square @ square
+            seconds.append(time.perf_counter() - started)
+        fastest.append(min(seconds))
+    return fastest[1] < 4 * fastest[0]
 
 
 def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
@@ -92,20 +97,22 @@ class RowWorkers:
         return rows if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
 
     def map(self, function: Callable[[T], U], parts: Sequence[T]) -> list[U]:
-        """The results of ``function`` on each part, in order."""
-        return [function(part) for part in parts] if len(parts) == 1 else list(self.pool.map(function, parts))
+        """The results of ``function`` on each part, in order; never in the caller's thread, which has more threads."""
+        results = list(self.pool.map(function, parts))
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize()
+        return results
 
 
 @contextmanager
 def row_workers(device: torch.device) -> Iterator[RowWorkers]:
-    """As many workers as torch has threads; on another device than the CPU one. Within it torch itself uses one thread.
+    """As many workers as torch has threads; on another device than the CPU one. Within a worker torch uses one thread.
 
     Two threads inside every operation lose much of their time waiting for each other: over rows they are 2 to 3 times
     faster, and beside another busy process they do not stall.
     """
     before = torch.get_num_threads()
     threads = before if device.type == "cpu" else 1
-    torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield RowWorkers(threads, device, pool)

@@ -1,10 +1,12 @@
 """Which restart answers? One pure function a rule, from the evidence of all restarts; no rule sees a label.
 
-Ties go to the first restart; a value that is not a number never wins.
+Rows that their halting rule ended go before rows that ran out of depth (``choose``). Ties go to the first restart; a
+value that is not a number never wins.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -63,3 +65,12 @@ SELECTION: dict[str, Callable[[Evidence], int]] = {
     "first": first,
     "verifier": by_verifier,
 }
+
+
+def choose(found: Evidence, rule: str) -> int:
+    """The restart that ``rule`` chooses among those that have halted, if any has; the verifier sees them all."""
+    halted = found.halted.nonzero().flatten()
+    if rule == "verifier" or not len(halted):
+        return SELECTION[rule](found)
+    names = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
+    return int(halted[SELECTION[rule](replace(found, **{name: getattr(found, name)[halted] for name in names}))])

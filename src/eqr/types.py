@@ -59,6 +59,10 @@ class Calibration:
     tol: float | None = None
     """The same of the rows halted at a residual below this."""
     precision: float
+    delta_rows: int
+    """Rows that ``delta`` stopped, of ``puzzles``."""
+    tol_rows: int
+    """Rows that ``tol`` stopped."""
     puzzles: int
     data: str
     """Name of the puzzles it was measured on."""

@@ -17,7 +17,7 @@ from eqr.types import Calibration, Evidence
 
 TASK = TASKS["sudoku4"]
 CONFIG = SolveConfig(depth=24, tol=0.05)
-CALIBRATION = Calibration(precision=0.999, puzzles=100, data="x", depth=24, window=3)
+CALIBRATION = Calibration(precision=0.999, delta_rows=100, tol_rows=100, puzzles=100, data="x", depth=24, window=3)
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +163,13 @@ def test_a_single_segment_has_a_residual_but_no_logit_change(model: Reasoner, pu
 
 def test_torch_has_its_threads_back_afterwards(model: Reasoner, puzzles: torch.Tensor) -> None:
     before = torch.get_num_threads()
-    found = gather(model, puzzles, CONFIG)
-    next(found)
-    found.close()
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    one, other = (gather(model, puzzles[:20], CONFIG) for _ in range(2))
+    for _ in zip(one, other, strict=True):
+        assert torch.get_num_threads() == 2
+    next(gather(model, puzzles, CONFIG))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> None:
@@ -185,6 +188,9 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
         ({"breadth": 0}, "breadth is 0"),
         ({"breadth": "auto"}, "breadth is auto: it must be a number of 1 or more, or auto: and such a number"),
         ({"breadth": "auto:-4"}, "breadth is auto:-4"),
+        ({"breadth": "auto:4", "halt": "fixed"}, "breadth auto:4 needs rows that halt"),
+        ({"solver": "anderson", "damping": 0.5}, "the anderson solver has none"),
+        ({"noise": float("inf")}, "noise is inf"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:

@@ -106,7 +106,7 @@ def test_a_run_starts_from_trained_weights(tmp_path: Path, tiny_run: Path) -> No
     trained = load(tiny_run).state_dict()
     for name, value in tuned.model.state_dict().items():
         torch.testing.assert_close(value, trained[name])
-    with pytest.raises(InputError, match="its symbol_embedding does not fit the preset's network"):
+    with pytest.raises(InputError, match="its answer_head does not fit the preset's network"):
         run(tmp_path / "other", 2, start_from=str(tiny_run), config=configured("sudoku4_tiny", ["model.channels=8"]))
 
 

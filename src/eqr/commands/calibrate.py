@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from eqr.calibrate import calibrate
+from eqr.calibrate import LEAST, calibrate
 from eqr.checkpoint import folder_of, load, save_calibration
 from eqr.console import progress_bar
 from eqr.data import read_labelled
@@ -19,7 +19,7 @@ from eqr.runtime import pick_device, set_threads
 class Calibrate:
     """Measure the thresholds of halting beyond which a model's answers are right, and keep them with the model.
 
-    ``--halt learned`` and ``--breadth auto:K`` use them.
+    They are the defaults of ``--tol`` and ``--delta``, and what ``--breadth auto:K`` trusts.
     """
 
     model: tyro.conf.Positional[str]
@@ -50,7 +50,14 @@ class Calibrate:
                 model, puzzles, config, Path(self.data).name, compile=self.compile, progress=lambda: advance(1, "")
             )
         save_calibration(found, folder)
-        for name, value in (("halting logit above", found.delta), ("residual below", found.tol)):
-            said = "no threshold reaches it" if value is None else f"{value:.4g}"
-            print(f"{found.precision:.1%} of the rows stopped are right: {name} {said}")
+        signs = (
+            ("halting logit", "above", found.delta, found.delta_rows),
+            ("residual", "below", found.tol, found.tol_rows),
+        )
+        for sign, side, value, rows in signs:
+            if value is None:
+                print(f"no {sign} {side} which {found.precision:.1%} of at least {LEAST} rows are right")
+            else:
+                stopped = f"stops {rows} of {found.puzzles} rows, {found.precision:.1%} of them right"
+                print(f"{sign} {side} {value:.4g}: {stopped}")
         print(f"measured on {found.puzzles} puzzles of {found.data}, depth {found.depth}; written to {folder}")

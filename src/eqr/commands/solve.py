@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import sys
 import time
 from collections import deque
@@ -129,7 +130,7 @@ def _record(task: Task, puzzle: torch.Tensor, solution: Solution) -> dict[str, o
         "answer": task.format(solution.answer),
         "valid": solution.valid,
         "converged": solution.converged,
-        "residual": solution.residual,
+        "residual": solution.residual if math.isfinite(solution.residual) else None,
         "depth": solution.depth,
         "restart": solution.restart,
         "restarts": solution.restarts,

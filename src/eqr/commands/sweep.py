@@ -84,11 +84,13 @@ class Sweep:
         frontier(cells, reports, folder / "frontier.png")
         Console().print(_table(cells, reports))
         for rule in kept:
-            share = rule.kept / max(1, rule.halted)
-            print(
-                f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows, after {rule.segments:.1f} segments: "
-                f"{share:.2%} of them give the same answer at depth {max(depths)}"
-            )
+            said = f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows"
+            if rule.halted:
+                said += (
+                    f", after {rule.segments:.1f} segments: {rule.kept / rule.halted:.2%} of them give the same answer"
+                )
+                said += f" at depth {max(depths)}"
+            print(said)
 
 
 def _numbers(flag: str, text: str) -> list[int]:

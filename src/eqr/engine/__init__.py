@@ -15,7 +15,7 @@ from eqr.engine.jobs import Jobs
 from eqr.engine.slots import Slots
 from eqr.model import Reasoner
 from eqr.runtime import row_workers
-from eqr.selection import SELECTION
+from eqr.selection import choose
 from eqr.types import Evidence, Solution
 
 __all__ = ["SolveConfig", "gather", "select", "solve"]
@@ -37,7 +37,7 @@ def gather(
     with row_workers(model.answer_head.device) as workers:
         slots = Slots(model, config, workers, compile, record)
         while True:
-            slots.enter(list(islice(iter(jobs.next, None), slots.free)))
+            slots.enter(list(islice(iter(jobs.start, None), slots.free)))
             if not slots.rows:
                 return
             slots.advance()
@@ -47,8 +47,8 @@ def gather(
 
 
 def select(found: Evidence, rule: str) -> Solution:
-    """The answer of the restart that ``rule`` (a key of SELECTION) chooses."""
-    k = SELECTION[rule](found)
+    """The answer of the restart that ``rule`` (a key of SELECTION) chooses, rows that halted first."""
+    k = choose(found, rule)
     return Solution(
         answer=found.answers[k],
         valid=bool(found.valid[k]),

@@ -54,12 +54,12 @@ class SolveConfig:
             ("noise", self.noise, 0),
             ("damping", self.damping, 0),
         ):
-            if not value >= least:
+            if not (value >= least and math.isfinite(value)):
                 raise InputError(f"{name} is {value}: it must be {least} or more")
         if not self.damping < 1:
             raise InputError(f"damping is {self.damping}: it must be less than 1")
-        if self.delta is not None and math.isnan(self.delta):
-            raise InputError("delta is not a number: leave it out for the calibrated one, or give 0, the paper's")
+        if self.delta is not None and not math.isfinite(self.delta):
+            raise InputError(f"delta is {self.delta}: leave it out for the calibrated one, or give 0, the paper's")
         for kind, name, known in (
             ("halting rule", self.halt, HALTING),
             ("selection rule", self.select, SELECTION),
@@ -70,6 +70,11 @@ class SolveConfig:
         text = str(self.breadth).removeprefix(AUTO)
         if not text.isdecimal() or int(text) < 1:
             raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
+
+        if self.adaptive and self.halt == "fixed":
+            raise InputError(f"breadth {self.breadth} needs rows that halt: use halt residual or learned, or breadth K")
+        if self.solver == "anderson" and self.damping:
+            raise InputError(f"damping is {self.damping}: the anderson solver has none, use picard")
 
     @property
     def adaptive(self) -> bool:
@@ -82,8 +87,10 @@ class SolveConfig:
         return int(str(self.breadth).removeprefix(AUTO))
 
     def thresholds(self, calibration: Calibration | None) -> Thresholds:
-        """Those given, else the model's calibrated ones, else the published ones."""
+        """Those given, else the model's calibrated ones (for this window), else the published ones."""
         found = PUBLISHED
+        if calibration and calibration.window != self.window:
+            calibration = None
         for tol, delta in (
             (calibration.tol, calibration.delta) if calibration else (None, None),
             (self.tol, self.delta),

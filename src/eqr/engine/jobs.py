@@ -64,7 +64,7 @@ class Jobs:
         self.under_way: deque[_UnderWay] = deque()
         self.ready: deque[Job] = deque()
 
-    def next(self) -> Job | None:
+    def start(self) -> Job | None:
         """The next row to start: restarts of earlier puzzles before a new puzzle; None when all have started."""
         if not self.ready:
             puzzle = next(self.puzzles, None)
@@ -88,6 +88,7 @@ class Jobs:
         enough = self.config.adaptive and suffices(evidence, self.calibration)
         if enough or not self._start_wave(entry):
             entry.evidence = evidence
+            entry.ends.clear()
 
     def answered(self) -> Iterator[Evidence]:
         """The evidence of puzzles that are decided, in input order."""

@@ -67,7 +67,7 @@ class Slots:
         self.residuals = torch.full((places, config.window), torch.inf, device=device)
         self.changes = self.residuals.clone()
         if compile:  # once, before several workers call it
-            self._advance(slice(0, self.part))
+            workers.map(self._advance, [slice(0, self.part)])
 
     @property
     def free(self) -> int:

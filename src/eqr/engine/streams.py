@@ -9,6 +9,6 @@ from torch import Tensor
 
 def row_generator(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> torch.Generator:
     """The stream of one row's start and noise. Keyed by the puzzle's ids, so neither neighbours nor order matter."""
-    key = hashlib.blake2b(digest_size=8, key=f"{seed}/{restart}".encode())
+    key = hashlib.blake2b(f"{seed}/{restart}/".encode(), digest_size=8)
     key.update(bytes(puzzle.tolist()))
     return torch.Generator().manual_seed(int.from_bytes(key.digest(), "little") >> 1)

@@ -71,8 +71,9 @@ def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Rea
     if start_from is None:
         return Reasoner(config.model, torch.Generator().manual_seed(seed))
     model, trained = Reasoner(config.model), load(start_from).state_dict()
-    for name, value in model.state_dict().items():
-        if name not in trained or trained[name].shape != value.shape:
+    ours = model.state_dict()
+    for name in sorted(ours.keys() | trained.keys()):
+        if name not in ours or name not in trained or ours[name].shape != trained[name].shape:
             raise InputError(
                 f"--start-from {start_from}: its {name} does not fit the preset's network: they differ in size"
             )
@@ -139,7 +140,7 @@ def train(
         options = {key: value for key, value in asdict(config).items() if key != "model"}
         origin = Path(start_from).name if start_from else None
         identity = {**options, **network, "seed": seed, "train_data": names, "start_from": origin}
-        model = first_weights(config, seed, start_from)
+        model = first_weights(config, seed, None if resume else start_from)
         trainer = Trainer(config, budget, model, draws, held_out, folder, seed, identity, device, logged)
         if resume:
             trainer.resume()
@@ -148,6 +149,14 @@ def train(
                 raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
             forget_after(folder / LOG, trainer.step)
         start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
-        logged({**start, "threads": torch.get_num_threads(), "budget": asdict(budget), "run": identity})
+        logged(
+            {
+                **start,
+                "bf16": trainer.bf16,
+                "threads": torch.get_num_threads(),
+                "budget": asdict(budget),
+                "run": identity,
+            }
+        )
         trainer.run()
         return trainer

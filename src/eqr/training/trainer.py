@@ -79,7 +79,7 @@ class Trainer:
         self.parameters = list(self.model.parameters())
         compile = config.compile and can_compile(device)
         self.loss = compiled(segment_loss) if compile else segment_loss
-        self.compiled = not compile
+        self.warm = not compile
         self.bf16 = config.bf16 and has_fast_bf16(device)
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
@@ -131,9 +131,9 @@ class Trainer:
         starts = range(0, config.slots, config.rows)
         z = self.slots.noised()
         with row_workers(self.slots.device) as workers:
-            if not self.compiled:  # by the first pass, before several workers call it
-                self._pass(z, 0)
-                self.compiled = True
+            if not self.warm:  # compile by a first pass, before several workers call it
+                workers.map(lambda start: self._pass(z, start), [0])
+                self.warm = True
             parts = workers.map(lambda start: self._pass(z, start), starts)
         for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in parts), strict=True):
             # Added in the order of the rows, so that threads change no bit.
@@ -233,8 +233,8 @@ class Trainer:
 
     def _refuse_another_run(self, state: Record) -> None:
         """Only the learning rate and its decay may differ from the run that is resumed."""
-        for key, theirs in state["identity"].items():
-            ours = self.identity.get(key)
+        for key in sorted(state["identity"].keys() | self.identity.keys()):
+            theirs, ours = state["identity"].get(key), self.identity.get(key)
             if key not in ("lr", "decay_share") and ours != theirs:
                 raise InputError(
                     f"{self.folder} was trained with {key} {theirs}, this command says {ours}: "
