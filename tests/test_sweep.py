@@ -10,10 +10,11 @@ import torch
 from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather
 from eqr.model import Reasoner
-from eqr.sweep import cut, halts_at
+from eqr.sweep import cut, settings
 from eqr.tasks import TASKS
+from eqr.types import Calibration
 
-CONFIG = SolveConfig(depth=20, breadth=3, halt="fixed", tol=0.05, noise=0.02)
+LARGEST = SolveConfig(depth=20, breadth=6, halt="fixed", tol=0.05, noise=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -28,21 +29,43 @@ def puzzles() -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize(("depth", "breadth"), [(1, 1), (2, 3), (7, 2), (20, 3)])
-def test_a_cut_is_the_smaller_run(model: Reasoner, puzzles: torch.Tensor, depth: int, breadth: int) -> None:
-    smaller = gather(model, puzzles, replace(CONFIG, depth=depth, breadth=breadth))
-    largest = gather(model, puzzles, CONFIG, record=True)
-    for puzzle, found, run in zip(puzzles, largest, smaller, strict=True):
-        mine = cut(found, depth, breadth, model, puzzle, CONFIG)
-        for name in ("answers", "halt_logit", "depth", "converged", "valid"):
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"depth": 1, "breadth": 1},
+        {"depth": 2, "breadth": 3},
+        {"breadth": 6},
+        {"halt": "residual", "breadth": 2},
+        {"halt": "learned", "depth": 3, "breadth": 2},
+        {"halt": "residual", "breadth": "auto:6"},
+        {"halt": "learned", "depth": 5, "breadth": "auto:6"},
+    ],
+    ids=str,
+)
+def test_a_cut_is_the_smaller_run(
+    model: Reasoner,
+    puzzles: torch.Tensor,
+    change: dict[str, object],
+    calibrated: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if calibrated:
+        counts = {"precision": 0.999, "delta_rows": 100, "tol_rows": 100, "puzzles": 100}
+        calibration = Calibration(delta=2.0, tol=0.04, data="x", depth=20, window=3, **counts)
+        monkeypatch.setattr(model, "calibration", calibration)
+    smaller = replace(LARGEST, **change)
+    largest = gather(model, puzzles, LARGEST, record=True)
+    for puzzle, found, run in zip(puzzles, largest, gather(model, puzzles, smaller), strict=True):
+        mine = cut(found.histories, model, puzzle, smaller)
+        for name in ("answers", "halt_logit", "depth", "converged", "halted", "valid"):
             assert torch.equal(getattr(mine, name), getattr(run, name)), name
         torch.testing.assert_close(mine.residual, run.residual)
         torch.testing.assert_close(mine.logit_change, run.logit_change)
 
 
-@pytest.mark.parametrize("halt", ["residual", "learned"])
-def test_a_rule_would_have_halted_a_row_where_it_does(model: Reasoner, puzzles: torch.Tensor, halt: str) -> None:
-    halted = gather(model, puzzles, replace(CONFIG, halt=halt))
-    for found, run in zip(gather(model, puzzles, CONFIG, record=True), halted, strict=True):
-        for history, depth in zip(found.histories, run.depth.tolist(), strict=True):
-            assert (halts_at(history, halt, CONFIG.window, CONFIG.thresholds(None)) or 20) == depth
+def test_every_fixed_budget_and_every_adaptive_setting_is_measured() -> None:
+    found = [(s.halt, s.depth, s.breadth) for s in settings([4, 8], [1, 3], SolveConfig())]
+    assert found[:4] == [("fixed", 4, 1), ("fixed", 4, 3), ("fixed", 8, 1), ("fixed", 8, 3)]
+    assert found[4:8] == [("residual", 4, 1), ("residual", 4, "auto:3"), ("residual", 8, 1), ("residual", 8, "auto:3")]
+    assert len(found) == 12

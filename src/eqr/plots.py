@@ -11,7 +11,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from eqr.checkpoint import write_atomically
-from eqr.report import Report
 from eqr.sweep import Cell
 
 
@@ -22,6 +21,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 def heat_map(cells: Sequence[Cell], quantity: str, title: str, path: Path) -> None:
     """One quantity over depth (across) and breadth (upwards), as in EqR Fig. 3; ``error`` is 1 - exact accuracy."""
+    cells = [cell for cell in cells if cell.halt == "fixed"]
     depths, breadths = (sorted({getattr(cell, axis) for cell in cells}) for axis in ("depth", "breadth"))
     values = [[0.0] * len(depths) for _ in breadths]
     for cell in cells:
@@ -42,16 +42,15 @@ def heat_map(cells: Sequence[Cell], quantity: str, title: str, path: Path) -> No
     _save(figure, path)
 
 
-def frontier(cells: Sequence[Cell], reports: Sequence[Report], path: Path) -> None:
-    """Exact accuracy against updates per puzzle (EqR Fig. 7): fixed budgets as lines, adaptive settings as stars."""
+def frontier(cells: Sequence[Cell], path: Path) -> None:
+    """Exact accuracy against updates per puzzle (EqR Fig. 7): a line for each halting rule and breadth, over depth."""
     figure, axes = plt.subplots(figsize=(7, 4.5))
-    for breadth in sorted({cell.breadth for cell in cells}):
-        line = sorted((cell.updates_per_puzzle, cell.exact_accuracy) for cell in cells if cell.breadth == breadth)
-        axes.plot(*zip(*line, strict=True), marker="o", markersize=4, label=f"fixed depth, breadth {breadth}")
-    for report in reports:
-        label = f"halt {report.halt}, breadth {report.breadth}"
-        axes.plot(report.updates_per_puzzle, report.exact_accuracy, marker="*", markersize=13, ls="", label=label)
+    for halt, breadth in dict.fromkeys((cell.halt, cell.breadth) for cell in cells):
+        line = [cell for cell in cells if (cell.halt, cell.breadth) == (halt, breadth)]
+        points = ([cell.updates_per_puzzle for cell in line], [cell.exact_accuracy for cell in line])
+        fixed = halt == "fixed"
+        axes.plot(*points, "o-" if fixed else "*--", ms=4 if fixed else 9, lw=1, label=f"{halt}, breadth {breadth}")
     axes.set(xscale="log", xlabel="updates per puzzle", ylabel="exact accuracy")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7)
     _save(figure, path)

@@ -1,7 +1,7 @@
 """Depth x breadth from one run: what every smaller budget would have answered, read off the histories of the largest.
 
-A row's first d segments are the same whatever its limit of depth, and its stream does not depend on the number of
-restarts, so nothing is computed twice (the accounting of EqR Fig. 3 and 7).
+A row's first d segments are the same whatever its limit of depth or its halting rule, and its stream does not depend on
+the number of restarts, so nothing is computed twice (the accounting of EqR Fig. 3 and 7).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,28 +9,31 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from eqr.breadth import suffices, waves
 from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather, select
-from eqr.evaluate import evaluate
-from eqr.halting import HALTING, Signs, Thresholds
+from eqr.halting import HALTING, Signs
 from eqr.model import Reasoner
-from eqr.report import Report
 from eqr.runtime import can_compile
 from eqr.types import Evidence, History
+
+ADAPTIVE = ("residual", "learned")
+"""Halting rules whose savings are read off a sweep."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One budget of a sweep; means over the puzzles."""
 
+    halt: str
     depth: int
-    breadth: int
+    breadth: int | str
+    puzzles: int
     updates_per_puzzle: float
     exact_accuracy: float
     any_correct: float
     residual: float
     """Mean residual of the selected restart."""
-    puzzles: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,38 +50,78 @@ class Kept:
     """Mean segments to halting of those rows."""
 
 
-def halts_at(row: History, halt: str, window: int, thresholds: Thresholds) -> int | None:
-    """The number of segments, short of all, after which the rule would have ended the row."""
-    unknown = row.residual.new_full((window - 1,), torch.inf)
+@dataclass(frozen=True)
+class _Ended:
+    """A row and where it would have ended."""
+
+    row: History
+    depth: int
+    halted: bool
+
+
+def halts_at(row: History, model: Reasoner, config: SolveConfig) -> int | None:
+    """The number of segments after which ``config.halt`` would have ended the row, if it would."""
+    unknown = row.residual.new_full((config.window - 1,), torch.inf)
     # The rule takes each segment for a row of its own.
-    residuals = torch.cat([unknown, row.residual]).unfold(0, window, 1)
-    ends = HALTING[halt](Signs(residuals=residuals, halt_logit=row.halt_logit, thresholds=thresholds))[:-1]
+    residuals = torch.cat([unknown, row.residual]).unfold(0, config.window, 1)
+    thresholds = config.thresholds(model.calibration)
+    ends = HALTING[config.halt](Signs(residuals=residuals, halt_logit=row.halt_logit, thresholds=thresholds))
     return int(ends.float().argmax()) + 1 if bool(ends.any()) else None
 
 
-def cut(
-    found: Evidence, depth: int, breadth: int, model: Reasoner, puzzle: torch.Tensor, config: SolveConfig
-) -> Evidence:
-    """The evidence a run of ``depth`` segments and ``breadth`` restarts would have given; ``found`` has histories."""
-    rows = found.histories[:breadth]
-    recent = slice(max(0, depth - config.window), depth)
-    residuals = torch.stack([row.residual[recent] for row in rows])
-    # The first segment of a row has no change of logits.
-    changes = torch.stack([row.logit_change[max(1, recent.start) : depth] for row in rows])
-    answers = torch.stack([row.answers[depth - 1] for row in rows])
-    settled = (residuals < config.thresholds(model.calibration).tol).all(1) & (residuals.shape[1] == config.window)
+def evidence_of(rows: Sequence[_Ended], model: Reasoner, puzzle: torch.Tensor, config: SolveConfig) -> Evidence:
+    """The evidence a run would have given whose rows ended there."""
+    residuals, changes, settled = [], [], []
+    for end in rows:
+        recent = slice(max(0, end.depth - config.window), end.depth)
+        residual = end.row.residual[recent]
+        residuals.append(residual.mean())
+        # The first segment of a row has no change of logits.
+        changes.append(end.row.logit_change[max(1, recent.start) : end.depth].mean().nan_to_num(nan=torch.inf))
+        tol = config.thresholds(model.calibration).tol
+        settled.append(len(residual) == config.window and bool((residual < tol).all()))
+    answers = torch.stack([end.row.answers[end.depth - 1] for end in rows])
     return Evidence(
         answers=answers,
-        residual=residuals.mean(1),
-        logit_change=changes.mean(1).nan_to_num(nan=torch.inf),
-        halt_logit=torch.stack([row.halt_logit[depth - 1] for row in rows]),
-        depth=torch.full((len(rows),), depth),
-        converged=settled,
-        halted=torch.zeros_like(settled),
+        residual=torch.stack(residuals),
+        logit_change=torch.stack(changes),
+        halt_logit=torch.stack([end.row.halt_logit[end.depth - 1] for end in rows]),
+        depth=torch.tensor([end.depth for end in rows]),
+        converged=torch.tensor(settled),
+        halted=torch.tensor([end.halted for end in rows]),
         valid=model.task.is_solved(puzzle.expand_as(answers), answers),
-        seconds=found.seconds,
+        seconds=0.0,
         histories=(),
     )
+
+
+def cut(histories: Sequence[History], model: Reasoner, puzzle: torch.Tensor, config: SolveConfig) -> Evidence:
+    """The evidence a run with ``config`` would have given, from the histories of a larger one at fixed depth."""
+    ended = []
+    for row in histories[: config.restarts]:
+        at = halts_at(row, model, config)
+        halted = at is not None and at <= config.depth
+        ended.append(_Ended(row, at if at is not None and halted else config.depth, halted))
+    started = 0
+    for size in waves(config.restarts, config.adaptive):
+        started += size
+        found = evidence_of(ended[:started], model, puzzle, config)
+        if config.adaptive and suffices(found, model.calibration):
+            break
+    return found
+
+
+def settings(depths: Sequence[int], breadths: Sequence[int], config: SolveConfig) -> Iterator[SolveConfig]:
+    """Every fixed budget, then the engine's adaptive ones: each halting rule at full depth, breadth 1 and auto:K."""
+    for depth in depths:
+        for breadth in breadths:
+            yield replace(config, depth=depth, breadth=breadth, halt="fixed")
+    for halt in ADAPTIVE:
+        for depth in depths:
+            yield replace(config, depth=depth, breadth=1, halt=halt)
+            for breadth in breadths:
+                if breadth > 1:
+                    yield replace(config, depth=depth, breadth=f"auto:{breadth}", halt=halt)
 
 
 def sweep(
@@ -90,66 +133,44 @@ def sweep(
     compile: bool,
     progress: Callable[[], None],
 ) -> tuple[list[Cell], list[Kept]]:
-    """Measure every (depth, breadth), and what halting would have changed, by one run of the largest at fixed depth.
+    """Measure every setting, and what halting would have changed, by one run of the largest at fixed depth.
 
     ``progress`` is called per puzzle.
     """
     compile = compile and can_compile(model.answer_head.device)
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
-    batch, budgets = puzzles.batch(), [(depth, breadth) for depth in depths for breadth in breadths]
-    sums = {budget: torch.zeros(3, dtype=torch.double) for budget in budgets}
-    depths_halted: dict[str, list[tuple[int, bool]]] = {"residual": [], "learned": []}
-    rows, thresholds = 0, config.thresholds(model.calibration)
+    batch, budgets = puzzles.batch(), list(settings(depths, breadths, config))
+    sums = torch.zeros(len(budgets), 4, dtype=torch.double)
+    halted: dict[str, list[tuple[int, bool]]] = {halt: [] for halt in ADAPTIVE}
     gathered = gather(model, batch.inputs, largest, compile, record=True)
     for found, puzzle, label in zip(gathered, batch.inputs, batch.labels, strict=True):
-        for depth, breadth in budgets:
-            smaller = cut(found, depth, breadth, model, puzzle, config)
-            right = (smaller.answers == label).all(-1)
-            chosen = select(smaller, config.select).restart
-            sums[depth, breadth] += torch.stack([right[chosen], right.any(), smaller.residual[chosen]])
-        for history in found.histories:
-            for halt, seen in depths_halted.items():
-                at = halts_at(history, halt, config.window, thresholds)
-                if at:
-                    seen.append((at, bool((history.answers[at - 1] == history.answers[-1]).all())))
-        rows += len(found.histories)
+        for total, budget in zip(sums, budgets, strict=True):
+            smaller = cut(found.histories, model, puzzle, budget)
+            right, chosen = (smaller.answers == label).all(-1), select(smaller, budget.select).restart
+            total += torch.stack([smaller.depth.sum(), right[chosen], right.any(), smaller.residual[chosen]])
+        for row in found.histories:
+            for halt, seen in halted.items():
+                at = halts_at(row, model, replace(largest, halt=halt))
+                if at and at < len(row.answers):
+                    seen.append((at, torch.equal(row.answers[at - 1], row.answers[-1])))
         progress()
+    means = (sums / len(puzzles)).tolist()
     cells = [
         Cell(
-            depth=depth,
-            breadth=breadth,
-            updates_per_puzzle=float(depth * breadth * model.config.updates_per_segment),
-            exact_accuracy=float(exact) / len(puzzles),
-            any_correct=float(some) / len(puzzles),
-            residual=float(residual) / len(puzzles),
+            halt=budget.halt,
+            depth=budget.depth,
+            breadth=budget.breadth,
             puzzles=len(puzzles),
+            updates_per_puzzle=segments * model.config.updates_per_segment,
+            exact_accuracy=exact,
+            any_correct=some,
+            residual=residual,
         )
-        for (depth, breadth), (exact, some, residual) in sums.items()
+        for budget, (segments, exact, some, residual) in zip(budgets, means, strict=True)
     ]
-    kept = [
-        Kept(
-            halt=halt,
-            rows=rows,
-            halted=len(seen),
-            kept=sum(same for _, same in seen),
-            segments=sum(at for at, _ in seen) / max(1, len(seen)),
-        )
-        for halt, seen in depths_halted.items()
-    ]
-    return cells, kept
+    return cells, [_kept(halt, seen, len(puzzles) * largest.restarts) for halt, seen in halted.items()]
 
 
-def adaptive(
-    model: Reasoner,
-    puzzles: Puzzles,
-    depth: int,
-    breadth: int,
-    config: SolveConfig,
-    compile: bool,
-    names: tuple[str, str],
-) -> Iterator[Report]:
-    """Both halting rules, with one and with auto breadth, at the largest budget: what the engine saves and loses."""
-    for halt in ("residual", "learned"):
-        for restarts in (1, f"auto:{breadth}"):
-            chosen = replace(config, depth=depth, breadth=restarts, halt=halt)
-            yield evaluate(model, puzzles, chosen, *names, compile)
+def _kept(halt: str, seen: list[tuple[int, bool]], rows: int) -> Kept:
+    segments = sum(at for at, _ in seen) / max(1, len(seen))
+    return Kept(halt=halt, rows=rows, halted=len(seen), kept=sum(same for _, same in seen), segments=segments)

@@ -13,19 +13,18 @@ from eqr.console import progress_bar
 from eqr.data import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
-from eqr.report import Report
 from eqr.runtime import pick_device, set_threads
-from eqr.sweep import Cell, adaptive, sweep
+from eqr.sweep import Cell, sweep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Measure accuracy and residual at every depth and breadth, by one run of the largest."""
+    """Measure accuracy and residual at every depth and breadth, fixed and adaptive, by one run of the largest."""
 
     data: str
     """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
     out: str
-    """Folder for sweep.csv, halting.csv, adaptive.csv, error.png, residual.png and frontier.png."""
+    """Folder for sweep.csv, halting.csv, error.png, residual.png and frontier.png."""
     depths: str = "1,4,16,64"
     """Depths in segments."""
     breadths: str = "1,4,16"
@@ -63,26 +62,17 @@ class Sweep:
         set_threads(self.threads)
         model = load(self.model, pick_device(self.device))
         puzzles = read_labelled(self.data, model.task, self.limit)
-        names = (self.model, Path(self.data).name)
         with progress_bar("sweeping", len(puzzles)) as advance:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
         _write_csv(folder / "sweep.csv", [asdict(cell) for cell in cells])
         _write_csv(folder / "halting.csv", [asdict(rule) for rule in kept])
-        with progress_bar("adaptive settings", 4) as advance:
-            reports = []
-            for report in adaptive(model, puzzles, max(depths), max(breadths), config, self.compile, names):
-                reports.append(report)
-                advance(1, "")
-        keys = ("halt", "breadth", "depth", "updates_per_puzzle", "exact_accuracy", "any_correct", "seconds")
-        _write_csv(folder / "adaptive.csv", [{key: vars(report)[key] for key in keys} for report in reports])
         from eqr.plots import frontier, heat_map  # matplotlib takes a second to import
 
-        heat_map(cells, "error", f"Error, {names[0]} on {names[1]}", folder / "error.png")
-        heat_map(
-            cells, "residual", f"Residual of the selected restart, {names[0]} on {names[1]}", folder / "residual.png"
-        )
-        frontier(cells, reports, folder / "frontier.png")
-        Console().print(_table(cells, reports))
+        title = f"{self.model} on {Path(self.data).name}"
+        heat_map(cells, "error", f"Error, {title}", folder / "error.png")
+        heat_map(cells, "residual", f"Residual of the selected restart, {title}", folder / "residual.png")
+        frontier(cells, folder / "frontier.png")
+        Console().print(_table(cells))
         for rule in kept:
             said = f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows"
             if rule.halted:
@@ -109,12 +99,9 @@ def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
     write_text_atomically(path, text.getvalue())
 
 
-def _table(cells: list[Cell], reports: list[Report]) -> Table:
-    table = Table("halt", "depth", "breadth", "updates/puzzle", "exact", "any correct", "residual")
+def _table(cells: list[Cell]) -> Table:
+    table = Table("halt", "depth", "breadth", "updates", "exact", "any correct", "residual")
     for cell in cells:
-        budget = ("fixed", str(cell.depth), str(cell.breadth), f"{cell.updates_per_puzzle:.0f}")
-        table.add_row(*budget, f"{cell.exact_accuracy:.4f}", f"{cell.any_correct:.4f}", f"{cell.residual:.1e}")
-    for report in reports:
-        budget = (report.halt, str(report.depth), str(report.breadth), f"{report.updates_per_puzzle:.0f}")
-        table.add_row(*budget, f"{report.exact_accuracy:.4f}", f"{report.any_correct:.4f}", "")
+        shares = (f"{cell.exact_accuracy:.4f}", f"{cell.any_correct:.4f}", f"{cell.residual:.1e}")
+        table.add_row(cell.halt, str(cell.depth), str(cell.breadth), f"{cell.updates_per_puzzle:.0f}", *shares)
     return table
