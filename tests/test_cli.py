@@ -242,8 +242,8 @@ def test_a_sweep_writes_what_evaluations_of_each_budget_would_say(tmp_path: Path
     names = ["error.png", "frontier.png", "halting.csv", "residual.png", "sweep.csv"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     cells = table(tmp_path / "out" / "sweep.csv")
-    assert len(cells) == 4 + 2 * 4
-    for cell in (cells[1], cells[3], cells[-1]):  # (fixed, 2, 3), (fixed, 6, 3), (learned, 6, auto:3)
+    assert len(cells) == 4 + 3 * 4
+    for cell in (cells[1], cells[3], cells[-1]):  # (fixed, 2, 3), (fixed, 6, 3), (either, 6, auto:3)
         budget = [f"--{key}={cell[key]}" for key in ("halt", "depth", "breadth")]
         alone = json.loads(eqr("eval", "--data", data, "--limit", "6", "--json", "-", "--no-compile", *budget).stdout)
         for key in ("exact_accuracy", "any_correct", "updates_per_puzzle"):

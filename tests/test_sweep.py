@@ -39,7 +39,7 @@ def puzzles() -> torch.Tensor:
         {"halt": "residual", "breadth": 2},
         {"halt": "learned", "depth": 3, "breadth": 2},
         {"halt": "residual", "breadth": "auto:6"},
-        {"halt": "learned", "depth": 5, "breadth": "auto:6"},
+        {"halt": "either", "depth": 5, "breadth": "auto:6"},
     ],
     ids=str,
 )
@@ -68,4 +68,4 @@ def test_every_fixed_budget_and_every_adaptive_setting_is_measured() -> None:
     found = [(s.halt, s.depth, s.breadth) for s in settings([4, 8], [1, 3], SolveConfig())]
     assert found[:4] == [("fixed", 4, 1), ("fixed", 4, 3), ("fixed", 8, 1), ("fixed", 8, 3)]
     assert found[4:8] == [("residual", 4, 1), ("residual", 4, "auto:3"), ("residual", 8, 1), ("residual", 8, "auto:3")]
-    assert len(found) == 12
+    assert len(found) == 16

@@ -15,17 +15,19 @@ PRESETS: dict[str, TrainConfig] = {
         ema=0.999,
         hard_share=0.15,
     ),
-    # Goes on from sudoku_cpu: damping and slots that keep solved puzzles make solutions hold still; harder draws.
+    # Goes on from sudoku_cpu: damping and slots that keep solved puzzles make solutions hold still; harder draws. The
+    # rate stays up: decayed to 0, the same run let wrong answers settle too (docs/record.md).
     "sudoku_settle": TrainConfig(
         model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2, damping=0.2),
         max_segments=32,
         leave_probability=0.2,
         lr=2e-3,
-        decay_share=0.15,
+        decay_share=0.0,
         ema=0.999,
         hard_share=0.15,
         extra_share=0.5,
         reveal_share=0.3,
+        default_minutes=40.0,
     ),
     # Symbol symmetry built in, the board learned.
     "sudoku_symbol": TrainConfig(model=ModelConfig(task="sudoku", block="symbol", channels=24)),

@@ -17,7 +17,7 @@ from eqr.model import Reasoner
 from eqr.runtime import can_compile
 from eqr.types import Evidence, History
 
-ADAPTIVE = ("residual", "learned")
+ADAPTIVE = ("residual", "learned", "either")
 """Halting rules whose savings are read off a sweep."""
 
 

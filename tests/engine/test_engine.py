@@ -93,6 +93,13 @@ def test_the_learned_rule_halts_when_the_head_says_so(
     assert all(same(*pair) for pair in zip(run(model, puzzles, config), careful, strict=True))
 
 
+def test_either_sign_is_enough(model: Reasoner, puzzles: torch.Tensor) -> None:
+    depths = {}
+    for halt in ("residual", "learned", "either"):
+        depths[halt] = [int(found.depth) for found in run(model, puzzles, replace(CONFIG, halt=halt))]
+    assert depths["either"] == [min(pair) for pair in zip(depths["residual"], depths["learned"], strict=True)]
+
+
 def test_an_answer_that_breaks_a_rule_is_marked(model: Reasoner, puzzles: torch.Tensor) -> None:
     solutions = solve(model, puzzles, CONFIG)
     answers = torch.stack([solution.answer for solution in solutions])

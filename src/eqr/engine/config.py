@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from eqr.errors import InputError, unknown
-from eqr.halting import HALTING, PUBLISHED, Thresholds
+from eqr.halting import HALTING, UNCALIBRATED, Thresholds
 from eqr.selection import SELECTION
 from eqr.solvers import SOLVERS, Anderson, Picard, Solver
 from eqr.types import Calibration
@@ -24,9 +24,9 @@ class SolveConfig:
     """Which restart answers: residual, logit_change, vote, halt_score, first, or verifier (an upper bound: the task's
     own checker chooses)."""
     halt: str = "residual"
-    """When a row stops: residual (it settled), learned (the halting head says so) or fixed (never before ``depth``)."""
+    """When a row stops: residual (it settled), learned (the halting head says so), either, or fixed (at ``depth``)."""
     tol: float | None = None
-    """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-3, by default."""
+    """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-5, by default."""
     window: int = 3
     """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
     delta: float | None = None
@@ -72,7 +72,9 @@ class SolveConfig:
             raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
 
         if self.adaptive and self.halt == "fixed":
-            raise InputError(f"breadth {self.breadth} needs rows that halt: use halt residual or learned, or breadth K")
+            raise InputError(
+                f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or breadth K"
+            )
         if self.solver == "anderson" and self.damping:
             raise InputError(f"damping is {self.damping}: the anderson solver has none, use picard")
 
@@ -87,8 +89,8 @@ class SolveConfig:
         return int(str(self.breadth).removeprefix(AUTO))
 
     def thresholds(self, calibration: Calibration | None) -> Thresholds:
-        """Those given, else the model's calibrated ones (for this window), else the published ones."""
-        found = PUBLISHED
+        """Those given, else the model's calibrated ones (for this window), else UNCALIBRATED."""
+        found = UNCALIBRATED
         if calibration and calibration.window != self.window:
             calibration = None
         for tol, delta in (
