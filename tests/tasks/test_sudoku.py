@@ -57,7 +57,7 @@ def test_only_a_full_board_that_keeps_the_clues_is_solved() -> None:
     assert SUDOKU.is_solved(inputs, answers).tolist() == [True, False, False]
 
 
-@pytest.mark.parametrize("name", list(TASKS))
+@pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("sudoku")])
 def test_augmented_puzzles_keep_their_rules_and_clues(name: str) -> None:
     task, rng = TASKS[name], np.random.default_rng(0)
     puzzle = next(task.generate(seed=5))

@@ -26,11 +26,11 @@ class Generate:
     """Generate puzzles with exactly one solution and no clue to spare."""
 
     task: tyro.conf.Positional[str]
-    """sudoku, sudoku6 (boxes 2x3) or sudoku4 (boxes 2x2)."""
+    """sudoku, sudoku6 (boxes 2x3), sudoku4 (boxes 2x2), maze30 (30x30, paths of 100 to 140 steps) or maze10."""
     count: int = 1000
     """Puzzles to write."""
     min_guesses: int = 0
-    """Keep only puzzles at which a plain bitmask solver needs this many guesses."""
+    """Least rating: guesses that a plain bitmask solver needs (Sudoku), steps from S to G (maze)."""
     seed: int = 0
     """Same seed, same puzzles, whatever the number of workers."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)

@@ -49,26 +49,27 @@ class Sudoku(Task):
                 f"puzzle {text[:24]!r} has {len(text)} cells, a {self.name} puzzle has {cells}: "
                 f"give one digit for each clue and '.' or '0' for each blank"
             )
-        for cell, char in enumerate(text):
-            if char not in allowed and char not in BLANKS:
-                row, col = divmod(cell, self.side)
-                raise InputError(
-                    f"row {row + 1}, column {col + 1} holds {char!r}: only the digits 1 to {self.side} "
-                    f"and '.' or '0' for blanks are read"
-                )
-        board = np.array([0 if char in BLANKS else int(char) for char in text], np.uint8)
-        self._refuse_repeated_clues(board)
+        foreign = text.strip(allowed + BLANKS)
+        if foreign:
+            row, col = divmod(text.index(foreign[0]), self.side)
+            raise InputError(
+                f"row {row + 1}, column {col + 1} holds {foreign[0]!r}: only the digits 1 to {self.side} "
+                f"and '.' or '0' for blanks are read"
+            )
+        board = np.frombuffer(text.replace(".", "0").encode(), np.uint8) - ord("0")
+        units = np.sort(board[self._units.numpy()], 1)
+        if ((units[:, 1:] == units[:, :-1]) & (units[:, 1:] > 0)).any():
+            raise self._repeated_clue(board)
         return board
 
-    def _refuse_repeated_clues(self, board: NDArray[np.uint8]) -> None:
-        for number, unit in enumerate(self._units.numpy()):
-            counts = np.bincount(board[unit], minlength=self.side + 1)[1:]
-            if counts.max() > 1:
-                kind, place = ("row", "column", "box")[number // self.side], number % self.side + 1
-                raise InputError(
-                    f"digit {counts.argmax() + 1} is given {counts.max()} times in {kind} {place}: "
-                    f"at most once is possible, correct one of the clues"
-                )
+    def _repeated_clue(self, board: NDArray[np.uint8]) -> InputError:
+        counts = np.stack([np.bincount(board[unit], minlength=self.side + 1)[1:] for unit in self._units.numpy()])
+        number = int((counts > 1).any(1).argmax())
+        kind, place = ("row", "column", "box")[number // self.side], number % self.side + 1
+        return InputError(
+            f"digit {counts[number].argmax() + 1} is given {counts[number].max()} times in {kind} {place}: "
+            f"at most once is possible, correct one of the clues"
+        )
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
         """One line of digits, ``.`` for blanks."""
