@@ -9,7 +9,7 @@ TASK = TASKS["sudoku6"]
 
 
 def make(block: str, layers: int = 2) -> Reasoner:
-    config = ModelConfig(task="sudoku6", block=block, channels=12, token_hidden=16, layers=layers)
+    config = ModelConfig(task="sudoku6", block=block, channels=12, token_hidden=16, layers=layers, heads=2)
     return Reasoner(config, torch.Generator().manual_seed(1))
 
 

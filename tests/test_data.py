@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eqr.data import Draws, collect, read_labelled, read_rows
 from eqr.errors import InputError
@@ -94,15 +95,23 @@ def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
         read_labelled(str(tmp_path / "d.npz"), TASK, limit=0)
 
 
-def test_draws_keep_their_answers_reveal_clues_and_go_on_from_a_state() -> None:
+def drawn(draws: Draws, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    found = [draws.draw(np.random.default_rng(number)) for number in range(count)]
+    inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*found, strict=True))
+    return inputs, labels
+
+
+def test_draws_keep_their_answers_and_reveal_clues() -> None:
     puzzles = collect(TASK.generate(seed=0), 50)
-    draws = Draws(TASK, [(puzzles, 1.0)], reveal_share=0.5, reveal_most=0.9, seed=0)
-    batch = draws.draw(200)
-    assert TASK.is_solved(batch.inputs, batch.labels).all()
-    clues = (batch.inputs > 0).sum(1)
-    assert clues.max() > (puzzles.questions > 0).sum(1).max()
-    state = draws.state()
-    expected = draws.draw(5).inputs
-    draws.draw(3)
-    draws.restore(state)
-    assert (draws.draw(5).inputs == expected).all()
+    draws = Draws(TASK, [(puzzles, 1.0)], augment=True, reveal_share=0.5, reveal_most=0.9)
+    inputs, labels = drawn(draws, 200)
+    assert TASK.is_solved(inputs, labels).all()
+    assert (inputs > 0).sum(1).max() > (puzzles.questions > 0).sum(1).max()
+    assert torch.equal(inputs, drawn(draws, 200)[0])  # a function of the generator alone
+
+
+def test_draws_leave_augmented_data_and_mazes_as_they_are() -> None:
+    puzzles = collect(TASKS["maze10"].generate(seed=0), 20)
+    draws = Draws(TASKS["maze10"], [(puzzles, 1.0)], augment=False, reveal_share=1.0, reveal_most=1.0)
+    known = {board.tobytes() for board in puzzles.questions}
+    assert all(draws.draw(np.random.default_rng(number))[0].tobytes() in known for number in range(50))

@@ -8,9 +8,11 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "eqr"
 # The data path, left to right. A module imports from itself and from what stands before it.
 ORDER = [
-    *("errors", "runtime", "types", "tasks", "data", "layers", "blocks", "model"),
+    *("errors", "runtime", "types", "tasks", "folders", "data", "layers", "blocks"),
+    *("recursion", "model"),
     *("solvers", "halting", "selection", "breadth", "engine"),
-    *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "training", "presets"),
+    *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "reference"),
+    *("training", "presets"),
     *("bench", "plots", "watch", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))

@@ -10,7 +10,7 @@ import torch
 from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather
 from eqr.model import Reasoner
-from eqr.sweep import cut, settings
+from eqr.sweep import cut, halts_at, settings
 from eqr.tasks import TASKS
 from eqr.types import Calibration
 
@@ -57,7 +57,8 @@ def test_a_cut_is_the_smaller_run(
     smaller = replace(LARGEST, **change)
     largest = gather(model, puzzles, LARGEST, record=True)
     for puzzle, found, run in zip(puzzles, largest, gather(model, puzzles, smaller), strict=True):
-        mine = cut(found.histories, model, puzzle, smaller)
+        halts = [halts_at(row, model, smaller) for row in found.histories]
+        mine = cut(found.histories, halts, model, puzzle, smaller)
         for name in ("answers", "halt_logit", "depth", "converged", "halted", "valid"):
             assert torch.equal(getattr(mine, name), getattr(run, name)), name
         torch.testing.assert_close(mine.residual, run.residual)

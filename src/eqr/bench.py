@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqr.model import ModelConfig, Reasoner
 from eqr.presets import PRESETS
-from eqr.runtime import RowWorkers, compiled, row_workers
+from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
 
 SIZES: dict[str, ModelConfig] = {
     "relation": PRESETS["sudoku_cpu"].model,
@@ -78,7 +78,7 @@ def measure(block: str, compile: bool, rounds: int = 15) -> Speed:
     """Time a block of SIZES at as many rows a thread as the engine moves at a time."""
     model = Reasoner(SIZES[block]).eval()
     with row_workers(model.answer_head.device) as workers:
-        rows = workers.rows_each(1 << 30)
+        rows = workers.rows_each(CACHED_ROWS * workers.threads)
         sizes = products(model, rows)
         flops = sum(2 * m * k * n for m, k, n in sizes)
         update = compiled(model.update) if compile else model.update

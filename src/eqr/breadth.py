@@ -1,8 +1,8 @@
 """How many restarts does a puzzle need? Waves of them, until the evidence suffices. No rule sees a label."""
 
-from collections import Counter
 from collections.abc import Iterator
 
+from eqr.selection import agreement
 from eqr.types import Calibration, Evidence
 
 
@@ -21,19 +21,13 @@ def waves(restarts: int, adaptive: bool) -> Iterator[int]:
 def suffices(found: Evidence, calibration: Calibration | None) -> bool:
     """Whether more restarts are not worth their updates (``--breadth auto:K``). So it is when
 
-    - a row that its halting rule ended is surely right: its residual or its halting logit is beyond the threshold at
-      which, on generated puzzles, 99.9% of the rows were right (``eqr calibrate``; without calibration none is sure);
-    - or two such rows give the same answer.
+    - two rows that their halting rule ended give the same answer;
+    - or one such row is surely right: its residual or its halting logit is beyond the threshold at which 99.9% of the
+      rows were right when the model was calibrated (``eqr calibrate``; without calibration none is sure).
     """
-    halted = found.halted.nonzero().flatten().tolist()
-    answers = Counter(found.answers[restart].numpy().tobytes() for restart in halted)
-    agreed = any(count > 1 for count in answers.values())
-    return agreed or any(_sure(found, restart, calibration) for restart in halted)
-
-
-def _sure(found: Evidence, restart: int, calibration: Calibration | None) -> bool:
-    if calibration is None:
-        return False
-    rests = calibration.tol is not None and bool(found.residual[restart] < calibration.tol)
-    says_so = calibration.delta is not None and bool(found.halt_logit[restart] > calibration.delta)
-    return rests or says_so
+    ended = found.only(found.halted.nonzero().flatten())
+    if any(count > 1 for count in agreement(ended)):
+        return True
+    rests = calibration is not None and calibration.tol is not None and ended.residual < calibration.tol
+    says_so = calibration is not None and calibration.delta is not None and ended.halt_logit > calibration.delta
+    return any(bool(sign is not False and sign.any()) for sign in (rests, says_so))

@@ -1,6 +1,7 @@
 """What are a network's own signs worth? Thresholds of halting beyond which its answers are right, measured on puzzles.
 
-Use generated puzzles, hard enough that the network fails on some: one it never fails on says nothing.
+Use puzzles like those to be solved, hard enough that the network fails on some: one it never fails on says nothing, and
+what a residual is worth on generated puzzles it need not be worth on others (docs/compute.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,6 @@ from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.runtime import can_compile
 from eqr.types import Calibration
 
 DELTAS = [step / 4 for step in range(-8, 49)]
@@ -40,7 +40,6 @@ def calibrate(
     """
     if config.depth < config.window:
         raise InputError(f"depth {config.depth} is less than the {config.window} segments of a window: give more")
-    compile = compile and can_compile(model.answer_head.device)
     batch, histories, right = puzzles.batch(), [], []
     for found, label in zip(gather(model, batch.inputs, config, compile, record=True), batch.labels, strict=True):
         histories.append(found.histories[0])

@@ -8,9 +8,11 @@ so a reader sees the old file or the new one, never half of one.
 import json
 import os
 import pickle
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,10 +28,14 @@ from eqr.types import Calibration
 T = TypeVar("T", ModelConfig, Calibration)
 BUNDLED = Path(__file__).parent / "weights"
 WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
+PREVIOUS = "state.previous.pt"
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it. On failure ``path`` stands."""
+def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it. On failure ``path`` stands.
+
+    ``keep`` is what the file that was there before is called from then on; without it that file goes.
+    """
     temporary = path.with_name(f".{path.name}.part")
     try:
         if path.exists() and not path.is_file():  # a device or a pipe takes what is written and cannot be renamed to
@@ -38,6 +44,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(keep)
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}): the earlier file, if any, is intact") from error
@@ -89,15 +97,19 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
         raise InputError(f"{path} is missing: {folder} is not a complete model folder") from None
     except SafetensorError as error:
         raise InputError(f"{path} is truncated or not a safetensors file ({error}): copy or train it again") from None
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
-        wrong = sorted(set(expected.items()) ^ set(found.items()))[0][0]
+    wrong = misfit(model, tensors)
+    if wrong:
         raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they belong to other models")
     model.load_state_dict(tensors)
     if (folder / CALIBRATION).exists():
         model.calibration = _read(folder / CALIBRATION, Calibration)
     return model.to(device).eval()
+
+
+def misfit(model: Reasoner, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The first name, if any, under which ``tensors`` and the model's weights differ in being there or in shape."""
+    ours, theirs = ({name: value.shape for name, value in of.items()} for of in (model.state_dict(), tensors))
+    return min((name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)), default=None)
 
 
 def _read(path: Path, kind: type[T]) -> T:
@@ -121,17 +133,42 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Write a training state: tensors and plain containers only."""
-    write_atomically(folder / STATE, lambda path: torch.save(state, path))
+    """Write a training state, tensors and plain containers only; the one before it is kept beside it."""
+
+    def write(part: Path) -> None:
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # torch's writer wraps what the system said
+            raise OSError(ENOSPC, f"{os.strerror(ENOSPC)}? {str(error)[:80]}") from error
+
+    write_atomically(folder / STATE, write, keep=folder / PREVIOUS)
+
+
+def has_state(folder: Path) -> bool:
+    """Whether ``folder`` holds a run."""
+    return (folder / STATE).exists() or (folder / PREVIOUS).exists()
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read a training state; raises InputError when it is missing or damaged."""
-    path = folder / STATE
+    """Read the last training state, or with a notice the one before it where the last is missing or damaged.
+
+    Raises InputError when neither can be read.
+    """
+    try:
+        return _read_state(folder / STATE)
+    except InputError as error:
+        if not (folder / PREVIOUS).exists():
+            raise
+        state = _read_state(folder / PREVIOUS)
+        print(f"notice: {error}; going on from the state before it, step {state['step']}", file=sys.stderr)
+        return state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: there is nothing to resume, start without --resume") from None
+        raise InputError(f"{path} does not exist") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} is damaged or not a training state ({str(error)[:80]})") from None
     if not isinstance(state, dict) or "identity" not in state:

@@ -9,20 +9,25 @@ from rich.console import Console
 
 from eqr.commands.bench import Bench
 from eqr.commands.calibrate import Calibrate
+from eqr.commands.data import Data
 from eqr.commands.eval import Eval
 from eqr.commands.generate import Generate
+from eqr.commands.import_reference import ImportReference
 from eqr.commands.solve import Solve
 from eqr.commands.sweep import Sweep
 from eqr.commands.train import Train
 from eqr.errors import InputError
+from eqr.runtime import RankLost
 
 Command = (
     Annotated[Solve, tyro.conf.subcommand("solve")]
     | Annotated[Generate, tyro.conf.subcommand("generate")]
+    | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
@@ -41,6 +46,9 @@ def main(arguments: list[str] | None = None) -> None:
     except InputError as error:
         Console(stderr=True, soft_wrap=True).print(f"eqr: {error}", markup=False, highlight=False)
         sys.exit(2)
+    except RankLost as error:
+        print(f"eqr: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -1,17 +1,17 @@
-"""Puzzles from files, and training draws. Reads CSV, plain lines and npz; knows tasks, no model.
+"""Puzzles from files, and training draws. Reads CSV, plain lines, npz and folders; knows tasks, no model.
 
 Files are read line by line: a reader's memory does not grow with its file.
 """
 
 import csv
 import itertools
-import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import TextIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 
 from eqr.errors import InputError
+from eqr.folders import read_folder
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
 from eqr.types import Batch
 
-T = TypeVar("T")
+COMMENT = re.compile(r"\s*$|#(\s|$)")
+"""A line to skip: empty, or ``#`` and white space. A maze's row starts with ``#`` too, and goes on."""
 COLUMNS = ("source", "question", "answer", "rating")
 """Columns of the Sudoku-Extreme files; ``question`` is the only one needed to solve."""
 
@@ -55,7 +57,7 @@ class Puzzles:
 def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Stream (place, row) of a CSV with a ``question`` column, or of a file with one puzzle a line.
 
-    ``source`` is a path or ``-`` for standard input. Lines starting with ``#`` are comments in a file of plain lines
+    ``source`` is a path or ``-`` for standard input. Lines starting with ``# `` are comments in a file of plain lines
     and above a CSV's header. Raises InputError for a file that is missing, empty, not text, or has no ``question``.
     """
     name = "standard input" if source == "-" else source
@@ -71,7 +73,7 @@ def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _rows(file: TextIO, name: str) -> Iterator[tuple[str, dict[str, str]]]:
-    plain = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip() and line[0] != "#")
+    plain = ((number, line.strip()) for number, line in enumerate(file, 1) if not COMMENT.match(line))
     number, head = next(plain, (0, ""))
     if not head:
         raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle a line")
@@ -102,19 +104,21 @@ def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
 
 
 def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
-    """Read puzzles with answers from a CSV (columns question, answer) or an npz (arrays puzzles, solutions).
+    """Read puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
+    in the format of HRM and EqR.
 
     ``limit`` reads the first so many. Raises InputError naming the line or row where something is wrong.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
-    puzzles, place_of = (_read_npz if source.endswith(".npz") else _read_csv)(source, task, limit)
+    read = _read_folder if Path(source).is_dir() else _read_npz if source.endswith(".npz") else _read_csv
+    puzzles, place_of = read(source, task, limit)
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
     highest = max(puzzles.questions.max(), puzzles.answers.max())
     if highest > task.layout.symbols:
         raise InputError(f"{source} holds the symbol {highest}: {task.name} has 0 (blank) to {task.layout.symbols}")
-    clue = puzzles.questions > 0
+    clue = (puzzles.questions > 0) & task.layout.clues_stand
     wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
     if wrong.any():
         place = place_of(int(wrong.argmax()))
@@ -150,6 +154,12 @@ def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Call
     return puzzles, lambda row: f"{source}, row {row}"
 
 
+def _read_folder(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+    questions, answers = (boards[:limit] for boards in read_folder(Path(source), task))
+    puzzles = Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
+    return puzzles, lambda row: f"{source}, row {row}"
+
+
 def collect(stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None) -> Puzzles:
     """The next ``count`` puzzles of a generator; ``progress`` is told of each."""
     found = []
@@ -177,42 +187,32 @@ def load_puzzles(path: Path) -> Puzzles:
 
 
 class Draws:
-    """Endless training draws: a source, a puzzle, a random symmetry of it, perhaps some clues revealed."""
+    """What a training puzzle is: a source, a puzzle, a random symmetry of it, perhaps some clues revealed."""
 
     def __init__(
         self,
         task: Task,
         sources: list[tuple[Puzzles, float]],
+        augment: bool,
         reveal_share: float,
         reveal_most: float,
-        seed: int,
     ) -> None:
-        self.task, self.reveal_share, self.reveal_most = task, reveal_share, reveal_most
+        self.task, self.augment, self.reveal_share, self.reveal_most = task, augment, reveal_share, reveal_most
         drawn = [(puzzles, share) for puzzles, share in sources if share > 0 and len(puzzles)]
         if not drawn:
-            raise InputError("no puzzle to train on: the sources with a share of the draws are empty, lower hard_share")
+            raise InputError("no puzzle to train on: give --train-data, or a share to a source that is not empty")
         self.sources = [puzzles for puzzles, _ in drawn]
         shares = np.array([share for _, share in drawn])
         self.shares = shares / shares.sum()
-        self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0, 1])))
 
-    def draw(self, count: int) -> Batch:
-        """The next ``count`` puzzles of the stream."""
-        of = self.rng.choice(len(self.sources), count, p=self.shares)
-        at = [int(self.rng.integers(len(self.sources[source]))) for source in of]
-        questions = np.array([self.sources[s].questions[i] for s, i in zip(of, at, strict=True)])
-        answers = np.array([self.sources[s].answers[i] for s, i in zip(of, at, strict=True)])
-        inputs, labels = self.task.augment(questions, answers, self.rng)
-        eased = self.rng.random((count, 1)) < self.reveal_share
-        share = self.rng.random((count, 1)) * self.reveal_most
-        revealed = eased & (self.rng.random(inputs.shape) < share)
-        inputs = np.where(revealed, labels, inputs)
-        return Puzzles(questions=inputs, answers=labels, ratings=np.zeros(count, np.int64)).batch()
-
-    def state(self) -> str:
-        """Where the stream stands, as JSON."""
-        return json.dumps(self.rng.bit_generator.state)
-
-    def restore(self, state: str) -> None:
-        """Go on from ``state``."""
-        self.rng.bit_generator.state = json.loads(state)
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Inputs and labels (L,) of one puzzle, a function of ``rng`` alone."""
+        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        at = rng.integers(len(source))
+        inputs, labels = source.questions[at : at + 1], source.answers[at : at + 1]
+        if self.augment:
+            inputs, labels = self.task.augment(inputs, labels, rng)
+        if self.task.layout.clues_stand and rng.random() < self.reveal_share:
+            revealed = rng.random(inputs.shape) < rng.random() * self.reveal_most
+            inputs = np.where(revealed, labels, inputs)
+        return inputs[0], labels[0]

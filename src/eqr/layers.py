@@ -5,10 +5,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+EPSILON = 1e-5
+CUT_AT_TWO = 0.8796256610342398
+"""Standard deviation of a standard normal variable cut off at two of them."""
+
 
 def rms_norm(h: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
     """RMS norm over the last axis without gain (arXiv 1910.07467), as in TRM and EqR."""
-    return F.rms_norm(h, (h.shape[-1],), eps=1e-5)
+    return F.rms_norm(h, (h.shape[-1],), eps=EPSILON)
+
+
+def rms_norm_cells(h: Float[Tensor, "R C D"]) -> Float[Tensor, "R C D"]:
+    """The same over the cells of each channel: what follows the token mixing of TRM and EqR."""
+    return h * torch.rsqrt(h.square().mean(1, keepdim=True) + EPSILON)
 
 
 def gated(gate_up: Float[Tensor, "..."], axis: int) -> Float[Tensor, "..."]:
@@ -17,7 +26,15 @@ def gated(gate_up: Float[Tensor, "..."], axis: int) -> Float[Tensor, "..."]:
     return F.silu(gate) * up
 
 
+def truncated_normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
+    """Normal values cut off at two standard deviations and widened so that they have ``std``, as in TRM and EqR."""
+    values = torch.empty(shape, device=generator.device)
+    if std == 0:
+        return values.zero_()
+    wide = std / CUT_AT_TWO
+    return nn.init.trunc_normal_(values, std=wide, a=-2 * wide, b=2 * wide, generator=generator)
+
+
 def weight(out_features: int, in_features: int, generator: torch.Generator) -> nn.Parameter:
     """(out, in) matrix, truncated normal with std ``in_features ** -0.5``."""
-    values = torch.empty(out_features, in_features)
-    return nn.Parameter(nn.init.trunc_normal_(values, std=in_features**-0.5, generator=generator))
+    return nn.Parameter(truncated_normal((out_features, in_features), in_features**-0.5, generator))

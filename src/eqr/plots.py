@@ -1,6 +1,6 @@
 """Figures of a sweep. Draws what it is given; the only module that knows matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -19,22 +19,42 @@ def _save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def heat_map(cells: Sequence[Cell], quantity: str, title: str, path: Path) -> None:
-    """One quantity over depth (across) and breadth (upwards), as in EqR Fig. 3; ``error`` is 1 - exact accuracy."""
+def error_map(cells: Sequence[Cell], title: str, path: Path) -> None:
+    """1 - exact accuracy over depth and breadth, as in EqR Fig. 3."""
+    _heat_map(cells, lambda cell: 1 - cell.exact_accuracy, "{:.1%}", False, title, path)
+
+
+def residual_map(cells: Sequence[Cell], title: str, path: Path) -> None:
+    """Residual of the selected restart over depth and breadth, as in EqR Fig. 3."""
+    _heat_map(cells, lambda cell: cell.residual, "{:.1e}", True, title, path)
+
+
+def _heat_map(
+    cells: Sequence[Cell], value: Callable[[Cell], float], label: str, log: bool, title: str, path: Path
+) -> None:
+    """A value over depth (across) and breadth (upwards)."""
     cells = [cell for cell in cells if cell.halt == "fixed"]
-    depths, breadths = (sorted({getattr(cell, axis) for cell in cells}) for axis in ("depth", "breadth"))
+    depths = sorted({cell.depth for cell in cells})
+    breadths = sorted({int(cell.breadth) for cell in cells})
     values = [[0.0] * len(depths) for _ in breadths]
     for cell in cells:
-        value = 1 - cell.exact_accuracy if quantity == "error" else getattr(cell, quantity)
-        values[breadths.index(cell.breadth)][depths.index(cell.depth)] = value
+        values[breadths.index(int(cell.breadth))][depths.index(cell.depth)] = value(cell)
     figure, axes = plt.subplots(figsize=(1.2 + 0.9 * len(depths), 1.2 + 0.7 * len(breadths)))
-    positive = [value for row in values for value in row if value > 0]
-    norm = LogNorm(min(positive), max(positive)) if quantity == "residual" and positive else None
+    positive = [number for row in values for number in row if number > 0]
+    norm = LogNorm(min(positive), max(positive)) if log and positive else None
     image = axes.imshow(values, origin="lower", aspect="auto", cmap="viridis_r", norm=norm)
     for row, line in enumerate(values):
-        for column, value in enumerate(line):
-            text = f"{value:.1%}" if quantity == "error" else f"{value:.1e}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white", backgroundcolor="#0006")
+        for column, number in enumerate(line):
+            axes.text(
+                column,
+                row,
+                label.format(number),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white",
+                backgroundcolor="#0006",
+            )
     axes.set(title=title, xlabel="depth (segments)", ylabel="breadth (restarts)")
     axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
     axes.set_yticks(range(len(breadths)), [str(breadth) for breadth in breadths])

@@ -7,6 +7,59 @@ from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig
 from eqr.training.config import TrainConfig
 
+# The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing is told of the task.
+EQR = TrainConfig(
+    model=ModelConfig(
+        task="sudoku",
+        block="mixer",
+        channels=512,
+        layers=2,
+        expansion=3.0,
+        token_hidden=512,
+        prefix_tokens=16,
+        recursion="hierarchical",
+        cycles=6,
+        updates_per_segment=3,
+        damping=0.05,
+        init="truncated",
+        learned_positions=False,
+        scaled_embedding=True,
+        halt_head="first",
+        halt_bias=-5.0,
+    ),
+    loss="stablemax",
+    loss_cells="all",
+    supervise="segment",
+    gradient_updates=1,
+    halt_shapes_state=True,
+    slots=768,
+    leave_probability=1.0,
+    explore=0.1,
+    noise=0.01,
+    optimizer="adam_atan2",
+    lr=1e-4,
+    warmup_steps=2_000,
+    decay_share=0.0,
+    weight_decay=1.0,
+    clip=0.0,
+    ema=0.999,
+    pool=0,
+    augment=False,
+    reveal_share=0.0,
+    default_steps=50_000,
+)
+TRM = replace(EQR, noise=0.0, model=replace(EQR.model, damping=0.0, init="fixed"))
+# One stream of as many layer evaluations a segment (42), all under the gradient, and no learned halting.
+SEGMENTED = replace(
+    TRM,
+    gradient_updates=0,
+    leave_probability=0.0,
+    explore=0.0,
+    halt_weight=0.0,
+    model=replace(TRM.model, recursion="flat", updates_per_segment=21),
+)
+TIED = replace(SEGMENTED, max_segments=1)
+
 PRESETS: dict[str, TrainConfig] = {
     # Board relations and symbol symmetry built in; the bundled model.
     "sudoku_cpu": TrainConfig(
@@ -39,19 +92,77 @@ PRESETS: dict[str, TrainConfig] = {
         pool=2_000,
         warmup_steps=50,
         ema=0.99,
-        rows=32,
         bf16=False,
         compile=False,
         default_minutes=0.75,
     ),
+    # The paper's models, and the steps that lead to them (EqR section 6.1).
+    "paper_sudoku": EQR,
+    "trm_sudoku": TRM,
+    "segmented_sudoku": SEGMENTED,
+    "tied_sudoku": TIED,
+    "feedforward_sudoku": replace(TIED, model=replace(TIED.model, layers=42, updates_per_segment=1)),
+    "paper_maze": replace(
+        EQR,
+        model=replace(
+            EQR.model,
+            task="maze30",
+            block="attention",
+            channels=128,
+            layers=1,
+            expansion=4.0,
+            cycles=4,
+            prefix_tokens=0,
+        ),
+        default_steps=150_000,
+    ),
+    # HRM (arXiv 2506.21734) without its Q-continue target, which TRM found not to be needed.
+    "hrm_sudoku": replace(
+        TRM,
+        model=replace(
+            TRM.model,
+            block="attention",
+            recursion="two_modules",
+            layers=4,
+            cycles=2,
+            updates_per_segment=2,
+            prefix_tokens=1,
+        ),
+        slots=384,
+        lr=7e-5,
+        default_steps=50_000,
+    ),
 }
 
 
-def configured(preset: str, changes: list[str]) -> TrainConfig:
+def shrunk(config: TrainConfig) -> TrainConfig:
+    """The same run with a narrow network, few slots and two minutes: to see that everything works."""
+    model = config.model
+    return replace(
+        config,
+        model=replace(
+            model,
+            channels=min(model.channels, 64),
+            token_hidden=min(model.token_hidden, 64),
+            heads=min(model.heads, 4),
+        ),
+        slots=min(config.slots, 16),
+        rows=8,
+        pool=min(config.pool, 1_000),
+        warmup_steps=min(config.warmup_steps, 20),
+        ema=min(config.ema, 0.95),
+        bf16=False,
+        compile=False,
+        default_minutes=2.0,
+        default_steps=0,
+    )
+
+
+def configured(preset: str, changes: list[str], tiny: bool = False) -> TrainConfig:
     """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown."""
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    config = PRESETS[preset]
+    config = shrunk(PRESETS[preset]) if tiny else PRESETS[preset]
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:

@@ -38,7 +38,7 @@ class Report:
     exact_accuracy: float
     """Share of puzzles with every cell right: the headline."""
     token_accuracy: float
-    """Share of blank cells that are right."""
+    """Share of blank cells (of all cells, in a task without blanks) that are right."""
     any_correct: float
     """Share of puzzles of which any restart is right: an oracle's selection."""
     pass_at_k: dict[int, float]
@@ -50,6 +50,7 @@ class Report:
     layer_evals_per_puzzle: float
     seconds: float
     puzzles_per_second: float
+    processes: int
     threads: int
     compiled: bool
     device: str

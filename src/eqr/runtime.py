@@ -1,4 +1,4 @@
-"""The only file that knows devices, threads and compilers."""
+"""The only file that knows devices, threads, processes and compilers."""
 
 import os
 import shutil
@@ -9,17 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 from eqr.errors import InputError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
+PATIENCE_MINUTES = 10
+"""How long a process waits for the others before it takes them for dead."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -118,6 +122,80 @@ def row_workers(device: torch.device) -> Iterator[RowWorkers]:
             yield RowWorkers(threads, device, pool)
     finally:
         torch.set_num_threads(before)
+
+
+class RankLost(RuntimeError):
+    """Another process of the run is gone: this one cannot go on alone."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that work on one run; one alone unless torchrun started several."""
+
+    rank: int = 0
+    size: int = 1
+    fabric: Any = None
+    """Lightning Fabric, when there are several."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """This process's part of ``count`` things; raises InputError unless all parts are equal."""
+        if count % self.size:
+            raise InputError(
+                f"{count} slots cannot be shared by {self.size} processes: choose a multiple, --set slots=N"
+            )
+        part = count // self.size
+        return range(self.rank * part, (self.rank + 1) * part)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the processes, element by element; the same in all of them."""
+        return values if self.size == 1 else self._joined(lambda: self.fabric.all_reduce(values, reduce_op="sum"))
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Their tensors, joined along the first axis in the order of the processes."""
+        if self.size == 1:
+            return values
+        joined = values.new_empty(self.size * len(values), *values.shape[1:])
+        self._joined(lambda: torch.distributed.all_gather_into_tensor(joined, values.contiguous()))
+        return joined
+
+    def wait(self) -> None:
+        """Wait for all."""
+        if self.size > 1:
+            self._joined(self.fabric.barrier)
+
+    def _joined(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except RuntimeError as error:
+            raise RankLost(
+                f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0][:120]}): "
+                "see that one's message; a training run goes on with --resume"
+            ) from error
+
+
+def join_ranks(device: str) -> tuple[Ranks, torch.device]:
+    """Join the processes torchrun started, if it did (environment variable WORLD_SIZE), and pick this one's device.
+
+    Raises InputError without the extra ``train``, which brings Lightning Fabric.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Ranks(), pick_device(device)
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
+    except ImportError:
+        raise InputError("several processes need the extra 'train': pip install 'eqr[train]'") from None
+    kind, local = pick_device(device).type, int(os.environ["LOCAL_WORLD_SIZE"])
+    strategy = DDPStrategy(timeout=timedelta(minutes=PATIENCE_MINUTES))
+    fabric = Fabric(accelerator=kind, devices=local, num_nodes=size // local, strategy=strategy)
+    fabric.launch()
+    return Ranks(fabric.global_rank, size, fabric), fabric.device
 
 
 @contextmanager

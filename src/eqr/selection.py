@@ -6,7 +6,6 @@ value that is not a number never wins.
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -72,5 +71,4 @@ def choose(found: Evidence, rule: str) -> int:
     halted = found.halted.nonzero().flatten()
     if rule == "verifier" or not len(halted):
         return SELECTION[rule](found)
-    names = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
-    return int(halted[SELECTION[rule](replace(found, **{name: getattr(found, name)[halted] for name in names}))])
+    return int(halted[SELECTION[rule](found.only(halted))])

@@ -12,9 +12,9 @@ import torch
 from eqr.breadth import suffices, waves
 from eqr.data import Puzzles
 from eqr.engine import SolveConfig, gather, select
+from eqr.engine.jobs import RowEnd, evidence_of
 from eqr.halting import HALTING, Signs
 from eqr.model import Reasoner
-from eqr.runtime import can_compile
 from eqr.types import Evidence, History
 
 ADAPTIVE = ("residual", "learned", "either")
@@ -50,15 +50,6 @@ class Kept:
     """Mean segments to halting of those rows."""
 
 
-@dataclass(frozen=True)
-class _Ended:
-    """A row and where it would have ended."""
-
-    row: History
-    depth: int
-    halted: bool
-
-
 def halts_at(row: History, model: Reasoner, config: SolveConfig) -> int | None:
     """The number of segments after which ``config.halt`` would have ended the row, if it would."""
     unknown = row.residual.new_full((config.window - 1,), torch.inf)
@@ -69,43 +60,42 @@ def halts_at(row: History, model: Reasoner, config: SolveConfig) -> int | None:
     return int(ends.float().argmax()) + 1 if bool(ends.any()) else None
 
 
-def evidence_of(rows: Sequence[_Ended], model: Reasoner, puzzle: torch.Tensor, config: SolveConfig) -> Evidence:
-    """The evidence a run would have given whose rows ended there."""
-    residuals, changes, settled = [], [], []
-    for end in rows:
-        recent = slice(max(0, end.depth - config.window), end.depth)
-        residual = end.row.residual[recent]
-        residuals.append(residual.mean())
+def ended(row: History, at: int | None, tol: float, config: SolveConfig) -> RowEnd:
+    """Where the row would have ended: at full depth, or ``at`` the segment at which its rule halts it."""
+    depth = min(at or config.depth, config.depth)
+    recent = slice(max(0, depth - config.window), depth)
+    residual = row.residual[recent]
+    return RowEnd(
+        answer=row.answers[depth - 1],
+        residual=float(residual.mean()),
         # The first segment of a row has no change of logits.
-        changes.append(end.row.logit_change[max(1, recent.start) : end.depth].mean().nan_to_num(nan=torch.inf))
-        tol = config.thresholds(model.calibration).tol
-        settled.append(len(residual) == config.window and bool((residual < tol).all()))
-    answers = torch.stack([end.row.answers[end.depth - 1] for end in rows])
-    return Evidence(
-        answers=answers,
-        residual=torch.stack(residuals),
-        logit_change=torch.stack(changes),
-        halt_logit=torch.stack([end.row.halt_logit[end.depth - 1] for end in rows]),
-        depth=torch.tensor([end.depth for end in rows]),
-        converged=torch.tensor(settled),
-        halted=torch.tensor([end.halted for end in rows]),
-        valid=model.task.is_solved(puzzle.expand_as(answers), answers),
+        logit_change=float(row.logit_change[max(1, recent.start) : depth].mean().nan_to_num(nan=torch.inf)),
+        halt_logit=float(row.halt_logit[depth - 1]),
+        depth=depth,
+        converged=len(residual) == config.window and bool((residual < tol).all()),
+        halted=at == depth,
         seconds=0.0,
-        histories=(),
+        history=None,
     )
 
 
-def cut(histories: Sequence[History], model: Reasoner, puzzle: torch.Tensor, config: SolveConfig) -> Evidence:
-    """The evidence a run with ``config`` would have given, from the histories of a larger one at fixed depth."""
-    ended = []
-    for row in histories[: config.restarts]:
-        at = halts_at(row, model, config)
-        halted = at is not None and at <= config.depth
-        ended.append(_Ended(row, at if at is not None and halted else config.depth, halted))
+def cut(
+    histories: Sequence[History],
+    halts: Sequence[int | None],
+    model: Reasoner,
+    puzzle: torch.Tensor,
+    config: SolveConfig,
+) -> Evidence:
+    """The evidence a run with ``config`` would have given, from the histories of a larger one at fixed depth.
+
+    ``halts`` is what ``halts_at`` says of each of them.
+    """
+    tol = config.thresholds(model.calibration).tol
+    ends = [ended(row, at, tol, config) for row, at in zip(histories, halts, strict=True)][: config.restarts]
     started = 0
     for size in waves(config.restarts, config.adaptive):
         started += size
-        found = evidence_of(ended[:started], model, puzzle, config)
+        found = evidence_of(ends[:started], puzzle, model.task)
         if config.adaptive and suffices(found, model.calibration):
             break
     return found
@@ -137,22 +127,22 @@ def sweep(
 
     ``progress`` is called per puzzle.
     """
-    compile = compile and can_compile(model.answer_head.device)
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
     batch, budgets = puzzles.batch(), list(settings(depths, breadths, config))
     sums = torch.zeros(len(budgets), 4, dtype=torch.double)
     halted: dict[str, list[tuple[int, bool]]] = {halt: [] for halt in ADAPTIVE}
     gathered = gather(model, batch.inputs, largest, compile, record=True)
     for found, puzzle, label in zip(gathered, batch.inputs, batch.labels, strict=True):
-        for total, budget in zip(sums, budgets, strict=True):
-            smaller = cut(found.histories, model, puzzle, budget)
-            right, chosen = (smaller.answers == label).all(-1), select(smaller, budget.select).restart
-            total += torch.stack([smaller.depth.sum(), right[chosen], right.any(), smaller.residual[chosen]])
-        for row in found.histories:
-            for halt, seen in halted.items():
-                at = halts_at(row, model, replace(largest, halt=halt))
+        rules: dict[str, list[int | None]] = {"fixed": [None] * len(found.histories)}
+        for halt, seen in halted.items():
+            rules[halt] = [halts_at(row, model, replace(largest, halt=halt)) for row in found.histories]
+            for row, at in zip(found.histories, rules[halt], strict=True):
                 if at and at < len(row.answers):
                     seen.append((at, torch.equal(row.answers[at - 1], row.answers[-1])))
+        for total, budget in zip(sums, budgets, strict=True):
+            smaller = cut(found.histories, rules[budget.halt], model, puzzle, budget)
+            right, chosen = (smaller.answers == label).all(-1), select(smaller, budget.select).restart
+            total += torch.stack([smaller.depth.sum(), right[chosen], right.any(), smaller.residual[chosen]])
         progress()
     means = (sums / len(puzzles)).tolist()
     cells = [

@@ -1,7 +1,8 @@
 """The words for shapes, and the records that pass between modules. Knows no model, no task, no file.
 
 B puzzles of a batch; K restarts of a puzzle (breadth); R rows = B*K trajectories; S streams of the state;
-L cells of a board; V symbols; D width of a cell's state.
+L cells of a board; C cells of a state (those of the board, and prefix tokens before them); V symbols; D width of a
+cell's state; N calls of a block stack in one update.
 
 Symbol ids are the same everywhere: 0 is "blank" in an input and "no label" in a label, 1..V are the symbols.
 """
@@ -13,10 +14,12 @@ from torch import Tensor
 
 Ids = Int[Tensor, "B L"]
 """Symbol ids of a batch of boards."""
-State = Float[Tensor, "R S L D"]
+State = Float[Tensor, "R S C D"]
 """Latent state; stream 0 decodes to the answer."""
-Embedded = Float[Tensor, "R L D"]
+Embedded = Float[Tensor, "R C D"]
 """An embedded puzzle, or one stream of a state."""
+Noise = Float[Tensor, "R N C D"]
+"""What is added to the outcome of each call of an update."""
 Logits = Float[Tensor, "R L V"]
 """Scores of the symbols 1..V for each cell."""
 
@@ -33,6 +36,8 @@ class Layout:
     """Factors of the L cells in row-major order; their product is L."""
     relations: tuple[tuple[int, ...], ...]
     """Each relation lists the ``axes`` that run through the cells belonging together (a row, a column, a box)."""
+    clues_stand: bool = True
+    """Whether a given symbol is that cell's answer (Sudoku). If not, every cell is answered (a maze's path)."""
 
     @property
     def cells(self) -> int:
@@ -107,6 +112,21 @@ class Evidence:
     """Wall time spent on these rows: each segment's time is shared equally by the rows it moved."""
     histories: tuple[History, ...]
     """K of them if recorded, else none."""
+
+    def only(self, restarts: Int[Tensor, " J"]) -> "Evidence":
+        """The same of these restarts alone, without their histories."""
+        return Evidence(
+            answers=self.answers[restarts],
+            residual=self.residual[restarts],
+            logit_change=self.logit_change[restarts],
+            halt_logit=self.halt_logit[restarts],
+            depth=self.depth[restarts],
+            converged=self.converged[restarts],
+            halted=self.halted[restarts],
+            valid=self.valid[restarts],
+            seconds=self.seconds,
+            histories=(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,12 @@ from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
 from eqr.presets import PRESETS, configured
+from eqr.runtime import Ranks
 from eqr.tasks import TASKS
 from eqr.training import session
+from eqr.training.config import Budget
 from eqr.training.schedule import learning_rate_scale
-from eqr.training.trainer import Budget, Diverged, Trainer
+from eqr.training.trainer import Diverged, Trainer
 
 CONFIG = replace(PRESETS["sudoku4_tiny"], pool=100)
 
@@ -52,6 +54,7 @@ def run(
         eval_data=None,
         start_from=start_from,
         resume=resume,
+        ranks=Ranks(),
         device=torch.device("cpu"),
         report=lambda record: None,
     )
@@ -98,7 +101,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_thr
     whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
     log = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
-    assert [(line["event"], line["step"]) for line in log] == [("start", 0), ("start", 17), ("eval", 40)]
+    assert [(line["event"], line["step"]) for line in log] == [("start", 0), ("start", 18), ("eval", 40)]
 
 
 def test_a_run_starts_from_trained_weights(tmp_path: Path, tiny_run: Path) -> None:

@@ -1,10 +1,16 @@
 """The blocks, by name. A new one is a file here and a line in this dict."""
 
+from eqr.blocks.attention import AttentionBlock
 from eqr.blocks.base import Block, BlockConfig
 from eqr.blocks.mixer import MixerBlock
 from eqr.blocks.relation import RelationBlock
 from eqr.blocks.symbol import SymbolBlock
 
-BLOCKS: dict[str, type[Block]] = {"mixer": MixerBlock, "symbol": SymbolBlock, "relation": RelationBlock}
+BLOCKS: dict[str, type[Block]] = {
+    "mixer": MixerBlock,
+    "attention": AttentionBlock,
+    "symbol": SymbolBlock,
+    "relation": RelationBlock,
+}
 
 __all__ = ["BLOCKS", "Block", "BlockConfig"]

@@ -1,4 +1,4 @@
-"""What every block is. A block maps (R, L, D) to (R, L, D), treats rows apart and knows nothing of recursion."""
+"""What every block is. A block maps (R, C, D) to (R, C, D), treats rows apart and knows nothing of recursion."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -20,6 +20,12 @@ class BlockConfig:
     """Hidden channels of the channel SwiGLU, as a multiple of ``channels``."""
     token_hidden: int = 128
     """Hidden cells of the token SwiGLU (``mixer`` and ``symbol``)."""
+    heads: int = 8
+    """Attention heads (``attention``)."""
+    rotary: int = 1
+    """Rotary positions (``attention``): 1 along the cells, 2 by row and column, 0 none."""
+    prefix_tokens: int = 0
+    """Learned cells before those of the board (``mixer`` and ``attention``): the puzzle embedding of HRM and TRM."""
 
 
 class Block(nn.Module, ABC):
@@ -36,4 +42,4 @@ class Block(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, h: Embedded) -> Embedded:
-        """Map (R, L, D) to (R, L, D)."""
+        """Map (R, C, D) to (R, C, D); C counts prefix tokens too."""

@@ -25,7 +25,7 @@ class Calibrate:
     model: tyro.conf.Positional[str]
     """Model folder or bundled model."""
     data: str
-    """Puzzles with answers, hard enough that the model fails on some: eqr generate sudoku --min-guesses 8."""
+    """Puzzles with answers like those you will solve, hard enough that the model fails on some."""
     depth: int = 64
     """Segments to run."""
     limit: int | None = None

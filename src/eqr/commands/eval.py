@@ -11,7 +11,7 @@ from eqr.data import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
-from eqr.runtime import pick_device, set_threads
+from eqr.runtime import join_ranks, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Eval:
     """Evaluate a model on puzzles with answers."""
 
     data: str
-    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
+    """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
     model: str = "sudoku"
     """Bundled model or model folder."""
     limit: int | None = None
@@ -39,7 +39,8 @@ class Eval:
         set_threads(self.threads)
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
-        model = load(self.model, pick_device(self.device))
+        ranks, device = join_ranks(self.device)
+        model = load(self.model, device)
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0
@@ -49,7 +50,10 @@ class Eval:
                 advance(done - shown, f"{right}/{done} exact")
                 shown = done
 
-            report = evaluate(model, puzzles, self.solving, self.model, Path(self.data).name, self.compile, progress)
+            names = (self.model, Path(self.data).name)
+            report = evaluate(model, puzzles, self.solving, *names, self.compile, progress, ranks)
+        if not ranks.first:
+            return
         if self.json == "-":
             print(report.to_json())
             return

@@ -38,7 +38,7 @@ class Sweep:
     tol: float | None = None
     """Relative residual below which a row counts as settled (adaptive settings); the calibrated one by default."""
     noise: float = 0.0
-    """Standard deviation of the noise added after each update."""
+    """Standard deviation of the noise added by each call of the block stack."""
     seed: int = 0
     """Seed of starts and noise."""
     rows: int = 16
@@ -66,11 +66,11 @@ class Sweep:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
         _write_csv(folder / "sweep.csv", [asdict(cell) for cell in cells])
         _write_csv(folder / "halting.csv", [asdict(rule) for rule in kept])
-        from eqr.plots import frontier, heat_map  # matplotlib takes a second to import
+        from eqr.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
 
         title = f"{self.model} on {Path(self.data).name}"
-        heat_map(cells, "error", f"Error, {title}", folder / "error.png")
-        heat_map(cells, "residual", f"Residual of the selected restart, {title}", folder / "residual.png")
+        error_map(cells, f"Error, {title}", folder / "error.png")
+        residual_map(cells, f"Residual of the selected restart, {title}", folder / "residual.png")
         frontier(cells, folder / "frontier.png")
         Console().print(_table(cells))
         for rule in kept:

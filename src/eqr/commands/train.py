@@ -11,9 +11,10 @@ import tyro
 from eqr.console import progress_bar
 from eqr.errors import InputError
 from eqr.presets import configured
-from eqr.runtime import pick_device, set_threads
+from eqr.runtime import join_ranks, set_threads
+from eqr.training.config import Budget
 from eqr.training.session import train
-from eqr.training.trainer import Budget, Diverged, Record, Stopped
+from eqr.training.trainer import Diverged, Record, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,8 @@ class Train:
     """Train a model from a preset."""
 
     preset: tyro.conf.Positional[str]
-    """sudoku_cpu and then sudoku_settle (the bundled model's), sudoku_symbol, sudoku_mixer or sudoku4_tiny."""
+    """sudoku_cpu and then sudoku_settle (the bundled model's), sudoku4_tiny for first steps, paper_sudoku and others of
+    the published protocol (docs/paper.md); an unknown name lists them all."""
     out: str | None = None
     """Folder of the run; runs/PRESET by default."""
     minutes: float | None = None
@@ -32,10 +34,12 @@ class Train:
     """Start from the weights of this bundled model or model folder instead of new ones."""
     resume: bool = False
     """Go on from the folder's last checkpoint."""
+    tiny: bool = False
+    """Scale the preset's width, batch and budget down to a run of two minutes on a CPU: to try things out."""
     set: list[str] = field(default_factory=list)
     """Changes to the preset: key=value, or model.key=value."""
     train_data: list[str] = field(default_factory=list)
-    """More training puzzles: CSV (question, answer) or npz (puzzles, solutions)."""
+    """More training puzzles: CSV (question, answer), npz (puzzles, solutions) or a folder that ``eqr data`` wrote."""
     eval_data: str | None = None
     """Puzzles to evaluate on now and then, the first 256 of them; never trained on."""
     save_minutes: float = 5.0
@@ -56,17 +60,24 @@ class Train:
         if self.minutes is not None and self.steps is not None:
             raise InputError("both --minutes and --steps are given: give one of them")
         set_threads(self.threads)
-        config = configured(self.preset, self.set)
+        config = configured(self.preset, self.set, self.tiny)
         folder = Path(self.out or f"runs/{self.preset}")
-        minutes = config.default_minutes if self.minutes is None and self.steps is None else self.minutes
+        steps, minutes = self.steps, self.minutes
+        if steps is None and minutes is None:
+            steps, minutes = (config.default_steps, None) if config.default_steps else (None, config.default_minutes)
+        if not config.pool and not self.train_data:
+            raise InputError(
+                f"the preset {self.preset} generates no puzzles: give --train-data, for instance a folder that "
+                "`eqr data` wrote, or generate some with --set pool=100000"
+            )
         budget = Budget(
             minutes=minutes,
-            steps=self.steps,
+            steps=steps,
             save_minutes=self.save_minutes,
             eval_minutes=self.eval_minutes,
             log_seconds=self.log_seconds or min(30.0, 3 * (minutes or 10.0)),
         )
-        device = pick_device(self.device)
+        ranks, device = join_ranks(self.device)
         with ExitStack() as stack:
             bars: list[Callable[[float, str], None]] = []
             shown = 0.0
@@ -78,22 +89,26 @@ class Train:
                 else:
                     with suppress(BrokenPipeError):  # nobody reads along any more: train on
                         print(_line(record), flush=True)
-                spent = record["step"] / self.steps if self.steps else record["minutes"] / minutes
+                spent = record["step"] / steps if steps else record["minutes"] / minutes
                 bars[0](spent - shown, "")
                 shown = spent
 
             data = (self.train_data, self.eval_data)
             try:
-                trainer = train(config, budget, folder, self.seed, *data, self.start_from, self.resume, device, report)
+                trainer = train(
+                    config, budget, folder, self.seed, *data, self.start_from, self.resume, ranks, device, report
+                )
             except Stopped:
-                print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
+                if ranks.first:
+                    print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
                 raise
             except KeyboardInterrupt:
                 print("stopped before there was anything new to save", file=sys.stderr)
                 raise
             except Diverged as error:
                 raise InputError(str(error)) from None
-        print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
+        if ranks.first:
+            print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
 
 
 def _line(record: Record) -> str:

@@ -30,7 +30,7 @@ def gather(
 ) -> Iterator[Evidence]:
     """The evidence of every puzzle (ids, 0 = blank), in input order, as soon as it and those before it are decided.
 
-    ``compile`` runs torch.compile on the segment (if ``runtime.can_compile``): slow to start, then faster. ``record``
+    ``compile`` runs torch.compile on the segment where it can: slow to start, then faster. ``record``
     keeps each row's history.
     """
     jobs = Jobs(puzzles, model, config)

@@ -38,7 +38,7 @@ class SolveConfig:
     history: int = 5
     """Pairs remembered by Anderson acceleration."""
     noise: float = 0.0
-    """Standard deviation of the noise added after each update."""
+    """Standard deviation of the noise added by each call of the block stack."""
     seed: int = 0
     """Seed of starts and noise."""
     rows: int = 16
@@ -70,7 +70,6 @@ class SolveConfig:
         text = str(self.breadth).removeprefix(AUTO)
         if not text.isdecimal() or int(text) < 1:
             raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
-
         if self.adaptive and self.halt == "fixed":
             raise InputError(
                 f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or breadth K"
@@ -90,15 +89,13 @@ class SolveConfig:
 
     def thresholds(self, calibration: Calibration | None) -> Thresholds:
         """Those given, else the model's calibrated ones (for this window), else UNCALIBRATED."""
-        found = UNCALIBRATED
-        if calibration and calibration.window != self.window:
-            calibration = None
-        for tol, delta in (
-            (calibration.tol, calibration.delta) if calibration else (None, None),
-            (self.tol, self.delta),
-        ):
-            found = Thresholds(found.tol if tol is None else tol, found.delta if delta is None else delta)
-        return found
+        known = calibration if calibration and calibration.window == self.window else None
+        tols = (self.tol, known.tol if known else None, UNCALIBRATED.tol)
+        deltas = (self.delta, known.delta if known else None, UNCALIBRATED.delta)
+        return Thresholds(
+            tol=next(tol for tol in tols if tol is not None),
+            delta=next(delta for delta in deltas if delta is not None),
+        )
 
     def make_solver(self) -> Solver:
         """The solver these options describe."""

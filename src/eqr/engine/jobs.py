@@ -5,7 +5,7 @@ held is the puzzles under way, however many there are in all.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from eqr.breadth import suffices, waves
 from eqr.engine.config import SolveConfig
 from eqr.model import Reasoner
+from eqr.tasks import Task
 from eqr.types import Evidence, History
 
 
@@ -31,6 +32,23 @@ class RowEnd:
     halted: bool
     seconds: float
     history: History | None
+
+
+def evidence_of(ends: Sequence[RowEnd], puzzle: Int[Tensor, " L"], task: Task) -> Evidence:
+    """What the restarts of one puzzle, in their order, have to say."""
+    answers = torch.stack([end.answer for end in ends])
+    return Evidence(
+        answers=answers,
+        residual=torch.tensor([end.residual for end in ends]),
+        logit_change=torch.tensor([end.logit_change for end in ends]),
+        halt_logit=torch.tensor([end.halt_logit for end in ends]),
+        depth=torch.tensor([end.depth for end in ends]),
+        converged=torch.tensor([end.converged for end in ends]),
+        halted=torch.tensor([end.halted for end in ends]),
+        valid=task.is_solved(puzzle.expand_as(answers), answers),
+        seconds=sum(end.seconds for end in ends),
+        histories=tuple(end.history for end in ends if end.history is not None),
+    )
 
 
 @dataclass(kw_only=True)
@@ -84,7 +102,8 @@ class Jobs:
         entry.ends[job.restart] = end
         if len(entry.ends) < entry.started:
             return
-        evidence = self._evidence(entry)
+        ends = [entry.ends[restart] for restart in range(entry.started)]
+        evidence = evidence_of(ends, entry.puzzle, self.task)
         enough = self.config.adaptive and suffices(evidence, self.calibration)
         if enough or not self._start_wave(entry):
             entry.evidence = evidence
@@ -92,29 +111,12 @@ class Jobs:
 
     def answered(self) -> Iterator[Evidence]:
         """The evidence of puzzles that are decided, in input order."""
-        while self.under_way and self.under_way[0].evidence is not None:
-            evidence = self.under_way.popleft().evidence
-            if evidence is not None:
-                yield evidence
+        while self.under_way and (evidence := self.under_way[0].evidence):
+            self.under_way.popleft()
+            yield evidence
 
     def _start_wave(self, entry: _UnderWay) -> bool:
         size = next(entry.waves, 0)
         self.ready.extend(Job(of=entry, restart=entry.started + number) for number in range(size))
         entry.started += size
         return size > 0
-
-    def _evidence(self, entry: _UnderWay) -> Evidence:
-        ends = [entry.ends[restart] for restart in range(entry.started)]
-        answers = torch.stack([end.answer for end in ends])
-        return Evidence(
-            answers=answers,
-            residual=torch.tensor([end.residual for end in ends]),
-            logit_change=torch.tensor([end.logit_change for end in ends]),
-            halt_logit=torch.tensor([end.halt_logit for end in ends]),
-            depth=torch.tensor([end.depth for end in ends]),
-            converged=torch.tensor([end.converged for end in ends]),
-            halted=torch.tensor([end.halted for end in ends]),
-            valid=self.task.is_solved(entry.puzzle.expand_as(answers), answers),
-            seconds=sum(end.seconds for end in ends),
-            histories=tuple(end.history for end in ends if end.history is not None),
-        )

@@ -5,6 +5,7 @@ Rows under way are the first ones of every tensor. Shapes never change when comp
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from eqr.engine.jobs import Job, RowEnd
 from eqr.engine.streams import row_generator
 from eqr.halting import HALTING, Signs, settled
 from eqr.model import Reasoner
-from eqr.runtime import RowWorkers, compiled
+from eqr.runtime import RowWorkers, can_compile, compiled
 from eqr.solvers import Memory, Solver, relative_residual
 from eqr.types import Embedded, History, Logits, State
 
@@ -29,18 +30,19 @@ class _Row:
 
 
 def segment(
-    model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U S L D"] | None
+    model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U N C D"] | None
 ) -> tuple[State, Memory, Float[Tensor, " R"], Logits, Float[Tensor, " R"]]:
     """One segment of every row: state, memory, residual of its last update, logits, halting logit.
 
-    Noise is added after each of the U updates and is never part of a residual, which costs no evaluation of f.
+    Noise is added by the calls of each of the U updates. It is never part of a residual, which under noise takes one
+    more evaluation of f, without it.
     """
-    fz = z
-    for number in range(model.config.updates_per_segment):
+    added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
+    for now in added:
         before = z
-        z, fz, memory = solver.step(lambda z: model.update(z, x), z, memory)
-        if noise is not None:
-            z = z + noise[:, number]
+        z, fz, memory = solver.step(partial(model.update, x=x, noise=now), z, memory)
+    if noise is not None:
+        fz = model.update(before, x)
     return z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z)
 
 
@@ -49,8 +51,10 @@ class Slots:
 
     @torch.inference_mode()
     def __init__(self, model: Reasoner, config: SolveConfig, workers: RowWorkers, compile: bool, record: bool) -> None:
-        self.model, self.config, self.workers, self.static, self.record = model, config, workers, compile, record
+        self.model, self.config, self.workers, self.record = model, config, workers, record
         device = model.answer_head.device
+        compile = compile and can_compile(device)
+        self.static = compile
         self.part = workers.rows_each(config.rows)
         places = -(-config.rows // self.part) * self.part if compile else config.rows
         self.segment = compiled(segment) if compile else segment
@@ -118,10 +122,11 @@ class Slots:
         self.residuals[part] = torch.cat([self.residuals[part, 1:], residual.unsqueeze(1)], 1)
         self.changes[part] = torch.cat([self.changes[part, 1:], change.unsqueeze(1)], 1)
 
-    def _noise(self, part: slice) -> Float[Tensor, "R U S L D"] | None:
+    def _noise(self, part: slice) -> Float[Tensor, "R U N C D"] | None:
         if not self.config.noise:
             return None
-        shape = (self.model.config.updates_per_segment, *self.z.shape[1:])
+        model = self.model
+        shape = (model.config.updates_per_segment, model.calls_per_update, *model.state_shape[1:])
         noise = torch.zeros(part.stop - part.start, *shape)
         for place, row in enumerate(self.rows[part]):
             torch.randn(shape, generator=row.generator, out=noise[place])
@@ -187,9 +192,9 @@ class Slots:
         self.rows.pop()
 
     def _answers(self) -> Tensor:
-        """(R, L) decoded ids of the rows under way, clues included, on the CPU."""
-        inputs = self.inputs[: len(self.rows)]
-        return torch.where(inputs > 0, inputs, self.logits[: len(self.rows)].argmax(-1).cpu() + 1)
+        """(R, L) decoded ids of the rows under way, clues included where they stand, on the CPU."""
+        inputs, found = self.inputs[: len(self.rows)], self.logits[: len(self.rows)].argmax(-1).cpu() + 1
+        return torch.where(inputs > 0, inputs, found) if self.model.task.layout.clues_stand else found
 
     @torch.inference_mode()
     def _note(self) -> None:

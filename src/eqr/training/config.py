@@ -2,12 +2,21 @@
 
 from dataclasses import dataclass
 
-from eqr.errors import InputError
+from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig
+from eqr.training.loss import LOSSES, LossConfig
+from eqr.training.optim import OPTIMIZERS
+
+CHOICES = {
+    "loss": LOSSES,
+    "loss_cells": ("blanks", "all"),
+    "supervise": ("updates", "segment"),
+    "optimizer": OPTIMIZERS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(LossConfig):
     """A training run, complete but for its budget and its folder."""
 
     model: ModelConfig
@@ -18,10 +27,12 @@ class TrainConfig:
     """A puzzle leaves its slot after this many segments at the latest."""
     leave_probability: float = 0.5
     """Chance that a slot leaves at a segment at which the halting head says so."""
+    explore: float = 0.0
+    """Chance, at each segment, that a slot may leave only after a random number of segments, 2 to ``max_segments``."""
     noise: float = 0.0
-    """Noise added to the states before each segment; each puzzle draws its standard deviation from 0 to this."""
-    halt_weight: float = 0.5
-    """Weight of the halting loss."""
+    """Standard deviation of the noise added by each call of the block stack (beta of EqR, section 4.1)."""
+    optimizer: str = "muon"
+    """muon (matrices of the blocks; AdamW for the rest), or adam_atan2 as in TRM and EqR."""
     lr: float = 5e-3
     """Peak learning rate."""
     warmup_steps: int = 200
@@ -29,13 +40,15 @@ class TrainConfig:
     decay_share: float = 0.33
     """Share of the budget, at its end, over which the learning rate falls to 0."""
     weight_decay: float = 0.1
-    """Decay of the block matrices."""
+    """Weight decay: of the block matrices with muon, of every weight with adam_atan2."""
     clip: float = 1.0
-    """Largest norm of the gradient."""
+    """Largest norm of the gradient; 0 for no limit."""
     ema: float = 0.998
     """Decay of the weight average per step."""
     pool: int = 100_000
-    """Generated puzzles to draw from (augmented anew at each draw)."""
+    """Generated puzzles to draw from; with 0 all draws are from ``--train-data``."""
+    augment: bool = True
+    """Give each draw a random symmetry of the task; off for data that is augmented already."""
     hard_share: float = 0.0
     """Share of the draws taken from the pool's puzzles of at least ``hard_guesses``."""
     hard_guesses: int = 8
@@ -46,38 +59,61 @@ class TrainConfig:
     """Share of the draws that get extra clues: the curriculum that gets learning started."""
     reveal_most: float = 0.5
     """Such a draw reveals a random share of its blanks, up to this one."""
-    rows: int = 16
-    """Slots in one forward and backward pass; gradients of the passes of a step add up. Small ones stay in cache."""
+    rows: int = 0
+    """Slots in one forward and backward pass; gradients of the passes of a step add up. 0: at most 16 on a CPU (small
+    passes stay in its cache), all slots of the process on another device."""
     bf16: bool = True
     """Matrix products of training in bfloat16, where the processor is fast at it; everything else stays float32."""
     compile: bool = True
     """Compile the training step (torch.compile)."""
     default_minutes: float = 120.0
     """Budget when neither --minutes nor --steps is given."""
+    default_steps: int = 0
+    """The same in optimizer steps; goes before minutes unless it is 0."""
 
     def __post_init__(self) -> None:
-        for name in ("slots", "max_segments", "rows", "pool", "lr", "clip", "default_minutes"):
+        for name, known in CHOICES.items():
+            if vars(self)[name] not in known:
+                raise unknown(name, vars(self)[name], known)
+        for name in ("slots", "max_segments", "lr", "default_minutes"):
             if not vars(self)[name] > 0:
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
         for name in (
-            "noise",
-            "halt_weight",
-            "warmup_steps",
-            "decay_share",
-            "weight_decay",
-            "ema",
-            "hard_share",
-            "extra_share",
+            *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "ema", "hard_share"),
+            *("extra_share", "clip", "pool", "default_steps", "rows"),
         ):
             if not vars(self)[name] >= 0:
                 raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")
-        if self.slots % self.rows:
+        if not 0 <= self.gradient_updates <= self.model.updates_per_segment:
+            raise InputError(
+                f"gradient_updates is {self.gradient_updates}: a segment has {self.model.updates_per_segment} updates, "
+                "0 stands for all of them"
+            )
+        if self.rows and self.slots % self.rows:
             raise InputError(f"slots={self.slots} is not a multiple of rows={self.rows}: choose one that is")
         for name, share in (
             ("hard_share + extra_share", self.hard_share + self.extra_share),
             ("reveal_share", self.reveal_share),
             ("reveal_most", self.reveal_most),
             ("leave_probability", self.leave_probability),
+            ("explore", self.explore),
         ):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} is {share:g}: a share lies between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When to stop, and how often to report. Exactly one of ``minutes`` and ``steps`` is set."""
+
+    minutes: float | None
+    steps: int | None
+    save_minutes: float = 5.0
+    eval_minutes: float = 10.0
+    log_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"):
+            value = vars(self)[name]
+            if value is not None and not value > 0:
+                raise InputError(f"{name} is {value}: more than 0 is needed")

@@ -1,6 +1,6 @@
 """The training loss of one segment. Pure function of model and tensors; knows no optimizer, slot or schedule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,40 +13,90 @@ from eqr.types import State
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What a segment is trained for."""
+
+    loss: str = "softmax"
+    """Cross entropy of the softmax, or of the stablemax (as in HRM, TRM and EqR)."""
+    loss_cells: str = "blanks"
+    """Cells that count: blanks, or all that have a label."""
+    supervise: str = "updates"
+    """What is compared with the answer: all updates of a segment that the gradient sees, or the segment's end."""
+    gradient_updates: int = 0
+    """The gradient runs through so many last updates of a segment; 0: through all of them."""
+    halt_weight: float = 0.5
+    """Weight of the halting loss."""
+    halt_shapes_state: bool = False
+    """Whether the halting loss also trains what it judges (TRM, EqR), or the halting head alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SegmentLoss:
     """What one segment of training yields."""
 
     loss: Float[Tensor, ""]
-    """Cross entropy on blank cells, mean over updates, plus the weighted halting loss."""
+    """Cross entropy on the cells that count, mean over what is supervised, plus the weighted halting loss."""
     z: State
     """State after the segment, detached."""
     solved: Bool[Tensor, " R"]
-    """Rows whose decoded answer equals the label in every cell."""
+    """Rows whose decoded answer equals the label in every cell that counts."""
     halt_logit: Float[Tensor, " R"]
     """Scores of the halting head, detached."""
 
 
-def segment_loss(
-    model: Reasoner, z: State, inputs: Int[Tensor, "R L"], labels: Int[Tensor, "R L"], halt_weight: float
-) -> SegmentLoss:
-    """Cross entropy on the blanks after every update of a segment + ``halt_weight`` * BCE(halt logit, exact match).
+def softmax(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Cross entropy of the softmax."""
+    return F.cross_entropy(logits, targets, reduction="none")
 
-    The gradient runs through the updates of this segment alone (segmented online training, EqR arXiv 2605.21488).
+
+def stablemax(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Cross entropy of ``s(x) / sum s(x)`` with s(x) = x + 1 above 0 and 1 / (1 - x) below (arXiv 2501.04697).
+
+    The reference computes it in float64; in float32 it differs by less than 1e-5 and costs a quarter.
+    """
+    weight = torch.where(logits < 0, 1 / (1 - logits.clamp(max=0)), logits + 1)
+    return weight.sum(-1).log() - weight.gather(-1, targets.unsqueeze(-1)).squeeze(-1).log()
+
+
+LOSSES: dict[str, Callable[[Float[Tensor, "N V"], Int[Tensor, " N"]], Float[Tensor, " N"]]] = {
+    "softmax": softmax,
+    "stablemax": stablemax,
+}
+
+
+def segment_loss(
+    model: Reasoner,
+    z: State,
+    inputs: Int[Tensor, "R L"],
+    labels: Int[Tensor, "R L"],
+    noise: Float[Tensor, "R U N C D"] | None,
+    config: LossConfig,
+) -> SegmentLoss:
+    """Cross entropy after the updates or at the end of a segment + ``halt_weight`` * BCE(halt logit, exact match).
+
+    ``noise`` is added by the segment's U updates. The gradient stays within this segment (segmented online training,
+    EqR arXiv 2605.21488).
     """
     x = model.embed(inputs)
-    unknown = ((inputs == 0) & (labels > 0)).float()
+    counts = labels > 0 if config.loss_cells == "all" else (inputs == 0) & (labels > 0)
     targets = (labels - 1).clamp(min=0)
-    entropy = torch.zeros((), device=z.device)
-    for _ in range(model.config.updates_per_segment):
-        z = model.update(z, x)
-        logits = model.decode(z).float()
-        cell = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(unknown)
-        entropy = entropy + (cell * unknown).sum() / unknown.sum().clamp(min=1)
-    solved = ((logits.argmax(-1) == targets) | (unknown == 0)).all(-1)
-    # The head judges the state; it does not shape it.
-    halt = model.halt_logit(z.detach()).float()
+    updates = model.config.updates_per_segment
+    unseen = updates - config.gradient_updates if config.gradient_updates else 0
+    added = noise.unbind(1) if noise is not None else (None,) * updates
+    with torch.no_grad():
+        for number in range(unseen):
+            z = model.update(z, x, added[number])
+    entropies = []
+    for number in range(unseen, updates):
+        z = model.update(z, x, added[number])
+        if config.supervise == "updates" or number == updates - 1:
+            logits = model.decode(z).float()
+            cell = LOSSES[config.loss](logits.flatten(0, 1), targets.flatten()).view_as(targets)
+            entropies.append((cell * counts).sum() / counts.sum().clamp(min=1))
+    solved = ((logits.argmax(-1) == targets) | ~counts).all(-1)
+    halt = model.halt_logit(z if config.halt_shapes_state else z.detach()).float()
     halting = F.binary_cross_entropy_with_logits(halt, solved.float())
-    loss = entropy / model.config.updates_per_segment + halt_weight * halting
+    loss = torch.stack(entropies).mean() + config.halt_weight * halting
     return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach())
 
 

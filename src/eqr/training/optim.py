@@ -1,20 +1,43 @@
-"""Optimizers and weight averaging, all of torch. Knows parameters by shape and place only."""
+"""Optimizers and weight averaging, all from libraries. Knows parameters by shape and place only."""
+
+from collections.abc import Callable
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from eqr.errors import InputError
 from eqr.model import Reasoner
 
+BETAS = (0.9, 0.95)
 
-def make_optimizers(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+
+def muon(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW without decay for the rest; one learning rate serves both."""
     matrices = list(model.blocks.parameters())
     in_blocks = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in in_blocks]
     return [
         torch.optim.Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
+        torch.optim.AdamW(rest, lr=lr, betas=BETAS, weight_decay=0.0, fused=True),
     ]
+
+
+def adam_atan2(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Adam-atan2 (arXiv 2407.05872) for everything: p <- (1 - lr * decay) * p - lr * atan2(m, sqrt(v)).
+
+    a = b = 1 as in the build that TRM and EqR use; the library's own default is a = 1.27.
+    """
+    try:
+        from adam_atan2_pytorch import AdamAtan2
+    except ImportError:
+        raise InputError("the optimizer adam_atan2 is in the extra 'train': pip install 'eqr[train]'") from None
+    return [AdamAtan2(model.parameters(), lr=lr, betas=BETAS, weight_decay=weight_decay, a=1.0, b=1.0)]
+
+
+OPTIMIZERS: dict[str, Callable[[Reasoner, float, float], list[torch.optim.Optimizer]]] = {
+    "muon": muon,
+    "adam_atan2": adam_atan2,
+}
 
 
 def make_average(model: Reasoner, decay: float) -> AveragedModel:

@@ -1,22 +1,24 @@
-"""A run folder from start to end: puzzles, log, lock, resumption. What ``eqr train`` calls."""
+"""A run folder from start to end: puzzles, log, lock, resumption. What ``eqr train`` calls in every process."""
 
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from eqr.checkpoint import STATE, load, write_atomically, write_text_atomically
+from eqr.checkpoint import has_state, load, misfit, write_atomically, write_text_atomically
 from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
 from eqr.errors import InputError
 from eqr.model import Reasoner
+from eqr.runtime import Ranks
 from eqr.tasks import TASKS
-from eqr.training.config import TrainConfig
-from eqr.training.trainer import Budget, Record, Trainer
+from eqr.training.config import Budget, TrainConfig
+from eqr.training.streams import WEIGHTS, torch_stream
+from eqr.training.trainer import Record, Trainer
 
 SEEDS = 1_000_000
 """Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from one beyond."""
@@ -44,39 +46,57 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def puzzle_pool(config: TrainConfig, folder: Path, seed: int) -> Puzzles:
-    """The run's generated puzzles, made once and kept in its folder."""
+def puzzle_pool(config: TrainConfig, folder: Path, seed: int, ranks: Ranks) -> Puzzles:
+    """The run's generated puzzles, made once by the first process and kept in the run's folder."""
     path = folder / f"pool-{config.model.task}-{seed}-{config.pool}.npz"
-    if path.exists():
-        return load_puzzles(path)
-    stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
-    with progress_bar("generating training puzzles", config.pool) as progress:
-        pool = collect(stream, config.pool, progress)
-    write_atomically(path, lambda part: save_puzzles(pool, part))
-    return pool
+    if ranks.first and not path.exists():
+        stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
+        with progress_bar("generating training puzzles", config.pool) as progress:
+            pool = collect(stream, config.pool, progress)
+        write_atomically(path, lambda part: save_puzzles(pool, part))
+    ranks.wait()
+    return load_puzzles(path)
 
 
-def held_out_puzzles(config: TrainConfig) -> dict[str, Puzzles]:
-    """Generated puzzles no run trains on: those that need no guess, and hard ones."""
+def training_draws(config: TrainConfig, folder: Path, seed: int, train_data: list[str], ranks: Ranks) -> Draws:
+    """Where training puzzles come from, each source with its share of the draws."""
+    task = TASKS[config.model.task]
+    extra = [read_labelled(path, task) for path in train_data]
+    total = sum(len(puzzles) for puzzles in extra)
+    if not config.pool:
+        sources = [(puzzles, len(puzzles) / total) for puzzles in extra]
+    else:
+        pool = puzzle_pool(config, folder, seed, ranks)
+        extra_share = config.extra_share if extra else 0.0
+        sources = [
+            (pool, 1 - extra_share - config.hard_share),
+            (pool.where(pool.ratings >= config.hard_guesses), config.hard_share),
+            *((puzzles, extra_share * len(puzzles) / total) for puzzles in extra),
+        ]
+    return Draws(task, sources, config.augment, config.reveal_share, config.reveal_most)
+
+
+def held_out_puzzles(config: TrainConfig, eval_data: str | None) -> dict[str, Puzzles]:
+    """Generated puzzles no run trains on, those that need no guess and hard ones; and the first of ``eval_data``."""
     task = TASKS[config.model.task]
     puzzles = collect(task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), HELD_OUT)
-    return {
+    held_out = {
         "no_guess": puzzles.where(puzzles.ratings == 0, EVALUATED),
         "hard": puzzles.where(puzzles.ratings >= config.hard_guesses, EVALUATED),
     }
+    return {**held_out, "eval_data": read_labelled(eval_data, task, 2 * EVALUATED)} if eval_data else held_out
 
 
 def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
     """A new network, or the trained one in ``start_from``; raises InputError if that is another network."""
     if start_from is None:
-        return Reasoner(config.model, torch.Generator().manual_seed(seed))
+        return Reasoner(config.model, torch_stream(torch.device("cpu"), seed, WEIGHTS))
     model, trained = Reasoner(config.model), load(start_from).state_dict()
-    ours = model.state_dict()
-    for name in sorted(ours.keys() | trained.keys()):
-        if name not in ours or name not in trained or ours[name].shape != trained[name].shape:
-            raise InputError(
-                f"--start-from {start_from}: its {name} does not fit the preset's network: they differ in size"
-            )
+    wrong = misfit(model, trained)
+    if wrong:
+        raise InputError(
+            f"--start-from {start_from}: its {wrong} does not fit the preset's network: they differ in size"
+        )
     model.load_state_dict(trained)
     return model
 
@@ -97,37 +117,29 @@ def train(
     eval_data: str | None,
     start_from: str | None,
     resume: bool,
+    ranks: Ranks,
     device: torch.device,
     report: Callable[[Record], None],
 ) -> Trainer:
-    """Train in ``folder``; everything reported also goes to its ``log.jsonl``.
+    """Train in ``folder``; everything reported also goes to its ``log.jsonl``. The first of ``ranks`` writes.
 
     Raises InputError when the folder is in use, holds another run, or cannot be written.
     """
     if not 0 <= seed < SEEDS:
         raise InputError(f"--seed {seed}: training seeds are 0 to {SEEDS - 1}")
-    if resume and not (folder / STATE).exists():
+    if resume and not has_state(folder):
         raise InputError(f"{folder} holds no run to resume: start without --resume")
-    with locked(folder):
-        if not resume and (folder / STATE).exists():
+    ranks.share(config.slots)
+    with locked(folder) if ranks.first else nullcontext():
+        if not resume and has_state(folder):
             raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
-        task = TASKS[config.model.task]
-        pool = puzzle_pool(config, folder, seed)
-        extra = [read_labelled(path, task) for path in train_data]
-        total = sum(len(puzzles) for puzzles in extra)
-        extra_share = config.extra_share if extra else 0.0
-        hard = pool.where(pool.ratings >= config.hard_guesses)
-        sources = [
-            (pool, 1 - extra_share - config.hard_share),
-            (hard, config.hard_share),
-            *((puzzles, extra_share * len(puzzles) / total) for puzzles in extra),
-        ]
-        draws = Draws(task, sources, config.reveal_share, config.reveal_most, seed)
-        held_out = held_out_puzzles(config)
-        if eval_data:
-            held_out["eval_data"] = read_labelled(eval_data, task, 2 * EVALUATED)
+        ranks.wait()
+        draws = training_draws(config, folder, seed, train_data, ranks)
+        held_out = held_out_puzzles(config, eval_data)
 
         def logged(record: Record) -> None:
+            if not ranks.first:
+                return
             try:
                 with (folder / LOG).open("a") as log:
                     log.write(json.dumps(record) + "\n")
@@ -135,28 +147,27 @@ def train(
                 raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
             report(record)
 
-        network = {f"model.{key}": value for key, value in asdict(config.model).items()}
-        names = [Path(path).name for path in train_data]
-        options = {key: value for key, value in asdict(config).items() if key != "model"}
-        origin = Path(start_from).name if start_from else None
-        identity = {**options, **network, "seed": seed, "train_data": names, "start_from": origin}
+        identity = identity_of(config, seed, train_data, start_from)
         model = first_weights(config, seed, None if resume else start_from)
-        trainer = Trainer(config, budget, model, draws, held_out, folder, seed, identity, device, logged)
+        trainer = Trainer(config, budget, model, draws, held_out, folder, seed, identity, ranks, device, logged)
         if resume:
             trainer.resume()
             if trainer.progress() >= 1:
                 spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
                 raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
-            forget_after(folder / LOG, trainer.step)
+            if ranks.first:
+                forget_after(folder / LOG, trainer.step)
         start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
-        logged(
-            {
-                **start,
-                "bf16": trainer.bf16,
-                "threads": torch.get_num_threads(),
-                "budget": asdict(budget),
-                "run": identity,
-            }
-        )
+        used = {"bf16": trainer.bf16, "processes": ranks.size, "threads": torch.get_num_threads()}
+        logged({**start, **used, "budget": asdict(budget), "run": identity})
         trainer.run()
         return trainer
+
+
+def identity_of(config: TrainConfig, seed: int, train_data: list[str], start_from: str | None) -> Record:
+    """What makes a run this run and no other; a resumed one must agree with it."""
+    network = {f"model.{key}": value for key, value in asdict(config.model).items()}
+    options = {key: value for key, value in asdict(config).items() if key != "model"}
+    names = [Path(path).name for path in train_data]
+    origin = Path(start_from).name if start_from else None
+    return {**options, **network, "seed": seed, "train_data": names, "start_from": origin}

@@ -4,7 +4,6 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,34 +15,20 @@ from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import can_compile, compiled, has_fast_bf16, mixed_precision, row_workers, stop_requests
-from eqr.training.config import TrainConfig
+from eqr.runtime import Ranks, can_compile, compiled, has_fast_bf16, mixed_precision, row_workers, stop_requests
+from eqr.training.config import Budget, TrainConfig
 from eqr.training.loss import SegmentLoss, joined, segment_loss
-from eqr.training.optim import make_average, make_optimizers
+from eqr.training.optim import OPTIMIZERS, make_average
 from eqr.training.schedule import learning_rate_scale
 from eqr.training.slots import Slots
-from eqr.types import State
 
 Record = dict[str, Any]
 RECENT = 200
 """Steps over which loss and solved share are averaged for the log."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """When to stop, and how often to report. Exactly one of ``minutes`` and ``steps`` is set."""
-
-    minutes: float | None
-    steps: int | None
-    save_minutes: float = 5.0
-    eval_minutes: float = 10.0
-    log_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"):
-            value = vars(self)[name]
-            if value is not None and not value > 0:
-                raise InputError(f"{name} is {value}: more than 0 is needed")
+CPU_ROWS = 16
+"""Slots a CPU thread passes at a time, unless told otherwise."""
+EVALUATION_DEPTH = 32
+"""Segments of an evaluation during training."""
 
 
 class Diverged(RuntimeError):
@@ -67,15 +52,18 @@ class Trainer:
         folder: Path,
         seed: int,
         identity: Record,
+        ranks: Ranks,
         device: torch.device,
         report: Callable[[Record], None],
     ) -> None:
-        self.config, self.budget, self.held_out = config, budget, held_out
+        self.config, self.budget, self.held_out, self.seed, self.ranks = config, budget, held_out, seed, ranks
         self.folder, self.identity, self.report = folder, identity, report
         self.model = model.to(device).train()
-        self.optimizers = make_optimizers(self.model, config.lr, config.weight_decay)
+        self.optimizers = OPTIMIZERS[config.optimizer](self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
-        self.slots = Slots(self.model, draws, config, seed, device)
+        self.slots = Slots(self.model, draws, config, seed, ranks, device)
+        mine = len(self.slots.mine)
+        self.rows = math.gcd(config.rows or (CPU_ROWS if device.type == "cpu" else mine), mine)
         self.parameters = list(self.model.parameters())
         compile = config.compile and can_compile(device)
         self.loss = compiled(segment_loss) if compile else segment_loss
@@ -83,7 +71,7 @@ class Trainer:
         self.bf16 = config.bf16 and has_fast_bf16(device)
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
-        self.left: deque[float] = deque(maxlen=RECENT)
+        self.left: deque[tuple[int, int]] = deque(maxlen=RECENT)
 
     def progress(self) -> float:
         """Share of the budget spent, resumed time included."""
@@ -101,62 +89,73 @@ class Trainer:
         first_step = self.step
         with stop_requests() as stop_requested:
             while self.progress() < 1:
-                self._train_step()
-                if self.step == first_step + 1 and self.config.compile:
+                loss, norm, left, solved = self._train_step()
+                if self.step == first_step and self.config.compile:
                     # Compiling is set-up: it does not count against the budget.
                     started = clock() - self.seconds
-                self.seconds = clock() - started
+                # What the processes must agree on; the time is that of the first one.
+                mine = [loss, norm, left, solved, stop_requested(), (clock() - started) * self.ranks.first]
+                loss, norm, left, solved, stop, self.seconds = self.ranks.sum(torch.tensor(mine).double()).tolist()
+                self.losses.append(loss / self.ranks.size)
+                self._refuse_divergence(self.losses[-1], norm)
+                self.left.append((int(left), int(solved)))
+                self._apply()
+                self.step += 1
                 if self.seconds - logged >= self.budget.log_seconds:
                     self._log(self.seconds - logged)
                     logged = self.seconds
                 if self.seconds - evaluated >= 60 * self.budget.eval_minutes:
+                    paused = clock()
                     self._evaluate()
-                    evaluated = logged = clock() - started
-                    self.logged_step = self.step
+                    started += clock() - paused
+                    evaluated = self.seconds
                 if self.seconds - saved >= 60 * self.budget.save_minutes:
                     self.save()
                     saved = self.seconds
-                if stop_requested():
+                if stop:
                     self.save()
                     raise Stopped
             self.save()
         self._evaluate()
 
-    def _train_step(self) -> None:
+    def _train_step(self) -> tuple[float, float, int, int]:
+        """Gradients of a segment of all slots; returns loss, norm of the gradient, slots that left, and solved ones."""
+        config, rows, mine = self.config, self.rows, len(self.slots.mine)
+        starts = range(0, mine, rows)
+        with row_workers(self.slots.device) as workers:
+            if not self.warm:  # compile by a first pass, before several workers call it
+                workers.map(lambda start: self._pass(slice(start, start + rows)), [0])
+                self.warm = True
+            parts = workers.map(lambda start: self._pass(slice(start, start + rows)), starts)
+        # Added in the order of the rows, so that threads change no bit.
+        flat = torch.stack([gradients for _, gradients in parts]).sum(0)
+        flat = self.ranks.sum(flat) / (len(starts) * self.ranks.size)
+        sizes = [parameter.numel() for parameter in self.parameters]
+        for parameter, gradient in zip(self.parameters, torch.split(flat, sizes), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        result = joined([part for part, _ in parts])
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.clip or math.inf)
+        return float(result.loss), float(norm), *self.slots.advance(self.step, result)
+
+    def _apply(self) -> None:
+        """Move the weights and their average."""
         config = self.config
         scale = learning_rate_scale(self.step, self.progress(), config.warmup_steps, config.decay_share)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * scale
-        starts = range(0, config.slots, config.rows)
-        z = self.slots.noised()
-        with row_workers(self.slots.device) as workers:
-            if not self.warm:  # compile by a first pass, before several workers call it
-                workers.map(lambda start: self._pass(z, start), [0])
-                self.warm = True
-            parts = workers.map(lambda start: self._pass(z, start), starts)
-        for parameter, *gradients in zip(self.parameters, *(gradients for _, gradients in parts), strict=True):
-            # Added in the order of the rows, so that threads change no bit.
-            parameter.grad = torch.stack(gradients).sum(0) / len(starts)
-        result = joined([part for part, _ in parts])
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.losses.append(float(result.loss))
-        self._refuse_divergence(self.losses[-1], float(norm))
-        for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         self.average.update_parameters(self.model)
-        self.left.extend(self.slots.advance(result).float().tolist())
-        self.step += 1
 
-    def _pass(self, z: State, start: int) -> tuple[SegmentLoss, tuple[torch.Tensor, ...]]:
-        """Loss and gradients of one pass: ``config.rows`` slots from ``start``."""
-        rows = slice(start, start + self.config.rows)
-        with mixed_precision(self.slots.device, self.bf16):
-            part = self.loss(
-                self.model, z[rows], self.slots.inputs[rows], self.slots.labels[rows], self.config.halt_weight
-            )
-        return part, torch.autograd.grad(part.loss, self.parameters)
+    def _pass(self, rows: slice) -> tuple[SegmentLoss, torch.Tensor]:
+        """Loss and gradient, as one vector, of one pass over some slots."""
+        slots = self.slots
+        noise = slots.noise(self.step, rows)
+        with mixed_precision(slots.device, self.bf16):
+            part = self.loss(self.model, slots.z[rows], slots.inputs[rows], slots.labels[rows], noise, self.config)
+        gradients = torch.autograd.grad(part.loss, self.parameters, materialize_grads=True)
+        return part, torch.cat([gradient.flatten() for gradient in gradients])
 
     def _refuse_divergence(self, loss: float, norm: float) -> None:
         guessing = math.log(self.model.task.layout.symbols)
@@ -174,13 +173,14 @@ class Trainer:
     def _log(self, seconds: float) -> None:
         updates = (self.step - self.logged_step) * self.config.slots * self.config.model.updates_per_segment
         self.logged_step = self.step
+        left = sum(left for left, _ in self.left)
         self.report(
             {
                 "event": "train",
                 "step": self.step,
                 "minutes": round(self.seconds / 60, 3),
                 "loss": round(sum(self.losses) / len(self.losses), 5),
-                "solved": round(sum(self.left) / max(1, len(self.left)), 4),
+                "solved": round(sum(solved for _, solved in self.left) / max(1, left), 4),
                 "lr": self.optimizers[0].param_groups[0]["lr"],
                 "updates_per_second": round(updates / seconds, 1),
             }
@@ -188,10 +188,10 @@ class Trainer:
 
     def _evaluate(self) -> None:
         record: Record = {"event": "eval", "step": self.step, "minutes": round(self.seconds / 60, 3)}
-        solving = SolveConfig(depth=32)
+        solving = SolveConfig(depth=EVALUATION_DEPTH)
         for name, puzzles in self.held_out.items():
             if len(puzzles):
-                report = evaluate(self.averaged(), puzzles, solving, "average", name)
+                report = evaluate(self.averaged(), puzzles, solving, "average", name, ranks=self.ranks)
                 record[name] = round(report.exact_accuracy, 4)
         self.report(record)
 
@@ -200,7 +200,10 @@ class Trainer:
         return cast(Reasoner, self.average.module)
 
     def save(self) -> None:
-        """Write the averaged model and the whole state of the run."""
+        """Write the averaged model and the whole state of the run; the first process does."""
+        slots = self.slots.state()
+        if not self.ranks.first:
+            return
         save(self.averaged(), self.folder)
         save_state(
             {
@@ -210,7 +213,7 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "slots": self.slots.state(),
+                "slots": slots,
                 "losses": list(self.losses),
                 "left": list(self.left),
             },
@@ -218,7 +221,7 @@ class Trainer:
         )
 
     def resume(self) -> None:
-        """Go on from the folder's state; raises InputError if it is another run's."""
+        """Go on from the folder's last good state; raises InputError if it is another run's."""
         state = load_state(self.folder)
         self._refuse_another_run(state)
         self.step, self.seconds = state["step"], state["seconds"]

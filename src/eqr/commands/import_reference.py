@@ -1,0 +1,44 @@
+"""``eqr import-reference``: a checkpoint of the reference trainer as a model folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from eqr.checkpoint import CONFIG, WEIGHTS, save
+from eqr.errors import InputError
+from eqr.reference import read_checkpoint, to_reasoner
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReference:
+    """Read a checkpoint of the reference trainer (locuslab/EqR: EqR and TRM) and write it as a model folder.
+
+    Nothing in the file is run: it is read for its weights and its configuration alone.
+    """
+
+    file: tyro.conf.Positional[str]
+    """The .pth file."""
+    out: tyro.conf.Positional[str]
+    """Folder of the model to write; one that holds a model is refused."""
+    cells: int | None = None
+    """Cells of a board, for attention models whose configuration does not name the data set."""
+
+    def run(self) -> None:
+        """Print what was read and where it was written."""
+        out = Path(self.out)
+        if any((out / name).exists() for name in (CONFIG, WEIGHTS)):
+            raise InputError(f"{out} already holds a model: give a new folder")
+        checkpoint = read_checkpoint(Path(self.file))
+        model = to_reasoner(checkpoint, self.cells)
+        try:
+            save(model, out)
+        except OSError as error:
+            raise InputError(f"{out} cannot be made ({error.strerror}): give a folder that can") from None
+        config = model.config
+        print(
+            f"read {config.task}: {'EMA' if checkpoint.averaged else 'plain'} weights, {config.block} block, "
+            f"width {config.channels}, layers {config.layers}, {config.recursion} recursion, "
+            f"{sum(weight.numel() for weight in model.parameters()):,} parameters"
+        )
+        print(f"written to {out}")
