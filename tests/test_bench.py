@@ -1,23 +1,48 @@
 """The sizes that are timed are those of the mathematics."""
 
+from dataclasses import replace
+
 import torch
 
-from eqr.bench import SIZES, products
-from eqr.model import Reasoner
+from eqr.bench import STEPS, UPDATES, products_of
+from eqr.model import ModelConfig, Reasoner
+from eqr.training.loss import segment_loss
+
+
+def flops_of_update(config: ModelConfig, rows: int) -> int:
+    model = Reasoner(config)
+    z, x = model.init(rows, torch.Generator()), model.embed(torch.zeros(rows, 81, dtype=torch.long))
+    with torch.no_grad():
+        return sum(2 * m * k * n for m, k, n in products_of(lambda: model.update(z, x)))
+
+
+def flops_of_mixer(config: ModelConfig) -> int:
+    """Of one layer and one row: three matrices over the cells, three over the width."""
+    cells, hidden = config.prefix_tokens + 81, int(config.channels * config.expansion)
+    return 2 * 3 * config.channels * cells * (config.token_hidden + hidden)
 
 
 def test_the_products_of_a_relation_update_are_counted() -> None:
     """23.2 MFLOP a row: 2 blocks x (729 pairs x 3hC + 324 groups x 2hC) x 2, with C = 32 and h = 64."""
-    model = Reasoner(SIZES["relation"])
-    flops = sum(2 * m * k * n for m, k, n in products(model, rows=3)) / 3
-    assert flops == 2 * 2 * (729 * 3 * 64 * 32 + 324 * 2 * 64 * 32)
+    assert flops_of_update(UPDATES["relation"], 3) == 3 * 2 * 2 * (729 * 3 * 64 * 32 + 324 * 2 * 64 * 32)
 
 
 def test_every_product_of_a_mixer_update_is_counted() -> None:
-    model = Reasoner(SIZES["mixer"])
-    rows, cells, width, token_hidden, hidden = 2, 81, 512, 512, 2048
-    flops = sum(2 * m * k * n for m, k, n in products(model, rows))
-    tokens = 3 * token_hidden * cells * width
-    channels = 3 * hidden * width * cells
-    assert flops == model.config.layers * 2 * rows * (tokens + channels)
+    config = UPDATES["mixer"]
+    assert flops_of_update(config, 2) == 2 * config.layers * flops_of_mixer(config)
     assert torch.is_grad_enabled()
+
+
+def test_the_backward_pass_of_a_training_step_is_counted() -> None:
+    """The paper's segment: 3 x 7 calls of 2 layers forward, and backward, at twice the cost, the last 7 calls."""
+    config = replace(STEPS["paper_sudoku"].model, channels=64, token_hidden=64)
+    model, rows = Reasoner(config).train(), 2
+    z, ids = model.init(rows, torch.Generator()), torch.zeros(rows, 81, dtype=torch.long)
+
+    def work() -> None:
+        loss = segment_loss(model, z, ids, ids + 1, None, STEPS["paper_sudoku"]).loss
+        torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+
+    flops = sum(2 * m * k * n for m, k, n in products_of(work))
+    layers = rows * flops_of_mixer(config) * 2 * (21 + 2 * 7)
+    assert layers < flops < 1.03 * layers  # and the heads

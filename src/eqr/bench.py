@@ -1,13 +1,13 @@
-"""How fast the blocks are here, and how near to plain matrix products. Knows shipped sizes; needs no weights.
+"""How fast updates and training steps are here, and how near to plain matrix products. Needs no weights.
 
-The products are those an update really runs, counted as they are dispatched; ``torch.mm`` then runs the same sizes in
-the same threads, taking turns with the updates, so that both meet the same machine.
+The products are those that really run, counted as they are dispatched; ``torch.mm`` then runs the same sizes in
+the same threads, taking turns with the work, so that both meet the same machine.
 """
 
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,35 +16,43 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from eqr.model import ModelConfig, Reasoner
 from eqr.presets import PRESETS
 from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
+from eqr.training.config import TrainConfig
+from eqr.training.loss import segment_loss
+from eqr.training.trainer import CPU_ROWS
 
-SIZES: dict[str, ModelConfig] = {
+UPDATES: dict[str, ModelConfig] = {
     "relation": PRESETS["sudoku_cpu"].model,
     "symbol": PRESETS["sudoku_symbol"].model,
     # The width of the paper's Sudoku model (EqR section D.4); two blocks an update, as there.
     "mixer": ModelConfig(task="sudoku", block="mixer", channels=512, layers=2, token_hidden=512, expansion=4.0),
 }
-"""What is measured: every block at the size it is used at."""
+"""Every block, at the size it is used at: updates of inference are measured."""
+STEPS: dict[str, TrainConfig] = {
+    "sudoku_cpu": PRESETS["sudoku_cpu"],
+    "paper_sudoku": replace(PRESETS["paper_sudoku"], slots=16),
+}
+"""Training runs whose passes, forward and backward, are measured: as many slots a thread as they have on a CPU."""
 Product = tuple[int, int, int]
 """(M, K, N) of a matrix product."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One block's figures; rates are of all threads together."""
+    """One figure set; rates are of all threads together."""
 
-    block: str
+    name: str
     parameters: int
     rows: int
-    updates_per_second: float
-    """Rows times updates per second, compiled if asked for."""
+    per_second: float
+    """Rows times updates per second, or rows times training segments."""
     gflops: float
-    """GFLOP/s of the update's matrix products; whatever else it does costs time and counts nothing."""
+    """GFLOP/s of the matrix products; whatever else is done costs time and counts nothing."""
     mm_gflops: float
     """GFLOP/s of torch.mm at the same sizes."""
 
     @property
     def share(self) -> float:
-        """What the update reaches of the rate of torch.mm."""
+        """What is reached of the rate of torch.mm."""
         return self.gflops / self.mm_gflops
 
 
@@ -65,49 +73,91 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def products(model: Reasoner, rows: int) -> list[Product]:
-    """Sizes of the matrix products of one update of ``rows`` rows."""
-    z, x = _inputs(model, rows)
+def products_of(work: Callable[[], object]) -> list[Product]:
+    """Sizes of the matrix products that ``work`` runs, the backward pass included."""
     seen = _Products()
-    with torch.no_grad(), seen:
-        model.update(z, x)
+    with seen:
+        work()
     return seen.sizes
 
 
-def measure(block: str, compile: bool, rounds: int = 15) -> Speed:
-    """Time a block of SIZES at as many rows a thread as the engine moves at a time."""
-    model = Reasoner(SIZES[block]).eval()
-    with row_workers(model.answer_head.device) as workers:
-        rows = workers.rows_each(CACHED_ROWS * workers.threads)
-        sizes = products(model, rows)
-        flops = sum(2 * m * k * n for m, k, n in sizes)
-        update = compiled(model.update) if compile else model.update
-        states = [_inputs(model, rows) for _ in range(workers.threads)]
-        factors = [[(torch.randn(m, k), torch.randn(k, n)) for m, k, n in sizes] for _ in states]
+def measure_update(block: str, compile: bool, rounds: int = 15) -> Speed:
+    """Time updates of a block of UPDATES, at as many rows a thread as the engine moves at a time."""
+    model = Reasoner(UPDATES[block]).eval()
+    update = compiled(model.update) if compile else model.update
+    repeats = model.config.updates_per_segment
+
+    def prepared(rows: int, plain: bool) -> Callable[[], object]:
+        z, x = _inputs(model, rows)
 
         @torch.inference_mode()
-        def move(thread: int) -> None:
-            z, x = states[thread]
-            for _ in range(model.config.updates_per_segment):
-                z = update(z, x)
+        def work() -> None:
+            state = z
+            for _ in range(1 if plain else repeats):
+                state = (model.update if plain else update)(state, x)
+
+        return work
+
+    return _measured(block, model, prepared, CACHED_ROWS, repeats, rounds)
+
+
+def measure_step(preset: str, compile: bool, rounds: int = 9) -> Speed:
+    """Time the passes of a training step of STEPS: forward, backward, no optimizer."""
+    config = STEPS[preset]
+    model = Reasoner(config.model).train()
+    parameters = list(model.parameters())
+    loss = compiled(segment_loss) if compile else segment_loss
+
+    def prepared(rows: int, plain: bool) -> Callable[[], object]:
+        z, _ = _inputs(model, rows)
+        inputs = torch.zeros(rows, model.task.layout.cells, dtype=torch.long)
+        shape = (rows, config.model.updates_per_segment, model.calls_per_update, *model.state_shape[1:])
+        noise = torch.zeros(shape) if config.noise else None
+
+        def work() -> None:
+            found = (segment_loss if plain else loss)(model, z, inputs, inputs + 1, noise, config)
+            torch.autograd.grad(found.loss, parameters, materialize_grads=True)
+
+        return work
+
+    return _measured(preset, model, prepared, min(CPU_ROWS, config.slots // torch.get_num_threads()), 1, rounds)
+
+
+def _measured(
+    name: str,
+    model: Reasoner,
+    prepared: Callable[[int, bool], Callable[[], object]],
+    rows: int,
+    repeats: int,
+    rounds: int,
+) -> Speed:
+    """Let every thread do ``prepared(rows, False)``, and the products of ``prepared(rows, True)`` by torch.mm."""
+    sizes = products_of(prepared(rows, True))
+    flops = sum(2 * m * k * n for m, k, n in sizes)
+    with row_workers(model.answer_head.device) as workers:
+        works = [prepared(rows, False) for _ in range(workers.threads)]
+        factors = [[(torch.randn(m, k), torch.randn(k, n)) for m, k, n in sizes] for _ in works]
 
         @torch.inference_mode()
         def multiply(thread: int) -> None:
-            for _ in range(model.config.updates_per_segment):
+            for _ in range(repeats):
                 for left, right in factors[thread]:
                     torch.mm(left, right)
 
-        workers.map(move, [0])  # compiles
-        pairs = [(_seconds(workers, move), _seconds(workers, multiply)) for _ in range(rounds)]
-    updates = workers.threads * rows * model.config.updates_per_segment
-    moving, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))
+        def run(thread: int) -> None:
+            works[thread]()
+
+        workers.map(run, [0])  # compiles
+        pairs = [(_seconds(workers, run), _seconds(workers, multiply)) for _ in range(rounds)]
+        done = workers.threads * rows * repeats
+    working, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))
     return Speed(
-        block=block,
+        name=name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        rows=workers.threads * rows,
-        updates_per_second=updates / moving,
-        gflops=flops / rows * updates / moving / 1e9,
-        mm_gflops=flops / rows * updates / multiplying / 1e9,
+        rows=done // repeats,
+        per_second=done / working,
+        gflops=flops / rows * done / working / 1e9,
+        mm_gflops=flops / rows * done / multiplying / 1e9,
     )
 
 

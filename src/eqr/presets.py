@@ -148,11 +148,13 @@ def shrunk(config: TrainConfig) -> TrainConfig:
         ),
         slots=min(config.slots, 16),
         rows=8,
+        lr=max(config.lr, 1e-3),
         pool=min(config.pool, 1_000),
         warmup_steps=min(config.warmup_steps, 20),
         ema=min(config.ema, 0.95),
         bf16=False,
         compile=False,
+        evaluated=8,
         default_minutes=2.0,
         default_steps=0,
     )

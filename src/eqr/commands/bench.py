@@ -1,4 +1,4 @@
-"""``eqr bench``: speed of the blocks on this machine."""
+"""``eqr bench``: speed of updates and training steps on this machine."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from eqr.bench import SIZES, measure
+from eqr.bench import STEPS, UPDATES, Speed, measure_step, measure_update
 from eqr.console import progress_bar
 from eqr.runtime import can_compile, pick_device, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Measure updates per second of each block on the CPU, and compare with plain matrix products of the same sizes."""
+    """Measure updates of each block and training steps on the CPU, beside plain matrix products of the same sizes."""
 
     compile: bool = True
-    """Compile the update with torch.compile."""
+    """Compile with torch.compile."""
     threads: int | None = None
     """CPU threads; all by default."""
     json: bool = False
@@ -25,19 +25,28 @@ class Bench:
     def run(self) -> None:
         """Print the table."""
         threads, compile = set_threads(self.threads), self.compile and can_compile(pick_device("cpu"))
-        with progress_bar("measuring", len(SIZES)) as advance:
-            speeds = []
-            for block in SIZES:
-                speeds.append(measure(block, compile))
+        updates, steps = [], []
+        with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
+            for block in UPDATES:
+                updates.append(measure_update(block, compile))
                 advance(1, block)
+            for preset in STEPS:
+                steps.append(measure_step(preset, compile))
+                advance(1, preset)
         if self.json:
-            rows = [{**asdict(speed), "share": speed.share} for speed in speeds]
-            print(json.dumps({"threads": threads, "compiled": compile, "blocks": rows}, indent=2))
+            found = {"blocks": updates, "training": steps}
+            rows = {kind: [{**asdict(s), "share": s.share} for s in speeds] for kind, speeds in found.items()}
+            print(json.dumps({"threads": threads, "compiled": compile, **rows}, indent=2))
             return
         title = f"{threads} threads, {'compiled' if compile else 'eager'}"
-        columns = ("block", "parameters", "rows", "updates/s", "GFLOP/s", "torch.mm GFLOP/s", "share")
-        table = Table(*columns, title=title, title_justify="left")
-        for speed in speeds:
-            rates = (f"{speed.updates_per_second:.0f}", f"{speed.gflops:.1f}", f"{speed.mm_gflops:.1f}")
-            table.add_row(speed.block, f"{speed.parameters:,}", str(speed.rows), *rates, f"{speed.share:.0%}")
-        Console().print(table)
+        Console().print(_table(updates, f"Updates, {title}", "block", "updates/s"))
+        Console().print(_table(steps, f"Training passes, forward and backward, {title}", "preset", "segments/s"))
+
+
+def _table(speeds: list[Speed], title: str, name: str, rate: str) -> Table:
+    columns = (name, "parameters", "rows", rate, "GFLOP/s", "torch.mm GFLOP/s", "share")
+    table = Table(*columns, title=title, title_justify="left")
+    for speed in speeds:
+        rates = (f"{speed.per_second:.0f}", f"{speed.gflops:.1f}", f"{speed.mm_gflops:.1f}")
+        table.add_row(speed.name, f"{speed.parameters:,}", str(speed.rows), *rates, f"{speed.share:.0%}")
+    return table

@@ -66,6 +66,8 @@ class TrainConfig(LossConfig):
     """Matrix products of training in bfloat16, where the processor is fast at it; everything else stays float32."""
     compile: bool = True
     """Compile the training step (torch.compile)."""
+    evaluated: int = 128
+    """Held-out puzzles of each kind to evaluate on, to a depth of ``max_segments``."""
     default_minutes: float = 120.0
     """Budget when neither --minutes nor --steps is given."""
     default_steps: int = 0
@@ -75,7 +77,7 @@ class TrainConfig(LossConfig):
         for name, known in CHOICES.items():
             if vars(self)[name] not in known:
                 raise unknown(name, vars(self)[name], known)
-        for name in ("slots", "max_segments", "lr", "default_minutes"):
+        for name in ("slots", "max_segments", "lr", "evaluated", "default_minutes"):
             if not vars(self)[name] > 0:
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
         for name in (

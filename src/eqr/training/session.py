@@ -23,8 +23,8 @@ from eqr.training.trainer import Record, Trainer
 SEEDS = 1_000_000
 """Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from one beyond."""
 HELD_OUT_STREAM = 1_000_003
-HELD_OUT, EVALUATED = 4_000, 128
-"""Puzzles generated for held-out evaluation, and how many of each kind are used."""
+SEARCHED = 32
+"""Puzzles generated for each held-out one: hard ones are rare."""
 LOG = "log.jsonl"
 
 
@@ -79,12 +79,12 @@ def training_draws(config: TrainConfig, folder: Path, seed: int, train_data: lis
 def held_out_puzzles(config: TrainConfig, eval_data: str | None) -> dict[str, Puzzles]:
     """Generated puzzles no run trains on, those that need no guess and hard ones; and the first of ``eval_data``."""
     task = TASKS[config.model.task]
-    puzzles = collect(task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), HELD_OUT)
+    puzzles = collect(task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), SEARCHED * config.evaluated)
     held_out = {
-        "no_guess": puzzles.where(puzzles.ratings == 0, EVALUATED),
-        "hard": puzzles.where(puzzles.ratings >= config.hard_guesses, EVALUATED),
+        "no_guess": puzzles.where(puzzles.ratings == 0, config.evaluated),
+        "hard": puzzles.where(puzzles.ratings >= config.hard_guesses, config.evaluated),
     }
-    return {**held_out, "eval_data": read_labelled(eval_data, task, 2 * EVALUATED)} if eval_data else held_out
+    return {**held_out, "eval_data": read_labelled(eval_data, task, 2 * config.evaluated)} if eval_data else held_out
 
 
 def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:

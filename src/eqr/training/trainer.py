@@ -27,8 +27,6 @@ RECENT = 200
 """Steps over which loss and solved share are averaged for the log."""
 CPU_ROWS = 16
 """Slots a CPU thread passes at a time, unless told otherwise."""
-EVALUATION_DEPTH = 32
-"""Segments of an evaluation during training."""
 
 
 class Diverged(RuntimeError):
@@ -188,7 +186,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         record: Record = {"event": "eval", "step": self.step, "minutes": round(self.seconds / 60, 3)}
-        solving = SolveConfig(depth=EVALUATION_DEPTH)
+        solving = SolveConfig(depth=self.config.max_segments)
         for name, puzzles in self.held_out.items():
             if len(puzzles):
                 report = evaluate(self.averaged(), puzzles, solving, "average", name, ranks=self.ranks)
