@@ -18,7 +18,6 @@ from eqr.presets import PRESETS
 from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
 from eqr.training.config import TrainConfig
 from eqr.training.loss import segment_loss
-from eqr.training.trainer import CPU_ROWS
 
 UPDATES: dict[str, ModelConfig] = {
     "relation": PRESETS["sudoku_cpu"].model,
@@ -28,10 +27,10 @@ UPDATES: dict[str, ModelConfig] = {
 }
 """Every block, at the size it is used at: updates of inference are measured."""
 STEPS: dict[str, TrainConfig] = {
-    "sudoku_cpu": PRESETS["sudoku_cpu"],
-    "paper_sudoku": replace(PRESETS["paper_sudoku"], slots=16),
+    "sudoku_cpu": replace(PRESETS["sudoku_cpu"], rows=16),
+    "paper_sudoku": replace(PRESETS["paper_sudoku"], rows=8),
 }
-"""Training runs whose passes, forward and backward, are measured: as many slots a thread as they have on a CPU."""
+"""Training runs whose passes of ``rows`` slots, forward and backward, are measured, one a thread."""
 Product = tuple[int, int, int]
 """(M, K, N) of a matrix product."""
 
@@ -90,7 +89,7 @@ def measure_update(block: str, compile: bool, rounds: int = 15) -> Speed:
     def prepared(rows: int, plain: bool) -> Callable[[], object]:
         z, x = _inputs(model, rows)
 
-        @torch.inference_mode()
+        @torch.no_grad()  # in inference mode the products would not be seen one by one
         def work() -> None:
             state = z
             for _ in range(1 if plain else repeats):
@@ -120,7 +119,7 @@ def measure_step(preset: str, compile: bool, rounds: int = 9) -> Speed:
 
         return work
 
-    return _measured(preset, model, prepared, min(CPU_ROWS, config.slots // torch.get_num_threads()), 1, rounds)
+    return _measured(preset, model, prepared, config.rows, 1, rounds)
 
 
 def _measured(
@@ -132,6 +131,7 @@ def _measured(
     rounds: int,
 ) -> Speed:
     """Let every thread do ``prepared(rows, False)``, and the products of ``prepared(rows, True)`` by torch.mm."""
+    torch.compiler.reset()  # what was compiled for another network counts against a limit
     sizes = products_of(prepared(rows, True))
     flops = sum(2 * m * k * n for m, k, n in sizes)
     with row_workers(model.answer_head.device) as workers:

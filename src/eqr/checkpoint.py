@@ -9,6 +9,8 @@ import json
 import os
 import pickle
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -47,11 +49,21 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
         if keep and path.exists():
             path.replace(keep)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}): the earlier file, if any, is intact") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make renames in ``folder`` outlast a loss of power."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
@@ -141,7 +153,19 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
         except RuntimeError as error:  # torch's writer wraps what the system said
             raise OSError(ENOSPC, f"{os.strerror(ENOSPC)}? {str(error)[:80]}") from error
 
-    write_atomically(folder / STATE, write, keep=folder / PREVIOUS)
+    # A damaged state must not take the place of the good one before it.
+    good = (folder / STATE).exists() and _damage(folder / STATE) is None
+    write_atomically(folder / STATE, write, keep=folder / PREVIOUS if good else None)
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the bytes of a file that torch.save wrote: it keeps a checksum of each part."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, NotImplementedError, EOFError, zlib.error) as error:
+        return str(error)
+    return f"the checksum of {part} is wrong" if part else None
 
 
 def has_state(folder: Path) -> bool:
@@ -166,11 +190,14 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
+        damage = _damage(path)
+        if damage is not None:
+            raise InputError(f"{path} is damaged or not a training state ({damage[:80]})")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror})") from None
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} is damaged or not a training state ({str(error)[:80]})") from None
+        raise InputError(f"{path} is not a training state of this program ({str(error)[:80]})") from None
     if not isinstance(state, dict) or "identity" not in state:
         raise InputError(f"{path} is not a training state of this program")
     return state

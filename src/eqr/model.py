@@ -102,7 +102,7 @@ class Reasoner(nn.Module):
             else torch.randn(kinds, channels, generator=generator)
         )
         self.position_embedding = (
-            nn.Parameter(0.3 * torch.randn(layout.cells, channels, generator=generator))
+            nn.Parameter(0.3 / self.embedding_scale * torch.randn(layout.cells, channels, generator=generator))
             if block.positions and config.learned_positions
             else None
         )

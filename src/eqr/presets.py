@@ -165,16 +165,18 @@ def configured(preset: str, changes: list[str], tiny: bool = False) -> TrainConf
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     config = shrunk(PRESETS[preset]) if tiny else PRESETS[preset]
+    of_model: dict[str, Any] = {}
+    of_run: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise InputError(f"--set {change!r}: write key=value, e.g. --set lr=0.003")
         if key.startswith("model."):
             part = key.removeprefix("model.")
-            config = replace(config, model=replace(config.model, **{part: _value(config.model, part, text)}))
+            of_model[part] = _value(config.model, part, text)
         else:
-            config = replace(config, **{key: _value(config, key, text)})
-    return config
+            of_run[key] = _value(config, key, text)
+    return replace(config, model=replace(config.model, **of_model), **of_run)
 
 
 def _value(config: TrainConfig | ModelConfig, key: str, text: str) -> Any:

@@ -22,8 +22,6 @@ from eqr.errors import InputError
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
-PATIENCE_MINUTES = 10
-"""How long a process waits for the others before it takes them for dead."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -81,7 +79,8 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
     """Context in which matrix products run in bfloat16, if asked for."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+    # Before torch 2.10 its cache kept weights cast without a gradient for use with one (pytorch #112583).
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
 CACHED_ROWS = 8
@@ -102,10 +101,13 @@ class RowWorkers:
 
     def map(self, function: Callable[[T], U], parts: Sequence[T]) -> list[U]:
         """The results of ``function`` on each part, in order; never in the caller's thread, which has more threads."""
-        results = list(self.pool.map(function, parts))
+        return list(self.each(function, parts))
+
+    def each(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
+        """The same, one after the other as they come."""
+        yield from self.pool.map(function, parts)
         if self.device.type != "cpu":
-            torch.accelerator.synchronize()
-        return results
+            torch.accelerator.synchronize(self.device)
 
 
 @contextmanager
@@ -153,15 +155,20 @@ class Ranks:
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over the processes, element by element; the same in all of them."""
-        return values if self.size == 1 else self._joined(lambda: self.fabric.all_reduce(values, reduce_op="sum"))
+        if self.size == 1:
+            return values
+        total = values.to(self.fabric.device, copy=True)
+        self._joined(lambda: torch.distributed.all_reduce(total))
+        return total.to(values.device)
 
     def gather(self, values: Tensor) -> Tensor:
         """Their tensors, joined along the first axis in the order of the processes."""
         if self.size == 1:
             return values
-        joined = values.new_empty(self.size * len(values), *values.shape[1:])
-        self._joined(lambda: torch.distributed.all_gather_into_tensor(joined, values.contiguous()))
-        return joined
+        part = values.to(self.fabric.device).contiguous()
+        joined = part.new_empty(self.size * len(part), *part.shape[1:])
+        self._joined(lambda: torch.distributed.all_gather_into_tensor(joined, part))
+        return joined.to(values.device)
 
     def wait(self) -> None:
         """Wait for all."""
@@ -171,6 +178,8 @@ class Ranks:
     def _joined(self, work: Callable[[], T]) -> T:
         try:
             return work()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise RankLost(
                 f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0][:120]}): "
@@ -178,12 +187,13 @@ class Ranks:
             ) from error
 
 
-def join_ranks(device: str) -> tuple[Ranks, torch.device]:
-    """Join the processes torchrun started, if it did (environment variable WORLD_SIZE), and pick this one's device.
+def join_ranks(device: str, patience: timedelta) -> tuple[Ranks, torch.device]:
+    """Join the processes torchrun started, if it did, and pick this one's device.
 
-    Raises InputError without the extra ``train``, which brings Lightning Fabric.
+    A process that waits for another longer than ``patience`` takes it for dead. Raises InputError without the extra
+    ``train``, which brings Lightning Fabric.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
     if size == 1:
         return Ranks(), pick_device(device)
     try:
@@ -192,7 +202,7 @@ def join_ranks(device: str) -> tuple[Ranks, torch.device]:
     except ImportError:
         raise InputError("several processes need the extra 'train': pip install 'eqr[train]'") from None
     kind, local = pick_device(device).type, int(os.environ["LOCAL_WORLD_SIZE"])
-    strategy = DDPStrategy(timeout=timedelta(minutes=PATIENCE_MINUTES))
+    strategy = DDPStrategy(timeout=patience)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=size // local, strategy=strategy)
     fabric.launch()
     return Ranks(fabric.global_rank, size, fabric), fabric.device
@@ -200,18 +210,21 @@ def join_ranks(device: str) -> tuple[Ranks, torch.device]:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Within it Ctrl-C and SIGTERM are noted, for work that must end between steps; a second one interrupts."""
-    noted = False
+    """Within it Ctrl-C and SIGTERM are noted, for work that must end between steps.
+
+    A second Ctrl-C interrupts, unless it comes at once: launchers pass on to their processes what these got as well.
+    """
+    noted = 0.0
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal noted
-        if noted:
+        if noted and number == signal.SIGINT and time.monotonic() - noted > 1:
             raise KeyboardInterrupt
-        noted = True
+        noted = noted or time.monotonic()
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: noted
+        yield lambda: noted > 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -128,7 +128,7 @@ def test_a_full_disk_says_so_and_keeps_the_last_checkpoint(tmp_path: Path, unbro
     assert same_weights(tmp_path, unbroken)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b""])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:2000] + b"?" + data[2001:]])
 def test_a_damaged_state_is_named_and_the_one_before_it_is_used(tmp_path: Path, unbroken: Path, damage: object) -> None:
     assert train(tmp_path, "--steps", "20").returncode == 0
     assert train(tmp_path, "--steps", "30", "--resume").returncode == 0

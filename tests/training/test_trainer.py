@@ -181,7 +181,8 @@ def test_an_unwritable_log_stops_with_a_sentence(tmp_path: Path) -> None:
         ("--minutes -1", "minutes is -1"),
         ("--minutes 1 --steps 1", "give one of them"),
         ("--steps 1 --seed -1", "training seeds are 0 to"),
-        ("--steps 1 --set rows=5", "not a multiple of rows=5"),
+        ("--steps 1 --set rows=-5", "rows is -5"),
+        ("--steps 1 --set ema=1.5", "ema is 1.5: a share lies between 0 and 1"),
         ("--steps 1 --set hard_share=0.9", "hard_share + extra_share is 1.25"),
     ],
 )

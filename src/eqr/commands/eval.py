@@ -1,6 +1,7 @@
 """``eqr eval``: measured accuracy of a model on a file of puzzles with answers."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -39,7 +40,7 @@ class Eval:
         set_threads(self.threads)
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
-        ranks, device = join_ranks(self.device)
+        ranks, device = join_ranks(self.device, timedelta(days=7))
         model = load(self.model, device)
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("evaluating", len(puzzles)) as advance:
@@ -47,8 +48,9 @@ class Eval:
 
             def progress(done: int, right: int) -> None:
                 nonlocal shown
-                advance(done - shown, f"{right}/{done} exact")
-                shown = done
+                if ranks.first:
+                    advance(done - shown, f"{right}/{done} exact")
+                    shown = done
 
             names = (self.model, Path(self.data).name)
             report = evaluate(model, puzzles, self.solving, *names, self.compile, progress, ranks)

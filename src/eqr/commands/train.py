@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import tyro
@@ -77,7 +78,7 @@ class Train:
             eval_minutes=self.eval_minutes,
             log_seconds=self.log_seconds or min(30.0, 3 * (minutes or 10.0)),
         )
-        ranks, device = join_ranks(self.device)
+        ranks, device = join_ranks(self.device, timedelta(minutes=30))
         with ExitStack() as stack:
             bars: list[Callable[[float, str], None]] = []
             shown = 0.0

@@ -60,8 +60,8 @@ class TrainConfig(LossConfig):
     reveal_most: float = 0.5
     """Such a draw reveals a random share of its blanks, up to this one."""
     rows: int = 0
-    """Slots in one forward and backward pass; gradients of the passes of a step add up. 0: at most 16 on a CPU (small
-    passes stay in its cache), all slots of the process on another device."""
+    """Slots in one forward and backward pass at most, as many as divide the slots; the gradients of a step's passes add
+    up. 0: 16 on a CPU (small passes stay in its cache), all slots of the process on another device."""
     bf16: bool = True
     """Matrix products of training in bfloat16, where the processor is fast at it; everything else stays float32."""
     compile: bool = True
@@ -81,7 +81,7 @@ class TrainConfig(LossConfig):
             if not vars(self)[name] > 0:
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
         for name in (
-            *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "ema", "hard_share"),
+            *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share"),
             *("extra_share", "clip", "pool", "default_steps", "rows"),
         ):
             if not vars(self)[name] >= 0:
@@ -91,14 +91,13 @@ class TrainConfig(LossConfig):
                 f"gradient_updates is {self.gradient_updates}: a segment has {self.model.updates_per_segment} updates, "
                 "0 stands for all of them"
             )
-        if self.rows and self.slots % self.rows:
-            raise InputError(f"slots={self.slots} is not a multiple of rows={self.rows}: choose one that is")
         for name, share in (
             ("hard_share + extra_share", self.hard_share + self.extra_share),
             ("reveal_share", self.reveal_share),
             ("reveal_most", self.reveal_most),
             ("leave_probability", self.leave_probability),
             ("explore", self.explore),
+            ("ema", self.ema),
         ):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} is {share:g}: a share lies between 0 and 1")

@@ -35,7 +35,7 @@ class SegmentLoss:
     """What one segment of training yields."""
 
     loss: Float[Tensor, ""]
-    """Cross entropy on the cells that count, mean over what is supervised, plus the weighted halting loss."""
+    """Cross entropy, mean over the cells that count and over what is supervised, plus the weighted halting loss."""
     z: State
     """State after the segment, detached."""
     solved: Bool[Tensor, " R"]

@@ -26,6 +26,8 @@ HELD_OUT_STREAM = 1_000_003
 SEARCHED = 32
 """Puzzles generated for each held-out one: hard ones are rare."""
 LOG = "log.jsonl"
+INCIDENTAL = ("rows", "compile", "evaluated", "default_minutes", "default_steps")
+"""Options that a run may change when it is resumed: they do not enter the mathematics."""
 
 
 @contextmanager
@@ -157,6 +159,7 @@ def train(
                 raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
             if ranks.first:
                 forget_after(folder / LOG, trainer.step)
+        refuse_unequal_starts(trainer, ranks)
         start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
         used = {"bf16": trainer.bf16, "processes": ranks.size, "threads": torch.get_num_threads()}
         logged({**start, **used, "budget": asdict(budget), "run": identity})
@@ -164,10 +167,21 @@ def train(
         return trainer
 
 
+def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
+    """Raises InputError unless all processes start with the same weights at the same step."""
+    weights = sum(float(parameter.detach().double().sum()) for parameter in trainer.parameters)
+    starts = ranks.gather(torch.tensor([[float(trainer.step), weights]], dtype=torch.double))
+    if (starts != starts[0]).any():
+        raise InputError(
+            f"the processes start from different states of {trainer.folder} (steps {starts[:, 0].int().tolist()}): "
+            "put the run on a file system that all of them see"
+        )
+
+
 def identity_of(config: TrainConfig, seed: int, train_data: list[str], start_from: str | None) -> Record:
     """What makes a run this run and no other; a resumed one must agree with it."""
     network = {f"model.{key}": value for key, value in asdict(config.model).items()}
-    options = {key: value for key, value in asdict(config).items() if key != "model"}
+    options = {key: value for key, value in asdict(config).items() if key not in ("model", *INCIDENTAL)}
     names = [Path(path).name for path in train_data]
     origin = Path(start_from).name if start_from else None
     return {**options, **network, "seed": seed, "train_data": names, "start_from": origin}

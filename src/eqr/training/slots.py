@@ -55,10 +55,12 @@ class Slots:
         """What the calls of the block stack add in this step's segment (EqR section 4.1, noise injection)."""
         if not self.config.noise:
             return None
-        count = rows.stop - rows.start
-        shape = (count, self.config.model.updates_per_segment, self.model.calls_per_update, *self.model.state_shape[1:])
-        generator = torch_stream(self.device, self.seed, NOISE, step, self.mine[rows.start])
-        return torch.randn(shape, generator=generator, device=self.device).mul_(self.config.noise)
+        shape = (self.config.model.updates_per_segment, self.model.calls_per_update, *self.model.state_shape[1:])
+        noise = torch.empty(rows.stop - rows.start, *shape, device=self.device)
+        for place, slot in enumerate(self.mine[rows]):
+            generator = torch_stream(self.device, self.seed, NOISE, step, slot)
+            torch.randn(shape, generator=generator, out=noise[place])
+        return noise.mul_(self.config.noise)
 
     @torch.no_grad()
     def advance(self, step: int, result: SegmentLoss) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Random streams of training: functions of the run's seed and of what they are for, so there is no state to save.
 
 A slot's puzzles, starts and noise depend on its number alone. So the draws of a run are the same however its slots are
-spread over passes, threads or processes, and no two slots share any.
+spread over passes, threads or processes, and two slots share a stream by accident alone.
 """
 
 import numpy as np

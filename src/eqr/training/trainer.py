@@ -23,10 +23,8 @@ from eqr.training.schedule import learning_rate_scale
 from eqr.training.slots import Slots
 
 Record = dict[str, Any]
-RECENT = 200
-"""Steps over which loss and solved share are averaged for the log."""
-CPU_ROWS = 16
-"""Slots a CPU thread passes at a time, unless told otherwise."""
+RECENT, CPU_ROWS = 200, 16
+"""Steps over which the log averages loss and solved share; slots a CPU thread passes at a time by default."""
 
 
 class Diverged(RuntimeError):
@@ -54,19 +52,21 @@ class Trainer:
         device: torch.device,
         report: Callable[[Record], None],
     ) -> None:
-        self.config, self.budget, self.held_out, self.seed, self.ranks = config, budget, held_out, seed, ranks
+        self.config, self.budget, self.held_out, self.ranks = config, budget, held_out, ranks
         self.folder, self.identity, self.report = folder, identity, report
         self.model = model.to(device).train()
         self.optimizers = OPTIMIZERS[config.optimizer](self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
         self.slots = Slots(self.model, draws, config, seed, ranks, device)
         mine = len(self.slots.mine)
-        self.rows = math.gcd(config.rows or (CPU_ROWS if device.type == "cpu" else mine), mine)
+        most = config.rows or (CPU_ROWS if device.type == "cpu" else mine)
+        self.rows = max(rows for rows in range(1, min(most, mine) + 1) if mine % rows == 0)
         self.parameters = list(self.model.parameters())
         compile = config.compile and can_compile(device)
         self.loss = compiled(segment_loss) if compile else segment_loss
         self.warm = not compile
-        self.bf16 = config.bf16 and has_fast_bf16(device)
+        fast = config.bf16 and has_fast_bf16(device)
+        self.bf16 = int(ranks.sum(torch.tensor(int(fast)))) == ranks.size
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[tuple[int, int]] = deque(maxlen=RECENT)
@@ -92,8 +92,8 @@ class Trainer:
                     # Compiling is set-up: it does not count against the budget.
                     started = clock() - self.seconds
                 # What the processes must agree on; the time is that of the first one.
-                mine = [loss, norm, left, solved, stop_requested(), (clock() - started) * self.ranks.first]
-                loss, norm, left, solved, stop, self.seconds = self.ranks.sum(torch.tensor(mine).double()).tolist()
+                mine = [loss, left, solved, stop_requested(), (clock() - started) * self.ranks.first]
+                loss, left, solved, stop, self.seconds = self.ranks.sum(torch.tensor(mine, dtype=torch.double)).tolist()
                 self.losses.append(loss / self.ranks.size)
                 self._refuse_divergence(self.losses[-1], norm)
                 self.left.append((int(left), int(solved)))
@@ -112,6 +112,7 @@ class Trainer:
                     saved = self.seconds
                 if stop:
                     self.save()
+                    self.ranks.wait()
                     raise Stopped
             self.save()
         self._evaluate()
@@ -124,14 +125,18 @@ class Trainer:
             if not self.warm:  # compile by a first pass, before several workers call it
                 workers.map(lambda start: self._pass(slice(start, start + rows)), [0])
                 self.warm = True
-            parts = workers.map(lambda start: self._pass(slice(start, start + rows)), starts)
-        # Added in the order of the rows, so that threads change no bit.
-        flat = torch.stack([gradients for _, gradients in parts]).sum(0)
+            passes = workers.each(lambda start: self._pass(slice(start, start + rows)), starts)
+            # Added in the order of the rows, so that threads change no bit.
+            part, flat = next(passes)
+            parts = [part]
+            for part, gradient in passes:
+                parts.append(part)
+                flat += gradient
         flat = self.ranks.sum(flat) / (len(starts) * self.ranks.size)
         sizes = [parameter.numel() for parameter in self.parameters]
         for parameter, gradient in zip(self.parameters, torch.split(flat, sizes), strict=True):
             parameter.grad = gradient.view_as(parameter)
-        result = joined([part for part, _ in parts])
+        result = joined(parts)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.clip or math.inf)
         return float(result.loss), float(norm), *self.slots.advance(self.step, result)
 
@@ -198,7 +203,7 @@ class Trainer:
         return cast(Reasoner, self.average.module)
 
     def save(self) -> None:
-        """Write the averaged model and the whole state of the run; the first process does."""
+        """Write the averaged model and the whole state of the run, in the first process."""
         slots = self.slots.state()
         if not self.ranks.first:
             return
@@ -208,6 +213,7 @@ class Trainer:
                 "identity": self.identity,
                 "step": self.step,
                 "seconds": self.seconds,
+                "bf16": self.bf16,
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -222,7 +228,7 @@ class Trainer:
         """Go on from the folder's last good state; raises InputError if it is another run's."""
         state = load_state(self.folder)
         self._refuse_another_run(state)
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.bf16 = state["step"], state["seconds"], state["bf16"]
         self.logged_step = self.step
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
