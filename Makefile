@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/eqr solve --file examples/sudoku/puzzles.csv
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .

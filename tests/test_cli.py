@@ -254,12 +254,13 @@ def test_a_sweep_writes_what_evaluations_of_each_budget_would_say(tmp_path: Path
 
 
 def test_bench_compares_every_block_with_matrix_products() -> None:
-    done = eqr("bench", "--no-compile", "--threads", "1", "--json")
+    done = eqr("bench", "--no-compile", "--threads", "1", "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert [row["block"] for row in report["blocks"]] == ["relation", "symbol", "mixer"]
-    for row in report["blocks"]:
-        assert row["updates_per_second"] > 0
+    assert [row["name"] for row in report["blocks"]] == ["relation", "symbol", "mixer"]
+    assert [row["name"] for row in report["training"]] == ["sudoku_cpu", "paper_sudoku"]
+    for row in report["blocks"] + report["training"]:
+        assert row["per_second"] > 0
         assert row["share"] == pytest.approx(row["gflops"] / row["mm_gflops"])
 
 

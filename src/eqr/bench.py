@@ -80,7 +80,7 @@ def products_of(work: Callable[[], object]) -> list[Product]:
     return seen.sizes
 
 
-def measure_update(block: str, compile: bool, rounds: int = 15) -> Speed:
+def measure_update(block: str, compile: bool, rounds: int) -> Speed:
     """Time updates of a block of UPDATES, at as many rows a thread as the engine moves at a time."""
     model = Reasoner(UPDATES[block]).eval()
     update = compiled(model.update) if compile else model.update
@@ -100,7 +100,7 @@ def measure_update(block: str, compile: bool, rounds: int = 15) -> Speed:
     return _measured(block, model, prepared, CACHED_ROWS, repeats, rounds)
 
 
-def measure_step(preset: str, compile: bool, rounds: int = 9) -> Speed:
+def measure_step(preset: str, compile: bool, rounds: int) -> Speed:
     """Time the passes of a training step of STEPS: forward, backward, no optimizer."""
     config = STEPS[preset]
     model = Reasoner(config.model).train()

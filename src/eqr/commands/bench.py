@@ -8,6 +8,7 @@ from rich.table import Table
 
 from eqr.bench import STEPS, UPDATES, Speed, measure_step, measure_update
 from eqr.console import progress_bar
+from eqr.errors import InputError
 from eqr.runtime import can_compile, pick_device, set_threads
 
 
@@ -19,19 +20,23 @@ class Bench:
     """Compile with torch.compile."""
     threads: int | None = None
     """CPU threads; all by default."""
+    rounds: int = 9
+    """Times each is measured, in turn with the plain products; the median counts."""
     json: bool = False
     """Print JSON."""
 
     def run(self) -> None:
         """Print the table."""
+        if self.rounds < 1:
+            raise InputError(f"--rounds {self.rounds}: at least 1 is needed")
         threads, compile = set_threads(self.threads), self.compile and can_compile(pick_device("cpu"))
         updates, steps = [], []
         with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
             for block in UPDATES:
-                updates.append(measure_update(block, compile))
+                updates.append(measure_update(block, compile, self.rounds))
                 advance(1, block)
             for preset in STEPS:
-                steps.append(measure_step(preset, compile))
+                steps.append(measure_step(preset, compile, self.rounds))
                 advance(1, preset)
         if self.json:
             found = {"blocks": updates, "training": steps}
