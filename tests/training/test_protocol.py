@@ -43,7 +43,7 @@ def test_twenty_steps_of_the_paper_have_the_loss_curve_they_had(data: Path, tmp_
     found = losses(tmp_path / "run")
     expected = json.loads(GOLDEN.read_text())
     assert len(found) == 20
-    # An untrained network magnifies rounding: with other processor instructions the fourth step differs by 2e-3 already,
+    # An untrained network magnifies rounding: with other processor instructions the fourth step differs by 2e-3,
     # the others by up to 9e-3. The first three tell a change of the mathematics or of the draws.
     assert found[:3] == pytest.approx(expected[:3], abs=1e-3)
     assert found == pytest.approx(expected, abs=0.03)
