@@ -110,8 +110,7 @@ def measure_step(preset: str, compile: bool, rounds: int) -> Speed:
     def prepared(rows: int, plain: bool) -> Callable[[], object]:
         z, _ = _inputs(model, rows)
         inputs = torch.zeros(rows, model.task.layout.cells, dtype=torch.long)
-        shape = (rows, config.model.updates_per_segment, model.calls_per_update, *model.state_shape[1:])
-        noise = torch.zeros(shape) if config.noise else None
+        noise = torch.zeros(rows, *model.noise_shape) if config.noise else None
 
         def work() -> None:
             found = (segment_loss if plain else loss)(model, z, inputs, inputs + 1, noise, config)

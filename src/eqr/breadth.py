@@ -28,6 +28,8 @@ def suffices(found: Evidence, calibration: Calibration | None) -> bool:
     ended = found.only(found.halted.nonzero().flatten())
     if any(count > 1 for count in agreement(ended)):
         return True
-    rests = calibration is not None and calibration.tol is not None and ended.residual < calibration.tol
-    says_so = calibration is not None and calibration.delta is not None and ended.halt_logit > calibration.delta
-    return any(bool(sign is not False and sign.any()) for sign in (rests, says_so))
+    if calibration is None:
+        return False
+    rests = calibration.tol is not None and bool((ended.residual < calibration.tol).any())
+    says_so = calibration.delta is not None and bool((ended.halt_logit > calibration.delta).any())
+    return rests or says_so

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from eqr.data import Puzzles
@@ -32,12 +32,10 @@ class _Sums:
     right_restarts: Counter[int] = field(default_factory=Counter)
     """How many puzzles had so many right restarts."""
 
-    def add(self, found: Evidence, inputs: Int[Tensor, " L"], labels: Int[Tensor, " L"], rule: str) -> None:
-        """Compare one puzzle's restarts, and the one chosen by ``rule``, with its label."""
+    def add(self, found: Evidence, blank: Bool[Tensor, " L"], labels: Int[Tensor, " L"], rule: str) -> None:
+        """Compare one puzzle's restarts, and the one chosen by ``rule``, with its label; ``blank`` is what to find."""
         solution, right = select(found, rule), found.answers == labels
-        blank, exact = inputs == 0, right.all(-1)
-        if not blank.any():  # a task without blanks: every cell is to be found
-            blank = ~blank
+        exact = right.all(-1)
         self.puzzles += 1
         self.exact += int(exact[solution.restart])
         self.blanks += int(blank.sum())
@@ -85,7 +83,7 @@ def evaluate(
     ranks.wait()
     started = time.perf_counter()
     for found, puzzle, label in zip(gather(model, inputs, config, compile), inputs, labels, strict=True):
-        sums.add(found, puzzle, label, config.select)
+        sums.add(found, model.task.layout.to_find(puzzle), label, config.select)
         progress(sums.puzzles * ranks.size, sums.exact * ranks.size)
     sums = sums.merged(ranks, config.restarts, device)
     seconds = time.perf_counter() - started

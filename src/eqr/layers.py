@@ -26,6 +26,11 @@ def gated(gate_up: Float[Tensor, "..."], axis: int) -> Float[Tensor, "..."]:
     return F.silu(gate) * up
 
 
+def swiglu(h: Float[Tensor, "... D"], inward: Tensor, outward: Tensor) -> Float[Tensor, "... D"]:
+    """SwiGLU over the last axis: ``inward`` (2H, D), ``outward`` (D, H)."""
+    return gated(h @ inward.T, -1) @ outward.T
+
+
 def truncated_normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
     """Normal values cut off at two standard deviations and widened so that they have ``std``, as in TRM and EqR."""
     values = torch.empty(shape, device=generator.device)

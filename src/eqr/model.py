@@ -121,6 +121,11 @@ class Reasoner(nn.Module):
         """Calls of a block stack in one update; each has noise of its own."""
         return self.recursion.calls(self.config.cycles)
 
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """(U, N, C, D) of the noise of one row's segment."""
+        return (self.config.updates_per_segment, self.calls_per_update, *self.state_shape[1:])
+
     def embed(self, ids: Int[Tensor, "R L"]) -> Embedded:
         """(R, L) ids, 0 = blank, to the injected input x (R, C, D); prefix tokens come first."""
         kind = ids.unsqueeze(-1)

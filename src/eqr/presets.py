@@ -130,7 +130,6 @@ PRESETS: dict[str, TrainConfig] = {
         ),
         slots=384,
         lr=7e-5,
-        default_steps=50_000,
     ),
 }
 

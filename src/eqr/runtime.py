@@ -22,6 +22,7 @@ from eqr.errors import InputError
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
+CPU = torch.device("cpu")
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -85,6 +86,17 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
 
 CACHED_ROWS = 8
 """Rows a CPU thread moves at a time: their states stay in its cache. 64 at a time take twice as long."""
+TRAINED_ROWS = 16
+"""Rows a CPU thread trains at a time, forward and backward."""
+
+
+def rows_of_pass(device: torch.device, slots: int, most: int) -> int:
+    """Slots in one forward and backward pass: the most that divide ``slots``, up to ``most`` or, if 0, to what fits.
+
+    It does not depend on the number of threads, so that threads change no bit.
+    """
+    most = most or (TRAINED_ROWS if device.type == "cpu" else slots)
+    return max(rows for rows in range(1, min(most, slots) + 1) if slots % rows == 0)
 
 
 @dataclass(frozen=True)

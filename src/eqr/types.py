@@ -9,6 +9,7 @@ Symbol ids are the same everywhere: 0 is "blank" in an input and "no label" in a
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -43,6 +44,10 @@ class Layout:
     def cells(self) -> int:
         """L."""
         return self.rows * self.cols
+
+    def to_find(self, inputs: Int[Tensor, "*B L"]) -> Bool[Tensor, "*B L"]:
+        """The cells whose symbol is asked for: the blanks, or all where clues do not stand."""
+        return inputs == 0 if self.clues_stand else torch.ones_like(inputs, dtype=torch.bool)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,3 +91,15 @@ def test_stablemax_is_its_formula_in_double_precision(scale: float) -> None:
     for row, target, found in zip(logits.tolist(), targets.tolist(), stablemax(logits.float(), targets), strict=True):
         weights = [x + 1 if x >= 0 else 1 / (1 - x) for x in row]
         assert float(found) == pytest.approx(-math.log(weights[target] / sum(weights)), abs=1e-5)
+
+
+def test_where_clues_do_not_stand_every_cell_is_to_be_found() -> None:
+    model = Reasoner(ModelConfig(task="maze10", block="attention", channels=8, heads=1))
+    puzzle = next(model.task.generate(seed=0))
+    inputs, labels = (torch.from_numpy(board).long()[None] for board in (puzzle.question, puzzle.answer))
+    z = model.init(1, torch.Generator().manual_seed(0))
+    blanks, every = (
+        segment_loss(model, z, inputs, labels, None, LossConfig(loss_cells=cells)) for cells in ("blanks", "all")
+    )
+    assert blanks.loss == every.loss
+    assert not blanks.solved.any()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eqr.blocks.base import Block, BlockConfig
 from eqr.errors import InputError
-from eqr.layers import gated, rms_norm, weight
+from eqr.layers import rms_norm, swiglu, weight
 from eqr.types import Embedded, Layout
 
 BASE = 10_000.0
@@ -64,4 +64,4 @@ class AttentionBlock(Block):
         query, key, value = F.linear(h, self.qkv).view(*h.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         seen = F.scaled_dot_product_attention(self._turned(query), self._turned(key), value)
         h = rms_norm(h + F.linear(seen.transpose(1, 2).flatten(-2), self.out))
-        return rms_norm(h + gated(h @ self.channel_in.T, -1) @ self.channel_out.T)
+        return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))

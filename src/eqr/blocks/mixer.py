@@ -3,7 +3,7 @@
 import torch
 
 from eqr.blocks.base import Block, BlockConfig
-from eqr.layers import gated, rms_norm, rms_norm_cells, weight
+from eqr.layers import gated, rms_norm, rms_norm_cells, swiglu, weight
 from eqr.types import Embedded, Layout
 
 
@@ -25,4 +25,4 @@ class MixerBlock(Block):
     def forward(self, h: Embedded) -> Embedded:
         """Mix over cells, then over channels; post-norm residuals, each over the axis that was mixed."""
         h = rms_norm_cells(h + torch.matmul(self.token_out, gated(torch.matmul(self.token_in, h), 1)))
-        return rms_norm(h + gated(h @ self.channel_in.T, -1) @ self.channel_out.T)
+        return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))

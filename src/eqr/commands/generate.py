@@ -36,7 +36,7 @@ class Generate:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads."""
     out: str = "-"
-    """CSV file to write, - for standard output. Columns: source, question, answer, rating (guesses)."""
+    """CSV file to write, - for standard output. Columns: source, question, answer, rating."""
 
     def run(self) -> None:
         """Write the CSV."""

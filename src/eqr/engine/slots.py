@@ -125,11 +125,9 @@ class Slots:
     def _noise(self, part: slice) -> Float[Tensor, "R U N C D"] | None:
         if not self.config.noise:
             return None
-        model = self.model
-        shape = (model.config.updates_per_segment, model.calls_per_update, *model.state_shape[1:])
-        noise = torch.zeros(part.stop - part.start, *shape)
+        noise = torch.zeros(part.stop - part.start, *self.model.noise_shape)
         for place, row in enumerate(self.rows[part]):
-            torch.randn(shape, generator=row.generator, out=noise[place])
+            torch.randn(self.model.noise_shape, generator=row.generator, out=noise[place])
         return noise.mul_(self.config.noise).to(self.z.device)
 
     @torch.inference_mode()
@@ -194,7 +192,7 @@ class Slots:
     def _answers(self) -> Tensor:
         """(R, L) decoded ids of the rows under way, clues included where they stand, on the CPU."""
         inputs, found = self.inputs[: len(self.rows)], self.logits[: len(self.rows)].argmax(-1).cpu() + 1
-        return torch.where(inputs > 0, inputs, found) if self.model.task.layout.clues_stand else found
+        return torch.where(self.model.task.layout.to_find(inputs), found, inputs)
 
     @torch.inference_mode()
     def _note(self) -> None:

@@ -21,6 +21,13 @@ def squeezed(text: str) -> str:
     return "".join(char for char in text if not char.isspace() and char not in "|+-")
 
 
+def reached(solution: Solution) -> str:
+    """How an answer was reached, in one line for people."""
+    state = "valid" if solution.valid else "NOT valid"
+    settled = "converged" if solution.converged else "not converged"
+    return f"{state}, {settled}, residual {solution.residual:.1e}, depth {solution.depth}"
+
+
 class Puzzle(NamedTuple):
     """A generated puzzle with its one solution."""
 

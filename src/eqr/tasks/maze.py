@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.tasks.base import Boards, Puzzle, Task
+from eqr.tasks.base import Boards, Puzzle, Task, reached
 from eqr.types import Layout, Solution
 
 WALL, OPEN, START, GOAL, PATH = range(1, 6)
@@ -127,9 +127,7 @@ class Maze(Task):
         pairs = zip(question, solution.answer.tolist(), strict=True)
         cells = [DRAWN[new if new == old or (old, new) == (OPEN, PATH) else 0] for old, new in pairs]
         grid = "\n".join("".join(cells[at : at + self.size]).rstrip() for at in range(0, len(cells), self.size))
-        state = "valid" if solution.valid else "NOT valid"
-        settled = "converged" if solution.converged else "not converged"
-        return f"{grid}\n{state}, {settled}, residual {solution.residual:.1e}, depth {solution.depth}"
+        return f"{grid}\n{reached(solution)}"
 
     def augment(self, inputs: Boards, labels: Boards, rng: np.random.Generator) -> tuple[Boards, Boards]:
         """Turn and mirror each board into one of its eight positions."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.tasks.base import Boards, Puzzle, Task, squeezed
+from eqr.tasks.base import Boards, Puzzle, Task, reached, squeezed
 from eqr.types import Layout, Solution
 
 DIGITS = "123456789"
@@ -87,9 +87,7 @@ class Sudoku(Task):
         left, right = self._grid(question), self._grid(solution.answer.tolist())
         arrow = ["  ->  " if i == len(left) // 2 else "      " for i in range(len(left))]
         grids = "\n".join(a + b + c for a, b, c in zip(left, arrow, right, strict=True))
-        state = "valid" if solution.valid else "NOT valid"
-        settled = "converged" if solution.converged else "not converged"
-        return f"{grids}\n{state}, {settled}, residual {solution.residual:.1e}, depth {solution.depth}"
+        return f"{grids}\n{reached(solution)}"
 
     def _grid(self, symbols: list[int]) -> list[str]:
         lines = []

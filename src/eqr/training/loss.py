@@ -19,7 +19,7 @@ class LossConfig:
     loss: str = "softmax"
     """Cross entropy of the softmax, or of the stablemax (as in HRM, TRM and EqR)."""
     loss_cells: str = "blanks"
-    """Cells that count: blanks, or all that have a label."""
+    """Cells that count: blanks (all, in a task without any), or all that have a label."""
     supervise: str = "updates"
     """What is compared with the answer: all updates of a segment that the gradient sees, or the segment's end."""
     gradient_updates: int = 0
@@ -78,7 +78,9 @@ def segment_loss(
     EqR arXiv 2605.21488).
     """
     x = model.embed(inputs)
-    counts = labels > 0 if config.loss_cells == "all" else (inputs == 0) & (labels > 0)
+    counts = labels > 0
+    if config.loss_cells == "blanks":
+        counts &= model.task.layout.to_find(inputs)
     targets = (labels - 1).clamp(min=0)
     updates = model.config.updates_per_segment
     unseen = updates - config.gradient_updates if config.gradient_updates else 0

@@ -14,7 +14,7 @@ from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.runtime import Ranks
+from eqr.runtime import CPU, Ranks
 from eqr.tasks import TASKS
 from eqr.training.config import Budget, TrainConfig
 from eqr.training.streams import WEIGHTS, torch_stream
@@ -92,7 +92,7 @@ def held_out_puzzles(config: TrainConfig, eval_data: str | None) -> dict[str, Pu
 def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
     """A new network, or the trained one in ``start_from``; raises InputError if that is another network."""
     if start_from is None:
-        return Reasoner(config.model, torch_stream(torch.device("cpu"), seed, WEIGHTS))
+        return Reasoner(config.model, torch_stream(CPU, seed, WEIGHTS))
     model, trained = Reasoner(config.model), load(start_from).state_dict()
     wrong = misfit(model, trained)
     if wrong:

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from eqr.data import Draws
 from eqr.model import Reasoner
-from eqr.runtime import Ranks
+from eqr.runtime import CPU, Ranks, rows_of_pass
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
 from eqr.training.streams import LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
-
-CPU = torch.device("cpu")
 
 
 class Slots:
@@ -27,6 +25,7 @@ class Slots:
         self.device = device
         self.mine = ranks.share(config.slots)
         count = len(self.mine)
+        self.rows = rows_of_pass(device, count, config.rows)
         self.drawn = torch.zeros(count, dtype=torch.long)
         self.age = torch.zeros(count, dtype=torch.long)
         self.inputs = torch.zeros(count, model.task.layout.cells, dtype=torch.long, device=device)
@@ -55,11 +54,10 @@ class Slots:
         """What the calls of the block stack add in this step's segment (EqR section 4.1, noise injection)."""
         if not self.config.noise:
             return None
-        shape = (self.config.model.updates_per_segment, self.model.calls_per_update, *self.model.state_shape[1:])
-        noise = torch.empty(rows.stop - rows.start, *shape, device=self.device)
+        noise = torch.empty(rows.stop - rows.start, *self.model.noise_shape, device=self.device)
         for place, slot in enumerate(self.mine[rows]):
             generator = torch_stream(self.device, self.seed, NOISE, step, slot)
-            torch.randn(shape, generator=generator, out=noise[place])
+            torch.randn(self.model.noise_shape, generator=generator, out=noise[place])
         return noise.mul_(self.config.noise)
 
     @torch.no_grad()

@@ -23,8 +23,8 @@ from eqr.training.schedule import learning_rate_scale
 from eqr.training.slots import Slots
 
 Record = dict[str, Any]
-RECENT, CPU_ROWS = 200, 16
-"""Steps over which the log averages loss and solved share; slots a CPU thread passes at a time by default."""
+RECENT = 200
+"""Steps over which loss and solved share are averaged for the log."""
 
 
 class Diverged(RuntimeError):
@@ -58,9 +58,6 @@ class Trainer:
         self.optimizers = OPTIMIZERS[config.optimizer](self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
         self.slots = Slots(self.model, draws, config, seed, ranks, device)
-        mine = len(self.slots.mine)
-        most = config.rows or (CPU_ROWS if device.type == "cpu" else mine)
-        self.rows = max(rows for rows in range(1, min(most, mine) + 1) if mine % rows == 0)
         self.parameters = list(self.model.parameters())
         compile = config.compile and can_compile(device)
         self.loss = compiled(segment_loss) if compile else segment_loss
@@ -119,7 +116,7 @@ class Trainer:
 
     def _train_step(self) -> tuple[float, float, int, int]:
         """Gradients of a segment of all slots; returns loss, norm of the gradient, slots that left, and solved ones."""
-        config, rows, mine = self.config, self.rows, len(self.slots.mine)
+        config, rows, mine = self.config, self.slots.rows, len(self.slots.mine)
         starts = range(0, mine, rows)
         with row_workers(self.slots.device) as workers:
             if not self.warm:  # compile by a first pass, before several workers call it
