@@ -8,7 +8,8 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in eqr/__init__.py, before a test imports torch
 
-CHECKED = """types tasks.base tasks.sudoku tasks.maze folders data layers blocks recursion model solvers halting
+CHECKED = """types tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
+folders data few_shot layers blocks recursion model solvers halting
 selection breadth engine evaluate training reference"""
 install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
 

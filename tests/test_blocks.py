@@ -3,9 +3,9 @@ import torch
 
 from eqr.blocks import BLOCKS
 from eqr.model import ModelConfig, Reasoner
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 
-TASK = TASKS["sudoku6"]
+TASK = task_named("sudoku6")
 
 
 def make(block: str, layers: int = 2) -> Reasoner:
@@ -28,7 +28,7 @@ def test_rows_do_not_mix(block: str) -> None:
     assert torch.equal(together, alone)
 
 
-@pytest.mark.parametrize("block", ["symbol", "relation"])
+@pytest.mark.parametrize("block", ["symbol", "relation", "axial"])
 @torch.no_grad()
 def test_renaming_symbols_renames_the_answer(block: str) -> None:
     model, ids = make(block), boards()
@@ -42,9 +42,10 @@ def test_renaming_symbols_renames_the_answer(block: str) -> None:
     torch.testing.assert_close(renamed[..., new_name[1:] - 1], logits, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("block", ["relation", "axial"])
 @torch.no_grad()
-def test_relation_blocks_follow_the_board_when_its_lines_move() -> None:
-    model, ids = make("relation"), boards()
+def test_relation_blocks_follow_the_board_when_its_lines_move(block: str) -> None:
+    model, ids = make(block), boards()
     cells = torch.arange(36).view(6, 6)
     moved = cells[[3, 2, 1, 0, 5, 4]][:, [5, 4, 3, 0, 1, 2]].flatten()  # bands and stacks stay together
     z = model.init(4, torch.Generator().manual_seed(0))
@@ -59,3 +60,29 @@ def test_every_weight_learns(block: str) -> None:
     z = model.segment(model.init(4, torch.Generator().manual_seed(0)), model.embed(boards()))
     (model.decode(z).logsumexp(-1).sum() + model.halt_logit(z).sum()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
+
+
+@torch.no_grad()
+def test_a_convolution_sees_the_eight_neighbours_and_nothing_further() -> None:
+    model = Reasoner(ModelConfig(task="maze9", block="conv", channels=8), torch.Generator().manual_seed(1))
+    z = model.init(1, torch.Generator().manual_seed(0))
+    x = torch.zeros(1, 81, 8)
+    touched = z.clone()
+    touched[0, 0, 40] += 1  # the middle
+    moved = (model.update(z, x) != model.update(touched, x))[0, 0].any(-1).view(9, 9)
+    assert moved.nonzero().tolist() == [[r, c] for r in (3, 4, 5) for c in (3, 4, 5)]
+
+
+@torch.no_grad()
+def test_a_convolution_answers_alike_on_boards_of_any_size() -> None:
+    small = Reasoner(ModelConfig(task="maze9", block="conv", channels=8), torch.Generator().manual_seed(1))
+    large = small.on(task_named("maze31"))
+    walls, z = torch.ones(1, 31, 31, dtype=torch.long), large.init(1, torch.Generator().manual_seed(0))
+    walls[0, 11:20, 11:20] = torch.randint(1, 6, (9, 9), generator=torch.Generator().manual_seed(2))
+    for before, after in zip(small.parameters(), large.parameters(), strict=True):
+        assert before is after
+    inside = (slice(None), slice(None), slice(11, 20), slice(11, 20))
+    z_small = z.view(1, 1, 31, 31, 8)[inside].reshape(1, 1, 81, 8)
+    centre = small.update(z_small, small.embed(walls[0, 11:20, 11:20].reshape(1, 81))).view(9, 9, 8)[1:-1, 1:-1]
+    there = large.update(z, large.embed(walls.view(1, -1))).view(31, 31, 8)[12:19, 12:19]
+    torch.testing.assert_close(there, centre)

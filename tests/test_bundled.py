@@ -10,7 +10,7 @@ import torch
 import eqr
 from eqr.engine import gather
 from eqr.model import Reasoner
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 
 FOLDER = Path(eqr.__file__).parent / "weights" / "sudoku"
 NORVIG_17 = "4.....8.5.3..........7......2.....6.....8.4......1.......6.3.7.5..2.....1.4......"
@@ -22,7 +22,7 @@ def model() -> Reasoner:
 
 
 def generated(count: int, guesses: int) -> torch.Tensor:
-    stream = TASKS["sudoku"].generate(seed=4242, min_guesses=guesses)
+    stream = task_named("sudoku").generate(seed=4242, least=guesses)
     chosen = itertools.islice((p for p in stream if guesses or p.rating == 0), count)
     return torch.stack([torch.from_numpy(puzzle.question).long() for puzzle in chosen])
 

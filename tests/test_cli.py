@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples" / "sudoku"
@@ -119,7 +119,7 @@ def test_watching_ends_with_the_answer() -> None:
 def test_a_puzzle_without_one_solution_is_never_answered_unmarked() -> None:
     impossible, ambiguous = "12345678." + "." * 17 + "9" + "." * 54, "." * 81
     none, many = (records(eqr("solve", puzzle, "--json"))[0] for puzzle in (impossible, ambiguous))
-    task = TASKS["sudoku"]
+    task = task_named("sudoku")
     assert none["valid"] is False
     answer = torch.tensor([[int(digit) for digit in str(many["answer"])]])
     assert many["valid"] == task.is_solved(task.encode([ambiguous]), answer).item()
@@ -149,7 +149,8 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
         (["solve", "empty.csv"], "use --file empty.csv"),
         (["solve", "--file", "grid.txt"], "grid.txt, line 3: '..18' has 4 cells, a row has 9"),
         (["train", "sudoku_cpu", "--resume"], "holds no run to resume"),
-        (["train", "sudoku_cpu", "--set", "model.task=sudoku5"], "did you mean 'sudoku"),
+        (["train", "sudoku_cpu", "--set", "model.task=sudoko4"], "did you mean 'sudoku"),
+        (["train", "sudoku_cpu", "--set", "model.task=sudoku5"], "a Sudoku of 5x5 is not made: sides are 9, 6, 4"),
         (["train", "sudoku_cpu", "--set", "model.channels=-3"], "model.channels is -3"),
         (["train", "sudoku_cpu", "--out", "other.csv"], "cannot use other.csv as the run's folder"),
         (["generate", "sudoko"], "did you mean 'sudoku'"),
@@ -199,13 +200,13 @@ def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
     report = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     documented = {
         *("model", "data", "puzzles", "depth", "breadth", "select", "halt", "noise", "seed"),
-        *("exact_accuracy", "token_accuracy", "any_correct", "converged"),
+        *("exact_accuracy", "valid_accuracy", "token_accuracy", "any_correct", "converged"),
         *("updates_per_puzzle", "layer_evals_per_puzzle", "seconds", "puzzles_per_second"),
         *("threads", "device", "torch", "eqr_version"),
     }
     assert documented <= set(report)
     assert report["puzzles"] == 12
-    assert report["any_correct"] >= report["exact_accuracy"]
+    assert report["any_correct"] >= report["exact_accuracy"] == report["valid_accuracy"]
     assert report["layer_evals_per_puzzle"] == 2 * report["updates_per_puzzle"] <= 2 * 2 * 16 * 4
     assert report["compiled"] is True
     eager = json.loads(eqr("eval", *options, "--no-compile").stdout)

@@ -7,9 +7,9 @@ import torch
 
 from eqr.data import Draws, collect, read_labelled, read_rows
 from eqr.errors import InputError
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 
-TASK = TASKS["sudoku4"]
+TASK, MAZE = task_named("sudoku4"), task_named("maze10")
 QUESTION, ANSWER = "1..." + "." * 4 + "2.3." + "...1", "1342" + "4213" + "2134" + "3421"
 
 
@@ -23,6 +23,14 @@ def test_csv_and_plain_lines_read_alike(tmp_path: Path) -> None:
     plain = [row["question"] for _, row in read_rows(written(tmp_path, f"# two\n{QUESTION}\n\n{ANSWER}\n"))]
     table = [row["question"] for _, row in read_rows(written(tmp_path, f"source,question\na,{QUESTION}\nb,{ANSWER}\n"))]
     assert plain == table == [QUESTION, ANSWER]
+
+
+def test_open_cells_written_as_spaces_are_kept_and_rows_of_a_maze_are_no_comments(tmp_path: Path) -> None:
+    rows = ["##### ", "# S   #", " #   G ", "# oS G", "######"]
+    text = "\n".join(["# words, and a remark: #S", "#", *rows, "", "   ", "# Go on"]) + "\r\n"
+    assert [row["question"] for _, row in read_rows(written(tmp_path, text))] == rows
+    table = [row["question"] for _, row in read_rows(written(tmp_path, 'question\n"  S  \n # G "\n'))]
+    assert table == ["  S  \n # G "]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def drawn(draws: Draws, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_draws_keep_their_answers_and_reveal_clues() -> None:
-    puzzles = collect(TASK.generate(seed=0), 50)
+    puzzles = collect(TASK, TASK.generate(seed=0), 50)
     draws = Draws(TASK, [(puzzles, 1.0)], augment=True, reveal_share=0.5, reveal_most=0.9)
     inputs, labels = drawn(draws, 200)
     assert TASK.is_solved(inputs, labels).all()
@@ -111,7 +119,7 @@ def test_draws_keep_their_answers_and_reveal_clues() -> None:
 
 
 def test_draws_leave_augmented_data_and_mazes_as_they_are() -> None:
-    puzzles = collect(TASKS["maze10"].generate(seed=0), 20)
-    draws = Draws(TASKS["maze10"], [(puzzles, 1.0)], augment=False, reveal_share=1.0, reveal_most=1.0)
+    puzzles = collect(MAZE, MAZE.generate(seed=0), 20)
+    draws = Draws(MAZE, [(puzzles, 1.0)], augment=False, reveal_share=1.0, reveal_most=1.0)
     known = {board.tobytes() for board in puzzles.questions}
     assert all(draws.draw(np.random.default_rng(number))[0].tobytes() in known for number in range(50))

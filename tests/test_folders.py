@@ -13,14 +13,14 @@ from eqr.commands.data import Data
 from eqr.data import collect
 from eqr.errors import InputError
 from eqr.folders import FILES, GROUPS, IDENTIFIERS, INPUTS, LABELS, PUZZLES, read_folder, write_folder
-from eqr.tasks import TASKS, Task
+from eqr.tasks import Task, task_named
 from eqr.tasks.base import Boards
 
-SUDOKU, MAZE = TASKS["sudoku4"], TASKS["maze10"]
+SUDOKU, MAZE, FULL = task_named("sudoku4"), task_named("maze10"), task_named("sudoku")
 
 
 def boards_of(task: Task, count: int) -> tuple[Boards, Boards]:
-    puzzles = collect(task.generate(seed=3), count)
+    puzzles = collect(task, task.generate(seed=3), count)
     return puzzles.questions, puzzles.answers
 
 
@@ -147,7 +147,7 @@ def test_tokens_outside_the_vocabulary_are_refused_with_their_place(folder: Path
 
 def test_a_folder_of_another_task_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"dataset\.json states vocab_size 6, sudoku has 11: give a folder of sudoku"):
-        read_folder(folder, TASKS["sudoku"])
+        read_folder(folder, FULL)
     with pytest.raises(InputError, match=r"dataset\.json states seq_len 16, maze10 has 100: give a folder of maze10"):
         read_folder(folder, MAZE)
     for text, said in (("[]", "states vocab_size None"), ("{", "is not JSON")):
@@ -166,12 +166,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def source(tmp_path: Path) -> str:
     """A CSV of nine Sudokus."""
     path = tmp_path / "train.csv"
-    task = TASKS["sudoku"]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["source", "question", "answer", "rating"])
-        for puzzle in itertools.islice(task.generate(seed=0), 9):
-            boards = (task.format(torch.from_numpy(board)) for board in (puzzle.question, puzzle.answer))
+        for puzzle in itertools.islice(FULL.generate(seed=0), 9):
+            boards = (FULL.format(torch.from_numpy(board)) for board in (puzzle.question, puzzle.answer))
             writer.writerow(["test", *boards, puzzle.rating])
     return str(path)
 
@@ -181,15 +180,15 @@ def test_data_writes_each_puzzle_and_its_copies(
 ) -> None:
     out = tmp_path / "sets" / "out"
     Data(name="sudoku-extreme", source=source, out=str(out), subsample=4, augment=5).run()
-    assert capsys.readouterr().out == f"24 puzzles in 4 groups written to {out}\n"
+    assert capsys.readouterr().out == f"24 sudoku puzzles in 4 groups written to {out / 'train'}\n"
     assert [path.name for path in out.iterdir()] == ["train"]
-    questions, answers = read_folder(out, TASKS["sudoku"])
-    assert TASKS["sudoku"].is_solved(torch.from_numpy(questions), torch.from_numpy(answers)).all()
+    questions, answers = read_folder(out, FULL)
+    assert FULL.is_solved(torch.from_numpy(questions), torch.from_numpy(answers)).all()
     groups = np.load(out / "train" / GROUPS)
     assert groups.tolist() == [0, 6, 12, 18, 24]
     text = Path(source).read_text()
     for number, question in enumerate(questions):
-        assert (TASKS["sudoku"].format(torch.from_numpy(question)) in text) == (number in groups)
+        assert (FULL.format(torch.from_numpy(question)) in text) == (number in groups)
     clues = (questions > 0).sum(1).reshape(4, 6)
     assert (clues == clues[:, :1]).all()
     assert len(np.unique(questions, axis=0)) == 24
@@ -199,7 +198,7 @@ def test_the_seed_decides_the_draw_and_the_copies(tmp_path: Path, source: str) -
     read = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         Data(name="sudoku-extreme", source=source, out=str(tmp_path / name), subsample=3, augment=2, seed=seed).run()
-        read.append(read_folder(tmp_path / name, TASKS["sudoku"])[0])
+        read.append(read_folder(tmp_path / name, FULL)[0])
     assert (read[0] == read[1]).all()
     assert (read[0] != read[2]).any()
 
@@ -208,9 +207,9 @@ def test_without_options_the_set_is_the_file(tmp_path: Path, source: str) -> Non
     (tmp_path / "out" / "train").mkdir(parents=True)  # an empty folder is no set
     (tmp_path / "out" / ".train.part").mkdir()  # left by a run that was killed
     Data(name="sudoku-extreme", source=source, out=str(tmp_path / "out")).run()
-    questions, _ = read_folder(tmp_path / "out", TASKS["sudoku"])
+    questions, _ = read_folder(tmp_path / "out", FULL)
     rows = csv.DictReader(Path(source).read_text().splitlines())
-    assert [TASKS["sudoku"].format(torch.from_numpy(q)) for q in questions] == [row["question"] for row in rows]
+    assert [FULL.format(torch.from_numpy(q)) for q in questions] == [row["question"] for row in rows]
     assert not (tmp_path / "out" / ".train.part").exists()
 
 

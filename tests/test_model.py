@@ -50,7 +50,12 @@ def test_shapes_are_those_of_the_contract() -> None:
     assert model.halt_logit(z).shape == (5,)
 
 
-@pytest.mark.parametrize(("field", "name", "near"), [("block", "symbl", "symbol"), ("task", "sudoku5", "sudoku")])
+@pytest.mark.parametrize(("field", "name", "near"), [("block", "symbl", "symbol"), ("task", "sudoko4", "sudoku")])
 def test_an_unknown_name_suggests_the_nearest(field: str, name: str, near: str) -> None:
     with pytest.raises(InputError, match=f"did you mean '{near}"):
         Reasoner(replace(CONFIG, **{field: name}))
+
+
+def test_a_size_that_a_task_has_not_names_those_it_has() -> None:
+    with pytest.raises(InputError, match="a Sudoku of 5x5 is not made: sides are 9, 6, 4"):
+        Reasoner(replace(CONFIG, task="sudoku5"))

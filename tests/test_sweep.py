@@ -11,7 +11,7 @@ from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather
 from eqr.model import Reasoner
 from eqr.sweep import cut, halts_at, settings
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 from eqr.types import Calibration
 
 LARGEST = SolveConfig(depth=20, breadth=6, halt="fixed", tol=0.05, noise=0.02)
@@ -25,7 +25,7 @@ def model(tiny_run: Path) -> Reasoner:
 @pytest.fixture(scope="module")
 def puzzles() -> torch.Tensor:
     return torch.stack(
-        [torch.from_numpy(p.question).long() for p in itertools.islice(TASKS["sudoku4"].generate(5), 12)]
+        [torch.from_numpy(p.question).long() for p in itertools.islice(task_named("sudoku4").generate(5), 12)]
     )
 
 

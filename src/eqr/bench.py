@@ -109,7 +109,7 @@ def measure_step(preset: str, compile: bool, rounds: int) -> Speed:
 
     def prepared(rows: int, plain: bool) -> Callable[[], object]:
         z, _ = _inputs(model, rows)
-        inputs = torch.zeros(rows, model.task.layout.cells, dtype=torch.long)
+        inputs = torch.zeros(rows, model.task.layout.width, dtype=torch.long)
         noise = torch.zeros(rows, *model.noise_shape) if config.noise else None
 
         def work() -> None:
@@ -163,7 +163,7 @@ def _measured(
 def _inputs(model: Reasoner, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        return model.init(rows, generator), model.embed(torch.zeros(rows, model.task.layout.cells, dtype=torch.long))
+        return model.init(rows, generator), model.embed(torch.zeros(rows, model.task.layout.width, dtype=torch.long))
 
 
 def _seconds(workers: RowWorkers, work: Callable[[int], None]) -> float:

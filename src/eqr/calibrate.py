@@ -40,7 +40,7 @@ def calibrate(
     """
     if config.depth < config.window:
         raise InputError(f"depth {config.depth} is less than the {config.window} segments of a window: give more")
-    batch, histories, right = puzzles.batch(), [], []
+    model, batch, histories, right = model.on(puzzles.task), puzzles.batch(), [], []
     for found, label in zip(gather(model, batch.inputs, config, compile, record=True), batch.labels, strict=True):
         histories.append(found.histories[0])
         right.append((found.histories[0].answers == label).all(-1))

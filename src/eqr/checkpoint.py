@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
 from errno import ENOSPC
+from inspect import formatannotation
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +26,10 @@ from safetensors.torch import save as to_bytes
 
 from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig, Reasoner
+from eqr.tasks.grid import GridConfig
 from eqr.types import Calibration
 
-T = TypeVar("T", ModelConfig, Calibration)
+T = TypeVar("T", ModelConfig, Calibration, GridConfig)
 BUNDLED = Path(__file__).parent / "weights"
 WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
 PREVIOUS = "state.previous.pt"
@@ -132,16 +134,32 @@ def _read(path: Path, kind: type[T]) -> T:
         raise InputError(f"{path} is missing: {path.parent} is not a model folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON ({error}): copy or train the model again") from None
-    known = [field.name for field in fields(kind)]
+    return _made(str(path), values, kind)
+
+
+def _made(place: str, values: Any, kind: type[T]) -> T:
+    """A dataclass of its JSON; raises InputError naming a field that is unknown, ill-typed or missing."""
+    known: dict[str, Any] = {field.name: field.type for field in fields(kind)}
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object: it is not what a model's folder holds")
-    for key in values:
+        raise InputError(f"{place} holds no JSON object: it is not what a model's folder holds")
+    for key, value in values.items():
         if key not in known:
-            raise unknown(f"{path}: field", key, known)
+            raise unknown(f"{place}: field", key, known)
+        if known[key] == GridConfig | None and value is not None:
+            values[key] = _made(f"{place}, {key}", value, GridConfig)
+        elif not _fits(value, known[key]):
+            raise InputError(f"{place}: {key} is {value!r}, it must be of type {formatannotation(known[key])}")
     try:
         return kind(**values)
     except TypeError as error:
-        raise InputError(f"{path} is incomplete ({error})") from None
+        raise InputError(f"{place} is incomplete ({error})") from None
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a field of type ``kind`` may hold ``value``; JSON does not tell 1 from 1.0."""
+    return isinstance(value, kind) or (type(value) is int and isinstance(1.0, kind))
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:

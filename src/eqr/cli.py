@@ -14,6 +14,7 @@ from eqr.commands.eval import Eval
 from eqr.commands.generate import Generate
 from eqr.commands.import_reference import ImportReference
 from eqr.commands.solve import Solve
+from eqr.commands.submit import Submit
 from eqr.commands.sweep import Sweep
 from eqr.commands.train import Train
 from eqr.errors import InputError
@@ -27,6 +28,7 @@ Command = (
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
 )

@@ -9,9 +9,8 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from eqr.errors import InputError
-from eqr.folders import read_folder
+from eqr.folders import cells_of, read_folder
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
 from eqr.types import Batch
 
-COMMENT = re.compile(r"\s*$|#(\s|$)")
-"""A line to skip: empty, or ``#`` and white space. A maze's row starts with ``#`` too, and goes on."""
+COMMENT = re.compile(r"\s*$|#\s*$|#\s.*[^\s#.SGo_]")
+"""A line to skip: empty, or ``#``, white space and words. A row of a maze may begin so too, but holds no words."""
 COLUMNS = ("source", "question", "answer", "rating")
 """Columns of the Sudoku-Extreme files; ``question`` is the only one needed to solve."""
 
@@ -37,6 +36,8 @@ class Puzzles:
     questions: Boards
     answers: Boards
     ratings: NDArray[np.int64]
+    task: Task
+    """Of the size of these boards."""
 
     def __len__(self) -> int:
         return len(self.questions)
@@ -44,7 +45,7 @@ class Puzzles:
     def where(self, chosen: NDArray[np.bool_], limit: int | None = None) -> "Puzzles":
         """The chosen puzzles, the first ``limit`` of them."""
         at = np.flatnonzero(chosen)[:limit]
-        return Puzzles(questions=self.questions[at], answers=self.answers[at], ratings=self.ratings[at])
+        return replace(self, questions=self.questions[at], answers=self.answers[at], ratings=self.ratings[at])
 
     def batch(self) -> Batch:
         """All of them as one batch."""
@@ -72,13 +73,13 @@ def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
         raise InputError(f"cannot read {name} ({error.strerror}): give a CSV or text file of puzzles") from None
 
 
-def _rows(file: TextIO, name: str) -> Iterator[tuple[str, dict[str, str]]]:
-    plain = ((number, line.strip()) for number, line in enumerate(file, 1) if not COMMENT.match(line))
+def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    plain = ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1) if not COMMENT.match(line))
     number, head = next(plain, (0, ""))
     if not head:
         raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle a line")
     head = head.removeprefix("\ufeff")
-    delimiter = next((mark for mark in ",;\t" if "question" in head.split(mark)), ",")  # spreadsheets differ
+    delimiter = next((mark for mark in ",;\t" if "question" in head.strip().split(mark)), ",")  # spreadsheets differ
     columns = [column.strip() for column in next(csv.reader([head], delimiter=delimiter))]
     if "question" in columns:
         table = csv.reader(file, delimiter=delimiter)
@@ -105,7 +106,7 @@ def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
 
 def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
     """Read puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
-    in the format of HRM and EqR.
+    in the format of HRM and EqR. All have one size, which need not be that of ``task``.
 
     ``limit`` reads the first so many. Raises InputError naming the line or row where something is wrong.
     """
@@ -113,6 +114,7 @@ def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
     read = _read_folder if Path(source).is_dir() else _read_npz if source.endswith(".npz") else _read_csv
     puzzles, place_of = read(source, task, limit)
+    task = puzzles.task
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
     highest = max(puzzles.questions.max(), puzzles.answers.max())
@@ -127,8 +129,11 @@ def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
 
 
 def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
-    questions, answers, ratings, places = [], [], [], []
+    questions, answers, ratings = [], [], []
+    places: list[str] = []
     for place, row in itertools.islice(read_rows(source), limit):
+        if not places:
+            task = task.sized(task.cells_in(row["question"]))
         if "answer" not in row:
             raise InputError(f"{source} has no 'answer' column: evaluation and training need one")
         questions.append(parse_at(task, place, row["question"]))
@@ -136,8 +141,8 @@ def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Call
         rating = row.get("rating", "")
         ratings.append(int(rating) if rating.isdecimal() else 0)
         places.append(place)
-    puzzles = Puzzles(questions=np.array(questions), answers=np.array(answers), ratings=np.array(ratings))
-    return puzzles, places.__getitem__
+    boards = {"questions": np.array(questions), "answers": np.array(answers)}
+    return Puzzles(**boards, ratings=np.array(ratings), task=task), places.__getitem__
 
 
 def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
@@ -146,21 +151,27 @@ def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Call
             questions, answers = arrays["puzzles"][:limit], arrays["solutions"][:limit]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(f"{source} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
-    if questions.shape != answers.shape or questions.shape[1:] != (task.layout.cells,):
+    task = task.sized(questions.shape[-1])
+    if questions.shape != answers.shape or questions.shape[1:] != (task.layout.width,):
         raise InputError(
-            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.cells})"
+            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width})"
         )
-    puzzles = Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
-    return puzzles, lambda row: f"{source}, row {row}"
+    return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
+
+
+def _unrated(questions: Boards, answers: Boards, task: Task) -> Puzzles:
+    return Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64), task=task)
 
 
 def _read_folder(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+    task = task.sized(cells_of(Path(source)))
     questions, answers = (boards[:limit] for boards in read_folder(Path(source), task))
-    puzzles = Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64))
-    return puzzles, lambda row: f"{source}, row {row}"
+    return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
 
 
-def collect(stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None) -> Puzzles:
+def collect(
+    task: Task, stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None
+) -> Puzzles:
     """The next ``count`` puzzles of a generator; ``progress`` is told of each."""
     found = []
     for puzzle in itertools.islice(stream, count):
@@ -171,6 +182,7 @@ def collect(stream: Iterator[Puzzle], count: int, progress: Callable[[float, str
         questions=np.array([puzzle.question for puzzle in found]),
         answers=np.array([puzzle.answer for puzzle in found]),
         ratings=np.array([puzzle.rating for puzzle in found]),
+        task=task,
     )
 
 
@@ -180,10 +192,10 @@ def save_puzzles(puzzles: Puzzles, path: Path) -> None:
         np.savez_compressed(file, questions=puzzles.questions, answers=puzzles.answers, ratings=puzzles.ratings)
 
 
-def load_puzzles(path: Path) -> Puzzles:
+def load_puzzles(path: Path, task: Task) -> Puzzles:
     """Read what ``save_puzzles`` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
-        return Puzzles(**{name: arrays[name] for name in ("questions", "answers", "ratings")})
+        return Puzzles(**{name: arrays[name] for name in ("questions", "answers", "ratings")}, task=task)
 
 
 class Draws:
@@ -200,7 +212,7 @@ class Draws:
         self.task, self.augment, self.reveal_share, self.reveal_most = task, augment, reveal_share, reveal_most
         drawn = [(puzzles, share) for puzzles, share in sources if share > 0 and len(puzzles)]
         if not drawn:
-            raise InputError("no puzzle to train on: give --train-data, or a share to a source that is not empty")
+            raise InputError("no puzzle to train on: give --data, or a share to a source that is not empty")
         self.sources = [puzzles for puzzles, _ in drawn]
         shares = np.array([share for _, share in drawn])
         self.shares = shares / shares.sum()
@@ -211,7 +223,8 @@ class Draws:
         at = rng.integers(len(source))
         inputs, labels = source.questions[at : at + 1], source.answers[at : at + 1]
         if self.augment:
-            inputs, labels = self.task.augment(inputs, labels, rng)
+            symmetry = self.task.symmetries(1, rng)
+            inputs, labels = symmetry.apply(inputs), symmetry.apply(labels)
         if self.task.layout.clues_stand and rng.random() < self.reveal_share:
             revealed = rng.random(inputs.shape) < rng.random() * self.reveal_most
             inputs = np.where(revealed, labels, inputs)

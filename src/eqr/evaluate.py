@@ -24,6 +24,7 @@ class _Sums:
 
     puzzles: int = 0
     exact: int = 0
+    valid: int = 0
     blanks: int = 0
     right_blanks: int = 0
     converged: int = 0
@@ -38,6 +39,7 @@ class _Sums:
         exact = right.all(-1)
         self.puzzles += 1
         self.exact += int(exact[solution.restart])
+        self.valid += solution.valid
         self.blanks += int(blank.sum())
         self.right_blanks += int(right[solution.restart, blank].sum())
         self.converged += solution.converged
@@ -74,18 +76,18 @@ def evaluate(
 
     With several processes each solves its share, and all return the same report.
     """
-    device = model.answer_head.device
+    model, device = model.on(puzzles.task), model.answer_head.device
     compile = compile and can_compile(device)
     batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()
     inputs, labels = batch.inputs[ranks.rank :: ranks.size], batch.labels[ranks.rank :: ranks.size]
     if compile:  # set-up, not part of the time taken
-        next(gather(model, batch.inputs[:1], replace(config, depth=1, breadth=1), compile))
+        next(gather(model, batch.inputs[:1], replace(config, depth=1, breadth=1, views=1), compile))
     ranks.wait()
     started = time.perf_counter()
     for found, puzzle, label in zip(gather(model, inputs, config, compile), inputs, labels, strict=True):
         sums.add(found, model.task.layout.to_find(puzzle), label, config.select)
         progress(sums.puzzles * ranks.size, sums.exact * ranks.size)
-    sums = sums.merged(ranks, config.restarts, device)
+    sums = sums.merged(ranks, config.starts, device)
     seconds = time.perf_counter() - started
     thresholds = config.thresholds(model.calibration)
     updates = sums.segments * model.config.updates_per_segment / sums.puzzles
@@ -95,6 +97,7 @@ def evaluate(
         puzzles=sums.puzzles,
         depth=config.depth,
         breadth=config.breadth,
+        views=config.views,
         select=config.select,
         halt=config.halt,
         tol=thresholds.tol,
@@ -106,10 +109,11 @@ def evaluate(
         noise=config.noise,
         seed=config.seed,
         exact_accuracy=sums.exact / sums.puzzles,
+        valid_accuracy=sums.valid / sums.puzzles if model.task.has_rules else None,
         token_accuracy=sums.right_blanks / max(1, sums.blanks),
         any_correct=1 - sums.right_restarts[0] / sums.puzzles,
         # With a breadth that depends on the outcome the estimator would be biased.
-        pass_at_k={} if config.adaptive else sums.pass_at_k(config.restarts),
+        pass_at_k={} if config.adaptive else sums.pass_at_k(config.starts),
         converged=sums.converged / sums.puzzles,
         restarts_per_puzzle=sums.restarts / sums.puzzles,
         updates_per_puzzle=updates,

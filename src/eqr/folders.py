@@ -43,7 +43,7 @@ def read_folder(path: Path, task: Task) -> tuple[Boards, Boards]:
     _check_about(folder / ABOUT, task)
     arrays = {name: _opened(folder / name) for name in FILES if name != ABOUT}
     inputs, labels = arrays[INPUTS], arrays[LABELS]
-    cells = task.layout.cells
+    cells = task.layout.width
     for name in (INPUTS, LABELS):
         if arrays[name].ndim != 2 or arrays[name].shape[1] != cells:
             raise InputError(
@@ -66,6 +66,12 @@ def read_folder(path: Path, task: Task) -> tuple[Boards, Boards]:
             f"each needs one identifier, make the folder again"
         )
     return _boards(folder / INPUTS, inputs, task), _boards(folder / LABELS, labels, task)
+
+
+def cells_of(path: Path) -> int:
+    """Cells of the boards in a folder, as ``read_folder`` finds it; raises InputError if that cannot be read."""
+    boards = _opened(_folder_of(path) / INPUTS)
+    return int(boards.shape[-1]) if boards.ndim else 0
 
 
 def _folder_of(path: Path) -> Path:
@@ -104,7 +110,7 @@ def _check_about(path: Path, task: Task) -> None:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not JSON ({error}): copy or make the folder again") from None
-    wanted = {"vocab_size": task.layout.symbols + 1 + _shift(task), "seq_len": task.layout.cells}
+    wanted = {"vocab_size": task.layout.symbols + 1 + _shift(task), "seq_len": task.layout.width}
     for key, value in wanted.items():
         found = about.get(key) if isinstance(about, dict) else None
         if found != value:
@@ -157,7 +163,7 @@ def write_folder(path: Path, questions: Boards, answers: Boards, groups: NDArray
         "ignore_label_id": 0,
         "blank_identifier_id": 0,
         "vocab_size": task.layout.symbols + 1 + shift,
-        "seq_len": task.layout.cells,
+        "seq_len": task.layout.width,
         "num_puzzle_identifiers": 1,
         "total_groups": len(groups) - 1,
         "mean_puzzle_examples": 1.0,

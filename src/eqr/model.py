@@ -3,7 +3,7 @@
 No method draws noise or reads global state; ``update`` adds the noise it is given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from eqr.blocks import BLOCKS, BlockConfig
 from eqr.errors import InputError, unknown
 from eqr.layers import truncated_normal, weight
 from eqr.recursion import RECURSIONS
-from eqr.tasks import TASKS
+from eqr.tasks import Task, task_named
+from eqr.tasks.grid import Grid, GridConfig
 from eqr.types import Calibration, Embedded, Logits, Noise, State
 
 STARTS = ("normal", "truncated", "fixed")
@@ -26,7 +27,9 @@ class ModelConfig(BlockConfig):
     """Everything needed to build a Reasoner; saved beside its weights."""
 
     task: str = "sudoku"
-    """Key in TASKS."""
+    """Family and size of the puzzles, as ``task_named`` reads it: sudoku, sudoku4, maze30, ..."""
+    grid: GridConfig | None = None
+    """Board of the task ``grid``, and of no other."""
     block: str = "relation"
     """Key in BLOCKS."""
     layers: int = 1
@@ -56,7 +59,6 @@ class ModelConfig(BlockConfig):
 
     def __post_init__(self) -> None:
         for kind, name, known in (
-            ("task", self.task, TASKS),
             ("block", self.block, BLOCKS),
             ("recursion", self.recursion, RECURSIONS),
             ("init", self.init, STARTS),
@@ -64,6 +66,16 @@ class ModelConfig(BlockConfig):
         ):
             if name not in known:
                 raise unknown(kind, name, known)
+        task_named(self.task, self.grid)
+        if self.grid and BLOCKS[self.block].per_symbol and not self.grid.interchangeable:
+            raise InputError(
+                f"the {self.block} block treats all symbols alike: say --symbols-interchangeable if they are, "
+                "or take --block mixer, attention or conv"
+            )
+        if self.task.startswith("arc") and not BLOCKS[self.block].per_symbol:
+            raise InputError(
+                f"the {self.block} block cannot be told what colours mean: take model.block=axial, relation or symbol"
+            )
         for name in ("channels", "layers", "token_hidden", "heads", "cycles", "updates_per_segment", "expansion"):
             if not vars(self)[name] > 0:
                 raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
@@ -86,15 +98,15 @@ class Reasoner(nn.Module):
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
-        self.config, self.task = config, TASKS[config.task]
+        self.config, self.task = config, task_named(config.task, config.grid)
         self.calibration: Calibration | None = None
         self.recursion = RECURSIONS[config.recursion]
         layout, block, channels = self.task.layout, BLOCKS[config.block], config.channels
         self.per_symbol = block.per_symbol
         width = layout.symbols * channels if block.per_symbol else channels
         self.state_shape = (self.recursion.streams, config.prefix_tokens + layout.cells, width)
-        # Per symbol: blank, given and this symbol, given and another symbol. Per cell: blank or the given symbol.
-        kinds = 3 if block.per_symbol else layout.symbols + 1
+        # Per symbol and its kind: blank, given and this symbol, given and another. Per cell: blank or the given symbol.
+        kinds = 3 * (1 + max(layout.kinds, default=0)) if block.per_symbol else layout.symbols + 1
         self.embedding_scale = channels**0.5 if config.scaled_embedding else 1.0
         self.symbol_embedding = nn.Parameter(
             truncated_normal((kinds, channels), 1 / self.embedding_scale, generator)
@@ -106,6 +118,13 @@ class Reasoner(nn.Module):
             if block.positions and config.learned_positions
             else None
         )
+        # What each symbol means under each rule.
+        self.rule_embedding = (
+            nn.Parameter(0.1 * torch.randn(layout.rules, layout.symbols, channels, generator=generator))
+            if layout.rules
+            else None
+        )
+        self.kinds = nn.Buffer(torch.tensor(layout.kinds or (0,) * layout.symbols), persistent=False)
         self.prefix = nn.Parameter(torch.zeros(config.prefix_tokens, channels)) if config.prefix_tokens else None
         self.blocks = nn.ModuleList(
             block(layout, config, generator) for _ in range(self.recursion.stacks * config.layers)
@@ -115,6 +134,27 @@ class Reasoner(nn.Module):
         self.halt_bias = nn.Parameter(torch.tensor(config.halt_bias))
         if config.init == "fixed":
             self.start = nn.Buffer(self._random_start(1, generator)[0, :, :1].clone())
+
+    def on(self, task: Task) -> "Reasoner":
+        """This reasoner for puzzles of ``task``, by the same weights (not copies): itself if they are its own task's.
+
+        Raises InputError if the task is of another family, or the weights are bound to the size of the board.
+        """
+        if task is self.task:
+            return self
+        akin = type(task) is type(self.task) and (not isinstance(task, Grid) or task.config == self.config.grid)
+        other = Reasoner(replace(self.config, task=task.name)) if akin else self
+        bound = [name for name, tensor in other.state_dict().items() if tensor.shape != self.state_dict()[name].shape]
+        if bound or not akin:
+            what = f"its {bound[0]} is bound to the board" if bound else "the puzzles are of another kind"
+            raise InputError(
+                f"this model answers {self.task.name}, not {task.name} ({what}): give {self.task.name} puzzles, "
+                "or train a model whose block depends on no size, such as conv"
+            )
+        other.task = task  # it may bring a checker along
+        other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
+        other.calibration = self.calibration
+        return other.to(self.answer_head.device).train(self.training)
 
     @property
     def calls_per_update(self) -> int:
@@ -128,13 +168,17 @@ class Reasoner(nn.Module):
 
     def embed(self, ids: Int[Tensor, "R L"]) -> Embedded:
         """(R, L) ids, 0 = blank, to the injected input x (R, C, D); prefix tokens come first."""
+        header, ids = torch.split(ids, [self.task.layout.header, self.task.layout.cells], 1)
         kind = ids.unsqueeze(-1)
         if self.per_symbol:
             symbols = torch.arange(1, self.task.layout.symbols + 1, device=ids.device)
-            kind = torch.where(kind == 0, 0, torch.where(kind == symbols, 1, 2))
+            kind = torch.where(kind == 0, 0, torch.where(kind == symbols, 1, 2)) + 3 * self.kinds
         x = self.symbol_embedding[kind]
         if self.position_embedding is not None:
             x = x + self.position_embedding.unsqueeze(1)
+        if self.rule_embedding is not None:
+            rule, meant = self.task.named_rule(header)
+            x = x + self.rule_embedding[rule.unsqueeze(-1), meant].unsqueeze(1)
         x = x.flatten(-2)
         if self.prefix is not None:
             x = torch.cat([self.prefix.expand(len(ids), -1, -1), x], 1)
@@ -181,7 +225,10 @@ class Reasoner(nn.Module):
         return z
 
     def decode(self, z: State) -> Logits:
-        """(R, L, V) scores of the symbols 1..V."""
+        """(R, L, V) scores of the symbols 1..V; a header has none, all its scores are 0."""
+        return F.pad(self._board_logits(z), (0, 0, self.task.layout.header, 0))
+
+    def _board_logits(self, z: State) -> Float[Tensor, "R B V"]:
         h = z[:, 0, self.config.prefix_tokens :]
         if self.per_symbol:
             # A matrix-vector product would round differently from batch to batch.

@@ -3,8 +3,10 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from eqr.blocks import BLOCKS
 from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig
+from eqr.tasks.grid import GridConfig
 from eqr.training.config import TrainConfig
 
 # The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing is told of the task.
@@ -60,6 +62,8 @@ SEGMENTED = replace(
 )
 TIED = replace(SEGMENTED, max_segments=1)
 
+SOME_GRID = GridConfig(rows=2, cols=2, symbols="12", blank=".", clues_stand=True, interchangeable=True, dihedral=True)
+
 PRESETS: dict[str, TrainConfig] = {
     # Board relations and symbol symmetry built in; the bundled model.
     "sudoku_cpu": TrainConfig(
@@ -95,6 +99,35 @@ PRESETS: dict[str, TrainConfig] = {
         bf16=False,
         compile=False,
         default_minutes=0.75,
+    ),
+    # Told only that a maze is local: trained on small boards, which grow with success; the bundled model.
+    "maze_cpu": TrainConfig(
+        model=ModelConfig(task="maze9", block="conv", channels=32, updates_per_segment=10),
+        max_segments=8,
+        pool=20_000,
+        lr=4e-3,
+        ema=0.999,
+        grow_to=15,
+        eval_depth=32,
+        default_minutes=12.0,
+    ),
+    # Told that colours are interchangeable, and of pairs, grids, rows, columns and neighbours.
+    "mini_arc_cpu": TrainConfig(
+        model=ModelConfig(task="arc5x149", block="axial", channels=24, layers=2),
+        max_segments=8,
+        pool=0,
+        reveal_share=0.25,
+        ema=0.998,
+        evaluated=75,
+        default_minutes=60.0,
+    ),
+    # Your own puzzles (docs/own_puzzles.md); ``of_grid`` puts their board in place of this one.
+    "grid": TrainConfig(
+        model=ModelConfig(task="grid", grid=SOME_GRID, block="relation", channels=32, layers=2),
+        pool=0,
+        lr=4e-3,
+        ema=0.998,
+        default_minutes=10.0,
     ),
     # The paper's models, and the steps that lead to them (EqR section 6.1).
     "paper_sudoku": EQR,
@@ -159,11 +192,27 @@ def shrunk(config: TrainConfig) -> TrainConfig:
     )
 
 
-def configured(preset: str, changes: list[str], tiny: bool = False) -> TrainConfig:
-    """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown."""
+def of_grid(config: TrainConfig, grid: GridConfig, block: str | None = None) -> TrainConfig:
+    """The preset ``grid`` for this board: a block that treats symbols alike only if they are."""
+    block = block or ("relation" if grid.interchangeable else "mixer")
+    if block not in BLOCKS:
+        raise unknown("block", block, BLOCKS)
+    # The width of a symbol of a cell, or of a cell.
+    channels = config.model.channels * (1 if BLOCKS[block].per_symbol else 4)
+    return replace(config, model=replace(config.model, grid=grid, block=block, channels=channels, rotary=2))
+
+
+def configured(
+    preset: str, changes: list[str], tiny: bool = False, grid: GridConfig | None = None, block: str | None = None
+) -> TrainConfig:
+    """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown.
+
+    ``grid`` and ``block`` are those of the preset ``grid``.
+    """
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
-    config = shrunk(PRESETS[preset]) if tiny else PRESETS[preset]
+    config = of_grid(PRESETS[preset], grid, block) if grid else PRESETS[preset]
+    config = shrunk(config) if tiny else config
     of_model: dict[str, Any] = {}
     of_run: dict[str, Any] = {}
     for change in changes:
@@ -179,7 +228,7 @@ def configured(preset: str, changes: list[str], tiny: bool = False) -> TrainConf
 
 
 def _value(config: TrainConfig | ModelConfig, key: str, text: str) -> Any:
-    known = {field.name: field.type for field in fields(config) if field.name != "model"}
+    known = {field.name: field.type for field in fields(config) if field.name not in ("model", "grid")}
     if key not in known:
         raise unknown("--set: option", key, known)
     kind = known[key]

@@ -25,6 +25,7 @@ class Report:
     puzzles: int
     depth: int
     breadth: int | str
+    views: int
     select: str
     halt: str
     tol: float
@@ -37,6 +38,9 @@ class Report:
     seed: int
     exact_accuracy: float
     """Share of puzzles with every cell right: the headline."""
+    valid_accuracy: float | None
+    """Share of puzzles whose answer the task's own checker accepts, be it the label or another solution (a maze's other
+    shortest path); None if the task has no rules to check by."""
     token_accuracy: float
     """Share of blank cells (of all cells, in a task without blanks) that are right."""
     any_correct: float
@@ -70,6 +74,6 @@ class Report:
                     table.add_row(f"pass@{k}", f"{share:.4f}")
             elif key == "select" and value == "verifier":
                 table.add_row(key, "verifier (an upper bound: the task's checker chooses)")
-            elif key not in ("model", "data"):
+            elif key not in ("model", "data") and value is not None:
                 table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
         return table

@@ -41,6 +41,14 @@ def by_vote(found: Evidence) -> int:
     return votes.index(max(votes))
 
 
+def by_rank(found: Evidence) -> list[int]:
+    """One restart for each different answer: most votes first, the better settled of equals first."""
+    votes = agreement(found)
+    order = sorted(range(len(votes)), key=lambda k: (-votes[k], float(found.residual[k])))
+    answers = [found.answers[k].numpy().tobytes() for k in order]
+    return [order[answers.index(answer)] for answer in dict.fromkeys(answers)]
+
+
 def by_halt_score(found: Evidence) -> int:
     """The restart the halting head is surest of (arXiv 2605.19943 selects by it)."""
     return _least(-found.halt_logit)

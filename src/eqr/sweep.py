@@ -127,6 +127,7 @@ def sweep(
 
     ``progress`` is called per puzzle.
     """
+    model = model.on(puzzles.task)
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
     batch, budgets = puzzles.batch(), list(settings(depths, breadths, config))
     sums = torch.zeros(len(budgets), 4, dtype=torch.double)

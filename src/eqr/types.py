@@ -1,12 +1,14 @@
 """The words for shapes, and the records that pass between modules. Knows no model, no task, no file.
 
 B puzzles of a batch; K restarts of a puzzle (breadth); R rows = B*K trajectories; S streams of the state;
-L cells of a board; C cells of a state (those of the board, and prefix tokens before them); V symbols; D width of a
+L cells of a question (those of the board, and of a header before them); C cells of a state (those of the board, and
+prefix tokens before them); V symbols; D width of a
 cell's state; N calls of a block stack in one update.
 
 Symbol ids are the same everywhere: 0 is "blank" in an input and "no label" in a label, 1..V are the symbols.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,17 +39,35 @@ class Layout:
     """Factors of the L cells in row-major order; their product is L."""
     relations: tuple[tuple[int, ...], ...]
     """Each relation lists the ``axes`` that run through the cells belonging together (a row, a column, a box)."""
+    near: tuple[int, int] | None = None
+    """The two ``axes`` along which cells have neighbours, if that matters."""
+    kinds: tuple[int, ...] = ()
+    """Kind of each symbol, from 0; symbols of a kind are interchangeable. Empty: all of them are."""
+    header: int = 0
+    """Cells before those of the board, in questions and answers: they name the rule to follow, and are no part of a
+    state."""
+    rules: int = 0
+    """Rules that can be named."""
     clues_stand: bool = True
     """Whether a given symbol is that cell's answer (Sudoku). If not, every cell is answered (a maze's path)."""
 
     @property
     def cells(self) -> int:
-        """L."""
+        """Cells of the board."""
         return self.rows * self.cols
 
+    @property
+    def width(self) -> int:
+        """L: cells of a question, the header's included."""
+        return self.header + self.cells
+
+    def answered(self, inputs: Int[Tensor, "*B L"]) -> Bool[Tensor, "*B L"]:
+        """The cells of the board: all but the header."""
+        return torch.arange(self.width, device=inputs.device).expand_as(inputs) >= self.header
+
     def to_find(self, inputs: Int[Tensor, "*B L"]) -> Bool[Tensor, "*B L"]:
-        """The cells whose symbol is asked for: the blanks, or all where clues do not stand."""
-        return inputs == 0 if self.clues_stand else torch.ones_like(inputs, dtype=torch.bool)
+        """The cells whose symbol is asked for: the blanks, or the whole board where clues do not stand."""
+        return inputs == 0 if self.clues_stand else self.answered(inputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +137,18 @@ class Evidence:
     """Wall time spent on these rows: each segment's time is shared equally by the rows it moved."""
     histories: tuple[History, ...]
     """K of them if recorded, else none."""
+
+    @staticmethod
+    def joined(parts: Sequence["Evidence"]) -> "Evidence":
+        """The restarts of all ``parts`` as restarts of one puzzle."""
+        if len(parts) == 1:
+            return parts[0]
+        tensors = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
+        return Evidence(
+            **{name: torch.cat([vars(part)[name] for part in parts]) for name in tensors},
+            seconds=sum(part.seconds for part in parts),
+            histories=tuple(history for part in parts for history in part.histories),
+        )
 
     def only(self, restarts: Int[Tensor, " J"]) -> "Evidence":
         """The same of these restarts alone, without their histories."""

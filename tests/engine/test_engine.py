@@ -12,10 +12,10 @@ from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather, select, solve
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 from eqr.types import Calibration, Evidence
 
-TASK = TASKS["sudoku4"]
+TASK = task_named("sudoku4")
 CONFIG = SolveConfig(depth=24, tol=0.05)
 CALIBRATION = Calibration(precision=0.999, delta_rows=100, tol_rows=100, puzzles=100, data="x", depth=24, window=3)
 

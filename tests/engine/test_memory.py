@@ -8,14 +8,14 @@ from torch import Tensor
 
 from eqr.engine import SolveConfig, gather
 from eqr.model import ModelConfig, Reasoner
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 
 MEGABYTE = 1 << 20
 MODEL = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=2, updates_per_segment=1))
 
 
 def puzzles(count: int) -> Iterable[Tensor]:
-    return itertools.repeat(torch.zeros(TASKS["sudoku4"].layout.cells, dtype=torch.long), count)
+    return itertools.repeat(torch.zeros(task_named("sudoku4").layout.cells, dtype=torch.long), count)
 
 
 def resident() -> int:

@@ -1,5 +1,6 @@
 import itertools
 
+import networkx as nx
 import numpy as np
 import pytest
 import torch
@@ -7,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqr.errors import InputError
-from eqr.tasks import TASKS, Puzzle
-from eqr.tasks.maze import Maze
+from eqr.tasks import Puzzle, task_named
+from eqr.tasks.maze import COLOURS, GOAL, OPEN, PATH, START, WALL, maze_of
+from eqr.tasks.maze_carving import carved, path_of
 from eqr.types import Solution
 
-SMALL = Maze("small", 5, 1, 6)
+SMALL, THIRTY = maze_of(5), task_named("maze30")
 QUESTION = "#####/#S..#/#.#.#/#..G#/#####"
 RIGHT, DOWN = "#####/#Soo#/#.#o#/#..G#/#####", "#####/#S..#/#o#.#/#ooG#/#####"
-GENERATED = list(itertools.islice(TASKS["maze30"].generate(seed=7), 60))
+GENERATED = list(itertools.islice(THIRTY.generate(seed=7), 60))
 
 
 def ids(*texts: str) -> torch.Tensor:
@@ -43,6 +45,22 @@ def steps_by_flooding(passable: np.ndarray, start: tuple[int, int]) -> np.ndarra
     return steps
 
 
+def graph(board: np.ndarray) -> nx.Graph:
+    """The open cells of a board (N, N) and the steps between them, without a line of ours."""
+    found = nx.grid_2d_graph(*board.shape)
+    found.remove_nodes_from([tuple(cell) for cell in np.argwhere(board == WALL).tolist()])
+    return found
+
+
+@st.composite
+def questions(draw: st.DrawFn, size: int = 5) -> np.ndarray:
+    """(L,) any board with both ends, mostly not a perfect maze."""
+    board = np.array(draw(st.lists(st.sampled_from([WALL, OPEN, OPEN]), min_size=size**2, max_size=size**2)))
+    start, goal = draw(st.permutations(range(size**2)))[:2]
+    board[start], board[goal] = START, GOAL
+    return board
+
+
 def test_lines_slashes_dots_spaces_and_underscores_read_alike() -> None:
     one_line = QUESTION.replace("/", "")
     lines = QUESTION.replace("/", "\r\n") + "\n"
@@ -69,7 +87,13 @@ def test_a_parsed_board_prints_as_it_was(cells: list[str], order: list[int]) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (QUESTION[:-1], "has 24 cells, a small maze has 25: give 5 rows of 5"),
+        (
+            QUESTION.replace("/", "")[:-1],
+            "has 24 cells, a maze5 maze has 25: give 5 rows of 5, or another square of 5x5",
+        ),
+        (QUESTION[:-1], "row 5 of the maze has 4 cells, and there are 5 rows: give as many cells in each row"),
+        (QUESTION.replace("/", "\n")[:-6], "row 1 of the maze has 5 cells, and there are 4 rows"),
+        ("#####/#S../#.#.##/#..G#/#####", "row 2 of the maze has 4 cells, and there are 5 rows"),
         ("", "has 0 cells"),
         (QUESTION.replace("G", "x"), "row 4, column 4 holds 'x'"),
         (QUESTION.replace(".", "\t", 1), r"row 2, column 3 holds '\\t'"),
@@ -84,10 +108,18 @@ def test_a_wrong_board_is_refused_with_its_place(text: str, said: str) -> None:
         SMALL.parse(text)
 
 
-def test_a_range_of_paths_that_no_board_allows_is_refused() -> None:
-    for size, least, most in ((4, 1, 2), (5, 1, 7), (5, 0, 3), (5, 4, 3), (30, 100, 391)):
-        with pytest.raises(InputError, match="is not possible: sizes are 5 or more"):
-            Maze("wrong", size, least, most)
+@pytest.mark.parametrize("size", [0, 4, 100])
+def test_a_size_that_no_maze_has_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match=f"a maze of {size}x{size} is not made: sizes are 5 to 99, take maze30"):
+        task_named(f"maze{size}")
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(5, 1, 7), (5, -1, 3), (5, 4, 3), (5, 1, 0), (30, 100, 391)])
+def test_a_range_of_paths_that_no_board_allows_is_refused(size: int, least: int, most: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"paths of {least} to {most} steps in a maze{size} are not possible: .* at most"
+    ):
+        maze_of(size).generate(0, least, most)
 
 
 def test_any_shortest_path_counts() -> None:
@@ -143,23 +175,69 @@ def test_the_checker_agrees_with_counting_steps(walls: list[bool], at: int, furt
     assert SMALL.is_solved(torch.tensor(question[None]), torch.tensor(answer[None])).tolist() == [expected]
 
 
+@given(questions(size=4), st.data())
+def test_the_checker_accepts_every_shortest_path_and_nothing_else_near_it(
+    small: np.ndarray, data: st.DataObject
+) -> None:
+    question = np.full((5, 5), WALL)
+    question[:4, :4] = small.reshape(4, 4)
+    start, goal = (tuple(np.argwhere(question == end)[0].tolist()) for end in (START, GOAL))
+    ways = graph(question)
+    paths = list(nx.all_shortest_paths(ways, start, goal)) if nx.has_path(ways, start, goal) else []
+    answers = []
+    for path in paths:
+        answers.append(question.copy())
+        for cell in path[1:-1]:
+            answers[-1][cell] = PATH
+    right = len(answers)
+    for answer in answers[:right]:
+        changed = answer.copy()
+        cell = data.draw(st.sampled_from([tuple(at) for at in np.argwhere((question == OPEN) | (question == WALL))]))
+        changed[cell] = {OPEN: PATH, PATH: OPEN, WALL: OPEN}[int(changed[cell])]
+        answers.append(changed)
+    if answers:
+        inputs = torch.from_numpy(question).view(1, -1).expand(len(answers), -1)
+        verdicts = SMALL.is_solved(inputs, torch.from_numpy(np.array(answers)).flatten(1))
+        assert verdicts.tolist() == [True] * right + [False] * (len(answers) - right)
+
+
+@given(questions(), st.data(), st.integers(0, 2**32))
+def test_a_symmetry_can_be_undone_and_changes_no_verdict(question: np.ndarray, data: st.DataObject, seed: int) -> None:
+    count = 8
+    marks = np.array(data.draw(st.lists(st.booleans(), min_size=count * 25, max_size=count * 25))).reshape(count, 25)
+    answers = np.where(marks & (question == OPEN), PATH, question)
+    ways = graph(question.reshape(5, 5))
+    start, goal = (divmod(int(np.flatnonzero(question == end)[0]), 5) for end in (START, GOAL))
+    if nx.has_path(ways, start, goal):  # one of them is right
+        answers[0] = question
+        answers[0, [row * 5 + col for row, col in nx.shortest_path(ways, start, goal)[1:-1]]] = PATH
+    inputs, answers = np.tile(question, (count, 1)).astype(np.uint8), answers.astype(np.uint8)
+    symmetries = SMALL.symmetries(count, np.random.default_rng(seed))
+    new = [symmetries.apply(boards) for boards in (inputs, answers)]
+    assert (symmetries.undo(new[0]) == inputs).all()
+    assert (symmetries.undo(new[1]) == answers).all()
+    verdicts = [SMALL.is_solved(*map(torch.from_numpy, boards)) for boards in ((inputs, answers), new)]
+    assert torch.equal(*verdicts)
+    assert verdicts[0][0] == nx.has_path(ways, start, goal)
+
+
 def test_symmetries_keep_puzzles_and_answers_together() -> None:
-    task, rng = TASKS["maze30"], np.random.default_rng(0)
     inputs, labels = stacked(GENERATED[:1] * 200)
-    new_inputs, new_labels = task.augment(inputs, labels, rng)
+    symmetries = THIRTY.symmetries(len(inputs), np.random.default_rng(0))
+    new_inputs, new_labels = symmetries.apply(inputs), symmetries.apply(labels)
     assert len(np.unique(new_inputs, axis=0)) == 8  # all of them
-    assert task.is_solved(torch.from_numpy(new_inputs), torch.from_numpy(new_labels)).all()
+    assert THIRTY.is_solved(torch.from_numpy(new_inputs), torch.from_numpy(new_labels)).all()
     assert (np.sort(new_labels) == np.sort(labels)).all()
     assert new_inputs.dtype == new_labels.dtype == np.uint8
     assert (labels == GENERATED[0].answer).all()  # the originals stand
 
 
 def test_symmetries_do_not_mend_a_wrong_answer() -> None:
-    rng = np.random.default_rng(0)
     answers = ids(RIGHT, DOWN, "#####/#So.#/#.#o#/#.oG#/#####", QUESTION).repeat(10, 1)
     inputs = ids(QUESTION).expand_as(answers)
-    new = SMALL.augment(inputs.numpy().astype(np.uint8), answers.numpy().astype(np.uint8), rng)
-    turned = SMALL.is_solved(*(torch.from_numpy(boards) for boards in new))
+    symmetries = SMALL.symmetries(len(answers), np.random.default_rng(0))
+    new = [symmetries.apply(boards.numpy().astype(np.uint8)) for boards in (inputs, answers)]
+    turned = SMALL.is_solved(*map(torch.from_numpy, new))
     assert turned.tolist() == SMALL.is_solved(inputs, answers).tolist() == [True, True, False, False] * 10
 
 
@@ -174,7 +252,7 @@ def test_generated_mazes_are_perfect() -> None:
 
 def test_generated_paths_are_the_way_and_are_rated_by_their_steps() -> None:
     questions, answers = stacked(GENERATED)
-    assert TASKS["maze30"].is_solved(torch.from_numpy(questions), torch.from_numpy(answers)).all()
+    assert THIRTY.is_solved(torch.from_numpy(questions), torch.from_numpy(answers)).all()
     for puzzle in GENERATED:
         start, goal = (divmod(int(np.flatnonzero(puzzle.question == end)[0]), 30) for end in (3, 4))
         steps = steps_by_flooding((puzzle.question != 1).reshape(30, 30), start)[goal]
@@ -183,12 +261,16 @@ def test_generated_paths_are_the_way_and_are_rated_by_their_steps() -> None:
 
 
 def test_lengths_are_spread_over_the_whole_range() -> None:
-    ratings = [puzzle.rating for puzzle in itertools.islice(TASKS["maze10"].generate(seed=0), 1700)]
+    ratings = [puzzle.rating for puzzle in itertools.islice(maze_of(10).generate(0, 8, 24), 1700)]
     counts = np.bincount(ratings)
     assert set(ratings) == set(range(8, 25))
     assert counts[8:].min() > 60  # 100 each on average, standard deviation 10
-    harder = itertools.islice(TASKS["maze10"].generate(seed=0, min_guesses=23), 50)
-    assert {puzzle.rating for puzzle in harder} == {23, 24}
+    harder = itertools.islice(maze_of(10).generate(seed=0, least=20), 50)
+    assert {puzzle.rating for puzzle in harder} == {20, 21}  # to the end of the usual range
+    beyond = itertools.islice(maze_of(10).generate(seed=0, least=23), 5)
+    assert {puzzle.rating for puzzle in beyond} == {23}
+    shorter = itertools.islice(maze_of(10).generate(seed=0, most=3), 50)
+    assert {puzzle.rating for puzzle in shorter} == {1, 2, 3}
 
 
 def test_boards_of_an_even_size_have_the_form_of_maze_unique() -> None:
@@ -207,25 +289,104 @@ def test_boards_of_an_even_size_have_the_form_of_maze_unique() -> None:
 
 
 def test_boards_of_an_odd_size_have_a_border_of_one() -> None:
-    board = next(Maze("odd", 9, 4, 10).generate(seed=1)).question.reshape(9, 9)
+    board = next(maze_of(9).generate(1, 4, 10)).question.reshape(9, 9)
     assert (board[[0, -1]] == 1).all()
     assert (board[:, [0, -1]] == 1).all()
     assert (board[7, 1::2] != 1).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "least", "most", "count"),
+    [(5, 1, 6, 30), (9, 10, 20, 30), (33, 40, 90, 6), (59, 300, 900, 3), (99, 97, 2000, 3)],
+)
+def test_boards_up_to_the_largest_are_trees_with_paths_of_the_lengths_asked_for(
+    size: int, least: int, most: int, count: int
+) -> None:
+    task = task_named(f"maze{size}")
+    for puzzle in itertools.islice(task.generate(1, least, most), count):
+        board = puzzle.question.reshape(size, size)
+        ways = graph(board)
+        assert nx.is_tree(ways)
+        assert len(ways) == 2 * (size // 2) ** 2 - 1
+        start, goal = (tuple(np.argwhere(board == end)[0].tolist()) for end in (START, GOAL))
+        path = nx.shortest_path(ways, start, goal)  # the only one, in a tree
+        assert puzzle.rating == len(path) - 1
+        assert least <= puzzle.rating <= most
+        assert set(path[1:-1]) == {
+            tuple(cell) for cell in np.argwhere(puzzle.answer.reshape(size, size) == PATH).tolist()
+        }
+
+
+def test_a_longest_path_is_found_in_every_maze_that_has_one() -> None:
+    """The search for a start rests on this: what two ends of a longest path see of a tree is the farthest there is."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        passable = carved(9, rng)
+        ways = graph(np.where(np.frombuffer(passable, np.uint8), OPEN, WALL).reshape(9, 9))
+        longest = nx.diameter(ways)
+        assert len(path_of(longest, passable, 9, rng)) == longest + 1
+        assert path_of(longest + 1, passable, 9, rng) == []
+
+
 def test_same_seed_same_mazes_and_all_differ() -> None:
-    task = TASKS["maze30"]
-    again = list(itertools.islice(task.generate(seed=7, workers=3), 60))
-    other = list(itertools.islice(task.generate(seed=1 << 33), 60))
+    again = list(itertools.islice(THIRTY.generate(seed=7, workers=3), 60))
+    other = list(itertools.islice(THIRTY.generate(seed=1 << 33), 60))
     assert (stacked(again)[1] == stacked(GENERATED)[1]).all()
     assert len(np.unique(np.concatenate([stacked(GENERATED)[0], stacked(other)[0]]), axis=0)) == 120
 
 
 def test_paths_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match="a path of maze30 has at most 140 steps, not 141"):
-        TASKS["maze30"].generate(seed=0, min_guesses=141)
+    with pytest.raises(InputError, match="a path has at least 1 step and at this size at most 390"):
+        THIRTY.generate(seed=0, least=391)
     with pytest.raises(InputError, match=r"none of 2,000 mazes of 15x15 has a path of 96 steps: such are too rare"):
-        next(Maze("winding", 15, 96, 96).generate(seed=0))
+        next(maze_of(15).generate(0, 96, 96))
+
+
+@pytest.mark.parametrize("size", [5, 30, 99])
+def test_boards_are_told_apart_by_their_cells(size: int) -> None:
+    assert SMALL.sized(size**2) is task_named(f"maze{size}")
+    assert task_named(f"maze{size}").sized(size**2 + 1) is task_named(f"maze{size}")
+    assert SMALL.sized(16) is SMALL.sized(100**2) is SMALL
+    assert maze_of(7).larger() is maze_of(9)
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        (QUESTION.replace("/", ""), 1),
+        (QUESTION, 1),
+        (QUESTION.replace("/", "\n"), 1),
+        (QUESTION.replace("S", "."), 1),  # a board without a start is still a board
+        ("#" * 9, 9),
+        ("#S.....G#", 9),  # 9 cells make no maze of 3x3
+        ("# S   #", 7),
+        ("    G", 5),
+        ("#" * 25, 25),
+        ("#" * 900, 1),
+        ("#" * 100, 1),
+        ("", 1),
+    ],
+)
+def test_a_line_is_a_whole_maze_or_a_row(line: str, lines: int) -> None:
+    assert SMALL.lines_of(line) == maze_of(30).lines_of(line + "\r\n") == lines
+
+
+def test_a_picture_shows_walls_path_ends_and_contradictions() -> None:
+    answer = ids(RIGHT)[0]
+    answer[24] = OPEN  # a wall taken away
+    picture = SMALL.picture(ids(QUESTION)[0], answer)
+    assert picture.shape == (60, 60, 3)
+    assert picture.dtype == np.uint8
+    cells = picture.reshape(5, 12, 5, 12, 3).transpose(0, 2, 1, 3, 4).reshape(25, 144, 3)
+    expected = [symbol if cell < 24 else 0 for cell, symbol in enumerate(answer.tolist())]
+    for cell, symbol in zip(cells, expected, strict=True):
+        shown = {tuple(colour) for colour in cell.tolist()}
+        letter = {tuple(COLOURS[OPEN].tolist())} if symbol in (START, GOAL) else set()
+        assert shown == {tuple(COLOURS[symbol].tolist())} | letter
+    assert len(np.unique(COLOURS, axis=0)) == 6
+    letters = (cells[[6, 18]] == COLOURS[OPEN]).all(-1)  # they tell the ends apart where colours look alike
+    assert letters.any(1).all()
+    assert (letters[0] != letters[1]).any()
 
 
 @pytest.mark.parametrize("as_text", [True, False])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pysat.solvers import Cadical153
 
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 from eqr.tasks.sudoku_search import generate, generate_one, geometry, solve_board
 
 BOXES = {"sudoku": (3, 3), "sudoku6": (2, 3), "sudoku4": (2, 2)}
@@ -60,7 +60,7 @@ class SatSudoku:
 @pytest.mark.parametrize(("name", "count"), [("sudoku", 500), ("sudoku6", 50), ("sudoku4", 50)])
 def test_generated_puzzles_have_one_solution_and_no_clue_to_spare(name: str, count: int) -> None:
     sat = SatSudoku(*BOXES[name])
-    for puzzle in itertools.islice(TASKS[name].generate(seed=0, workers=2), count):
+    for puzzle in itertools.islice(task_named(name).generate(seed=0, workers=2), count):
         assert sat.has_solution(puzzle.answer)
         assert sat.is_unique(puzzle.question, puzzle.answer)
         assert sat.is_minimal(puzzle.question)
@@ -68,7 +68,7 @@ def test_generated_puzzles_have_one_solution_and_no_clue_to_spare(name: str, cou
 
 def test_the_stream_is_a_function_of_the_seed_alone() -> None:
     geo = geometry(3, 3)
-    alone, shared = (list(itertools.islice(generate(geo, 3, 2, workers), 100)) for workers in (1, 3))
+    alone, shared = (list(itertools.islice(generate(geo, 3, 2, workers=workers), 100)) for workers in (1, 3))
     other = generate_one(geo, 4, 0)
     assert all((a.question == b.question).all() for a, b in zip(alone, shared, strict=True))
     assert (other.question != generate_one(geo, 3, 0).question).any()
@@ -77,7 +77,7 @@ def test_the_stream_is_a_function_of_the_seed_alone() -> None:
 def test_min_guesses_keeps_the_hard_ones_in_order() -> None:
     geo = geometry(3, 3)
     every = list(itertools.islice(generate(geo, 0), 300))
-    hard = list(itertools.islice(generate(geo, 0, min_guesses=8), 20))
+    hard = list(itertools.islice(generate(geo, 0, least=8), 20))
     expected = [puzzle for puzzle in every if puzzle.rating >= 8][:20]
     assert all((a.question == b.question).all() for a, b in zip(hard, expected, strict=True))
 

@@ -13,7 +13,7 @@ from eqr.data import Draws, collect
 from eqr.model import Reasoner
 from eqr.presets import PRESETS, configured
 from eqr.runtime import Ranks
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 from eqr.training.loss import SegmentLoss
 from eqr.training.optim import OPTIMIZERS
 from eqr.training.slots import Slots
@@ -38,7 +38,7 @@ def losses(folder: Path) -> list[float]:
 
 
 def test_twenty_steps_of_the_paper_have_the_loss_curve_they_had(data: Path, tmp_path: Path) -> None:
-    options = ["--steps", "20", "--log-seconds", "0.00001", "--train-data", str(data), "--out", str(tmp_path / "run")]
+    options = ["--steps", "20", "--log-seconds", "0.00001", "--data", str(data), "--out", str(tmp_path / "run")]
     main(["train", "paper_sudoku", "--tiny", *options])
     found = losses(tmp_path / "run")
     expected = json.loads(GOLDEN.read_text())
@@ -52,14 +52,14 @@ def test_twenty_steps_of_the_paper_have_the_loss_curve_they_had(data: Path, tmp_
 
 @pytest.mark.parametrize("preset", PAPER[1:])
 def test_every_preset_of_the_path_trains(preset: str, data: Path, tmp_path: Path) -> None:
-    options = ["--steps", "2", "--log-seconds", "0.00001", "--train-data", str(data), "--out", str(tmp_path)]
+    options = ["--steps", "2", "--log-seconds", "0.00001", "--data", str(data), "--out", str(tmp_path)]
     main(["train", preset, "--tiny", *options])
     assert all(math.isfinite(loss) for loss in losses(tmp_path))
 
 
 def test_the_maze_preset_trains(tmp_path: Path) -> None:
     main(["generate", "maze10", "--count", "20", "--out", str(tmp_path / "mazes.csv")])
-    options = ["--steps", "2", "--log-seconds", "0.00001", "--train-data", str(tmp_path / "mazes.csv")]
+    options = ["--steps", "2", "--log-seconds", "0.00001", "--data", str(tmp_path / "mazes.csv")]
     main(["train", "paper_maze", "--tiny", *options, "--out", str(tmp_path / "run"), "--set", "model.task=maze10"])
     assert len(losses(tmp_path / "run")) == 2
 
@@ -77,7 +77,7 @@ def test_a_preset_without_a_pool_asks_for_data(tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(SystemExit) as stop:
         main(["train", "paper_sudoku", "--out", str(tmp_path / "run")])
     assert stop.value.code == 2
-    assert "give --train-data" in capsys.readouterr().err
+    assert "give --data" in capsys.readouterr().err
 
 
 def test_adam_atan2_makes_the_published_steps() -> None:
@@ -102,8 +102,9 @@ def test_adam_atan2_makes_the_published_steps() -> None:
 
 def test_slots_leave_when_the_head_says_so_unless_they_explore() -> None:
     config = replace(configured("sudoku4_tiny", []), slots=400, leave_probability=1.0, explore=0.5, max_segments=4)
-    puzzles = collect(TASKS["sudoku4"].generate(seed=0), 20)
-    draws = Draws(TASKS["sudoku4"], [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
+    task = task_named("sudoku4")
+    puzzles = collect(task, task.generate(seed=0), 20)
+    draws = Draws(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
     slots = Slots(Reasoner(config.model), draws, config, 0, Ranks(), torch.device("cpu"))
     certain = SegmentLoss(
         loss=torch.tensor(0.0),

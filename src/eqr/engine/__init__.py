@@ -13,6 +13,8 @@ from torch import Tensor
 from eqr.engine.config import SolveConfig
 from eqr.engine.jobs import Jobs
 from eqr.engine.slots import Slots
+from eqr.engine.views import Views
+from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.runtime import row_workers
 from eqr.selection import choose
@@ -31,9 +33,19 @@ def gather(
     """The evidence of every puzzle (ids, 0 = blank), in input order, as soon as it and those before it are decided.
 
     ``compile`` runs torch.compile on the segment where it can: slow to start, then faster. ``record``
-    keeps each row's history.
+    keeps each row's history. Raises InputError if the task cannot check what the verifier is to select.
     """
-    jobs = Jobs(puzzles, model, config)
+    if config.select == "verifier" and not model.task.has_rules:
+        raise InputError(
+            f"select is verifier, but {model.task.name} has no rules to check by: give a --checker (grids only), or "
+            "select by residual"
+        )
+    views = Views(model.task, config.views, config.seed)
+    yield from views.merged(_run(model, Jobs(views.of(puzzles), model, config), config, compile, record))
+
+
+def _run(model: Reasoner, jobs: Jobs, config: SolveConfig, compile: bool, record: bool) -> Iterator[Evidence]:
+    """The evidence of every job's puzzle, in order."""
     with row_workers(model.answer_head.device) as workers:
         slots = Slots(model, config, workers, compile, record)
         while True:

@@ -20,6 +20,9 @@ class SolveConfig:
     """Segments a row may use at most."""
     breadth: int | str = 1
     """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence suffices."""
+    views: int = 1
+    """Symmetries of the task under which each puzzle is answered, the first leaving it as it is; each has restarts of
+    its own, and all of them count for the selection (``vote``: the augmentation voting of HRM and TRM)."""
     select: str = "residual"
     """Which restart answers: residual, logit_change, vote, halt_score, first, or verifier (an upper bound: the task's
     own checker chooses)."""
@@ -47,6 +50,7 @@ class SolveConfig:
     def __post_init__(self) -> None:
         for name, value, least in (
             ("depth", self.depth, 1),
+            ("views", self.views, 1),
             ("window", self.window, 1),
             ("history", self.history, 1),
             ("rows", self.rows, 1),
@@ -86,6 +90,11 @@ class SolveConfig:
     def restarts(self) -> int:
         """K, the most restarts a puzzle gets."""
         return int(str(self.breadth).removeprefix(AUTO))
+
+    @property
+    def starts(self) -> int:
+        """The most rows a puzzle gets: restarts of all views."""
+        return self.views * self.restarts
 
     def thresholds(self, calibration: Calibration | None) -> Thresholds:
         """Those given, else the model's calibrated ones (for this window), else UNCALIBRATED."""

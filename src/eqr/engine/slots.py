@@ -62,7 +62,7 @@ class Slots:
         self.thresholds = config.thresholds(model.calibration)
         self.rows: list[_Row] = []
         self.z = model.init(places, torch.Generator()).to(device)
-        self.inputs = torch.zeros(places, model.task.layout.cells, dtype=torch.long)
+        self.inputs = torch.zeros(places, model.task.layout.width, dtype=torch.long)
         self.x = model.embed(self.inputs.to(device))
         self.memory = self.solver.init(self.z)
         self.logits = model.decode(self.z)

@@ -13,12 +13,14 @@ from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.reference.architecture import ROTARY, TRM, Arch, architecture, count, number, shown
 from eqr.reference.reading import Checkpoint
-from eqr.tasks import TASKS, Task
+from eqr.tasks import Task, task_named
 
 BOARDS = {"sudoku": 81, "maze": 900}
 """Cells of the reference's data sets, by what their names contain."""
 EMBEDDING, TOKEN_IN = "embed_tokens.embedding_weight", "mlp_t.gate_up_proj"
 CHANNEL_MIXING = {"channel_in": "mlp.gate_up_proj", "channel_out": "mlp.down_proj"}
+KNOWN = ("sudoku", "sudoku6", "sudoku4", "maze")
+"""Tasks that a checkpoint may be of."""
 WEIGHTS = {
     "mixer": {"token_in": TOKEN_IN, "token_out": "mlp_t.down_proj"} | CHANNEL_MIXING,
     "attention": {"qkv": "self_attn.qkv_proj", "out": "self_attn.o_proj"} | CHANNEL_MIXING,
@@ -92,10 +94,11 @@ def _task(arch: Arch, cells: int, vocabulary: int) -> Task:
     """The task with that board and these symbols; the vocabulary is padding, perhaps blank, and the symbols."""
     if arch.get("vocab_size", vocabulary) != vocabulary:
         raise InputError(f"config.arch.vocab_size is {shown(arch['vocab_size'])}, but {vocabulary} are embedded")
-    known = {name: (task.layout.cells, _vocabulary(task)) for name, task in TASKS.items()}
-    for name, sizes in known.items():
-        if sizes == (cells, vocabulary):
-            return TASKS[name]
+    tasks = [task_named(name).sized(cells) for name in KNOWN]
+    known = {task.name: (task.layout.cells, _vocabulary(task)) for task in tasks}
+    for task in tasks:
+        if (task.layout.cells, _vocabulary(task)) == (cells, vocabulary):
+            return task
     raise InputError(
         f"no task has boards of {cells} cells and a vocabulary of {vocabulary} as the checkpoint has (known are "
         f"{', '.join(f'{name} with {sizes[0]} and {sizes[1]}' for name, sizes in known.items())}): "

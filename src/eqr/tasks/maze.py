@@ -1,11 +1,13 @@
-"""Mazes on square boards: mark the shortest way from S to G. Knows the rules, the symmetries and how to carve mazes.
+"""Mazes on square boards: mark the shortest way from S to G. Knows the rules; making mazes is in ``maze_carving``.
 
 Symbols: 1 wall, 2 open, 3 start S, 4 goal G, 5 path. The answer repeats the question and marks open cells as path, so
 no cell of a question is blank and every cell is answered. Steps go up, down, left and right.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+import re
+from collections.abc import Iterator
+from functools import cache
+from math import isqrt
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.tasks.base import Boards, Puzzle, Task, reached
+from eqr.tasks.base import SIDE, Puzzle, Symmetries, Task, names_kept, painted, reached, turned
+from eqr.tasks.maze_carving import distances, mazes, open_cells
 from eqr.types import Layout, Solution
 
 WALL, OPEN, START, GOAL, PATH = range(1, 6)
@@ -22,50 +25,76 @@ IDS = {"#": WALL, ".": OPEN, " ": OPEN, "_": OPEN, "S": START, "G": GOAL, "o": P
 WRITTEN = "?#.SGo"
 """Symbol of each id; an open cell is a dot because spaces at the ends of a line get lost. Id 0 is no cell of a maze."""
 DRAWN = ("? ", "██", "  ", "S ", "G ", "· ")
-"""Two characters a cell make it about square on a terminal."""
-PATIENCE = 2_000
-"""Mazes without a path of the length wanted after which the search for one is given up."""
+"""Two characters a cell make it about square on a terminal; ``?`` where an answer contradicts its question."""
+COLOURS = np.array(
+    [(214, 64, 159), (43, 48, 59), (250, 247, 240), (26, 127, 75), (190, 48, 48), (244, 169, 64)], np.uint8
+)
+"""Red, green and blue of the same."""
+LETTERS = {
+    START: (".####", "#....", ".###.", "....#", "####."),
+    GOAL: (".####", "#....", "#..##", "#...#", ".####"),
+}
+"""What marks the ends in a picture, where colours may look alike."""
+SMALLEST, LARGEST = 5, 99
+PAPER = 30
+"""Size of the paper's mazes, whose paths take 100 to 140 steps (EqR appendix C)."""
 
 
 class Maze(Task):
     """Mark a shortest path from the start to the goal."""
 
-    def __init__(self, name: str, size: int, least_path: int, most_path: int) -> None:
-        """Generated paths take ``least_path`` to ``most_path`` steps; an S beside its G is one step away."""
-        self.name, self.size = name, size
-        self.least_path, self.most_path = least_path, most_path
-        longest = 2 * (((size - 1) // 2) ** 2 - 1)  # through every node; see _doors
-        if size < 5 or not 1 <= least_path <= most_path <= longest:
-            raise InputError(
-                f"a {size}x{size} maze with paths of {least_path} to {most_path} steps is not possible: "
-                f"sizes are 5 or more, a path has at least 1 step and at this size at most {longest}"
-            )
+    def __init__(self, size: int) -> None:
+        """Raises InputError for a size that no maze has."""
+        if not SMALLEST <= size <= LARGEST:
+            raise InputError(f"a maze of {size}x{size} is not made: sizes are {SMALLEST} to {LARGEST}, take maze30")
+        self.name, self.size = f"maze{size}", size
+        self.longest = open_cells(size) - 1
+        """Steps of a path through every open cell."""
+        # Beyond the 0.9th power such paths get too rare to be found.
+        self.usual = (100, 140) if size == PAPER else (size - 2, int(open_cells(size) ** 0.9))
+        """Steps of generated paths unless said otherwise."""
         self.layout = Layout(
             rows=size, cols=size, symbols=5, axes=(size, size), relations=((1,), (0,)), clues_stand=False
         )
 
-    @cached_property
-    def _neighbours(self) -> list[list[int]]:
-        """The cells one step from each cell."""
-        cells = np.pad(np.arange(self.size**2).reshape(self.size, self.size), 1, constant_values=-1)
-        around = np.stack([cells[:-2, 1:-1], cells[2:, 1:-1], cells[1:-1, :-2], cells[1:-1, 2:]], -1)
-        return [[near for near in four if near >= 0] for four in around.reshape(-1, 4).tolist()]
+    def sized(self, cells: int) -> Task:
+        """The maze of as many cells, if they make a square of a possible size."""
+        size = isqrt(cells)
+        return maze_of(size) if size * size == cells and SMALLEST <= size <= LARGEST else self
 
-    @cached_property
-    def _doors(self) -> dict[int, list[tuple[int, int]]]:
-        """For each node the nodes beside it, with the cell between. Nodes are the cells on odd rows and columns."""
-        odd = range(1, 2 * ((self.size - 1) // 2), 2)
-        nodes = {row * self.size + col for row in odd for col in odd}
-        ways = (-self.size, self.size, -1, 1)
-        return {node: [(node + 2 * way, node + way) for way in ways if node + 2 * way in nodes] for node in nodes}
+    def larger(self) -> Task:
+        """The maze with one node more on each side."""
+        return maze_of(self.size + 2)
+
+    def cells_in(self, text: str) -> int:
+        """Spaces count: they are open cells."""
+        return sum(map(len, _rows(text)))
+
+    def lines_of(self, line: str) -> int:
+        """A line is a whole maze if it makes a square and has both ends; else a row of a maze as high as it is wide."""
+        cells = self.cells_in(line)
+        square = self.sized(cells).layout.cells == cells
+        whole = square and "S" in line and "G" in line
+        return 1 if whole or len(_rows(line)) > 1 or cells > LARGEST else max(1, cells)
 
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read ``#``, ``S``, ``G``, ``o`` and a dot, underscore or space for open; line ends and ``/`` are ignored."""
-        text = text.translate(str.maketrans("", "", "\r\n/"))
+        """Read ``#``, ``S``, ``G``, ``o`` and a dot, underscore or space for open, in one line or row by row.
+
+        Rows end with a line end or ``/``.
+        """
+        rows = _rows(text)
+        uneven = next((number for number, row in enumerate(rows, 1) if len(row) != len(rows)), 0)
+        if len(rows) > 1 and uneven:
+            raise InputError(
+                f"row {uneven} of the maze has {len(rows[uneven - 1])} cells, and there are {len(rows)} rows: "
+                f"give as many cells in each row as there are rows, '.' for each open cell"
+            )
+        text = "".join(rows)
         if len(text) != self.layout.cells:
             raise InputError(
                 f"maze {text[:24]!r} has {len(text)} cells, a {self.name} maze has {self.layout.cells}: "
-                f"give {self.size} rows of {self.size}, '#' for each wall and '.' for each open cell"
+                f"give {self.size} rows of {self.size}, or another square of {SMALLEST}x{SMALLEST} to "
+                f"{LARGEST}x{LARGEST}, '#' for each wall and '.' for each open cell"
             )
         for cell, char in enumerate(text):
             if char not in IDS:
@@ -103,100 +132,71 @@ class Maze(Task):
 
     def _is_shortest(self, answer: list[int]) -> bool:
         start, goal = answer.index(START), answer.index(GOAL)
-        marked = self._distances([symbol in (PATH, GOAL) for symbol in answer], start)[goal]
+        marked = distances([symbol in (PATH, GOAL) for symbol in answer], start, self.size)[goal]
         # A way through marked cells that needs each of them is the whole of what is marked.
         if marked != answer.count(PATH) + 1:
             return False
-        return marked == self._distances([symbol != WALL for symbol in answer], start)[goal]
-
-    def _distances(self, passable: Sequence[int], start: int) -> list[int]:
-        """Steps from ``start`` to every cell through passable ones; -1 where no way leads."""
-        neighbours, distances, queue = self._neighbours, [-1] * len(passable), [start]
-        distances[start] = 0
-        for cell in queue:
-            steps = distances[cell] + 1
-            for near in neighbours[cell]:
-                if passable[near] and distances[near] < 0:
-                    distances[near] = steps
-                    queue.append(near)
-        return distances
+        return marked == distances([symbol != WALL for symbol in answer], start, self.size)[goal]
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """The maze with the path marked, ``?`` where the answer contradicts the question, and how it was reached."""
-        question = self.parse(puzzle).tolist() if isinstance(puzzle, str) else puzzle.tolist()
-        pairs = zip(question, solution.answer.tolist(), strict=True)
-        cells = [DRAWN[new if new == old or (old, new) == (OPEN, PATH) else 0] for old, new in pairs]
+        question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
+        cells = self.drawn(question, solution.answer)
         grid = "\n".join("".join(cells[at : at + self.size]).rstrip() for at in range(0, len(cells), self.size))
         return f"{grid}\n{reached(solution)}"
 
-    def augment(self, inputs: Boards, labels: Boards, rng: np.random.Generator) -> tuple[Boards, Boards]:
-        """Turn and mirror each board into one of its eight positions."""
-        board = np.arange(self.layout.cells).reshape(self.size, self.size)
-        positions = np.stack([np.rot90(side, turns).ravel() for side in (board, board.T) for turns in range(4)])
-        cells = positions[rng.integers(len(positions), size=len(inputs))]
-        return np.take_along_axis(inputs, cells, 1), np.take_along_axis(labels, cells, 1)
+    def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
+        """Each cell in two characters, ``?`` where the answer contradicts the question."""
+        return [DRAWN[symbol] for symbol in _stands(puzzle, answer).tolist()]
 
-    def generate(self, seed: int, min_guesses: int = 0, workers: int = 1) -> Iterator[Puzzle]:
+    def picture(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> NDArray[np.uint8]:
+        """(H, W, 3) the maze with the path and both ends marked; see COLOURS."""
+        symbols = _stands(puzzle, answer).view(self.size, self.size).numpy()
+        picture = painted(COLOURS[symbols])
+        for end, letter in LETTERS.items():
+            ink = np.array([[mark == "#" for mark in row] for row in letter]).repeat(2, 0).repeat(2, 1)
+            for row, col in np.argwhere(symbols == end) * SIDE + 1:
+                picture[row : row + len(ink), col : col + len(ink)][ink] = COLOURS[OPEN]
+        return picture
+
+    def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
+        """Turn and mirror each board into one of its eight positions."""
+        positions = turned(np.arange(self.layout.cells).reshape(self.size, self.size))
+        cells = positions[rng.integers(len(positions), size=count)]
+        return Symmetries(cells, names_kept(count, self.layout.symbols))
+
+    def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
         """Mazes with one way between any two open cells; the rating is the number of steps from S to G.
 
-        Lengths are uniform from ``least_path``, or ``min_guesses`` if that is more, to ``most_path``. One thread makes
+        Lengths are uniform from ``least`` to ``most``, or as is usual for the size. One thread makes
         them whatever ``workers`` says. An even board is an odd one and a line of wall more at the bottom and the right,
         as in the Maze-Unique set of the paper (appendix C).
         """
-        least = max(self.least_path, min_guesses)
-        if least > self.most_path:
-            raise InputError(f"a path of {self.name} has at most {self.most_path} steps, not {least}: ask for fewer")
-        return self._stream(np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))), least)
+        most = max(self.usual[1], least) if most is None else most
+        least = least or (self.usual[0] if self.usual[0] <= most else 1)
+        if not 1 <= least <= most <= self.longest:
+            raise InputError(
+                f"paths of {least} to {most} steps in a {self.name} are not possible: "
+                f"a path has at least 1 step and at this size at most {self.longest}"
+            )
+        found = mazes(self.size, seed, least, most)
+        return (_puzzle(passable, path) for passable, path in found)
 
-    def _stream(self, rng: np.random.Generator, least: int) -> Iterator[Puzzle]:
-        while True:
-            # The length is drawn first and kept until a maze has it, or short paths would be the more frequent ones.
-            length = int(rng.integers(least, self.most_path + 1))
-            for _ in range(PATIENCE):
-                passable = self._carved(rng)
-                path = self._path_of(length, passable, rng)
-                if path:
-                    yield _puzzle(passable, path)
-                    break
-            else:
-                raise InputError(
-                    f"none of {PATIENCE:,} mazes of {self.size}x{self.size} has a path of {length} steps: "
-                    f"such are too rare to be found, take shorter paths or a larger board"
-                )
 
-    def _carved(self, rng: np.random.Generator) -> bytearray:
-        """A spanning tree of the nodes by randomized depth-first search: 1 for open cells, 0 for walls."""
-        passable = bytearray(self.layout.cells)
-        doors = self._doors
-        draws = iter(rng.random(len(doors)).tolist())
-        stack = [list(doors)[int(next(draws) * len(doors))]]
-        passable[stack[0]] = 1
-        while stack:
-            choices = [door for door in doors[stack[-1]] if not passable[door[0]]]
-            if not choices:
-                stack.pop()
-                continue
-            node, between = choices[int(next(draws) * len(choices))]
-            passable[node] = passable[between] = 1
-            stack.append(node)
-        return passable
+@cache
+def maze_of(size: int = PAPER) -> Maze:
+    """The mazes of ``size`` x ``size``."""
+    return Maze(size)
 
-    def _path_of(self, length: int, passable: bytearray, rng: np.random.Generator) -> list[int]:
-        """The cells of a random path of ``length`` steps in a tree, from start to goal; empty if it has none."""
-        cells = rng.permutation(np.flatnonzero(np.frombuffer(passable, np.uint8))).tolist()
-        # The cell farthest from any cell of a tree ends a longest path, so two searches tell whether there is one.
-        distances = self._distances(passable, cells[0])
-        if max(self._distances(passable, distances.index(max(distances)))) < length:
-            return []
-        for start in cells:
-            distances = self._distances(passable, start)
-            goals = [cell for cell in cells if distances[cell] == length]  # in random order
-            if goals:
-                break
-        path = [goals[0]]
-        while distances[path[-1]] > 0:
-            path.append(next(near for near in self._neighbours[path[-1]] if distances[near] == length - len(path)))
-        return path[::-1]
+
+def _rows(text: str) -> list[str]:
+    """``text`` cut at line ends and slashes; a space is an open cell."""
+    return [row for row in re.split(r"[\r\n/]+", text) if row]
+
+
+def _stands(puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> Integer[Tensor, " L"]:
+    """The answer, 0 where it contradicts the question."""
+    return torch.where((answer == puzzle) | ((puzzle == OPEN) & (answer == PATH)), answer, 0)
 
 
 def _puzzle(passable: bytearray, path: list[int]) -> Puzzle:

@@ -1,7 +1,7 @@
 """Sudoku on any board of R x C boxes. Knows the rules and symmetries; solving by search is in ``sudoku_search``."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.tasks.base import Boards, Puzzle, Task, reached, squeezed
+from eqr.tasks.base import Puzzle, Symmetries, Task, names_shuffled, reached, squeezed
 from eqr.types import Layout, Solution
 
 DIGITS = "123456789"
 BLANKS = ".0"
+BOXES = {9: (3, 3), 6: (2, 3), 4: (2, 2)}
+"""Rows and columns of a box, by the side of the board."""
 
 
 def units_of(box_rows: int, box_cols: int) -> NDArray[np.int64]:
@@ -99,29 +101,32 @@ class Sudoku(Task):
             lines.append(" | ".join(boxes))
         return lines
 
-    def augment(self, inputs: Boards, labels: Boards, rng: np.random.Generator) -> tuple[Boards, Boards]:
+    def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
         """Relabel symbols, shuffle bands, stacks and the lines within them; transpose where boxes are square."""
-        count = len(inputs)
-        relabel = np.zeros((count, self.side + 1), np.uint8)
-        relabel[:, 1:] = rng.permuted(np.tile(np.arange(1, self.side + 1, dtype=np.uint8), (count, 1)), axis=1)
+        relabel = names_shuffled(count, self.side, rng)
         rows = _shuffled_lines(count, self.box_cols, self.box_rows, rng)
         cols = _shuffled_lines(count, self.box_rows, self.box_cols, rng)
         cells = rows[:, :, None] * self.side + cols[:, None, :]
         if self.box_rows == self.box_cols:
             flip = rng.random(count) < 0.5
             cells[flip] = cells[flip].transpose(0, 2, 1)
-        cells = cells.reshape(count, -1)
+        return Symmetries(cells.reshape(count, -1), relabel)
 
-        def moved(boards: Boards) -> Boards:
-            return np.take_along_axis(relabel, np.take_along_axis(boards, cells, 1).astype(np.intp), 1)
-
-        return moved(inputs), moved(labels)
-
-    def generate(self, seed: int, min_guesses: int = 0, workers: int = 1) -> Iterator[Puzzle]:
+    def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
         """Minimal puzzles with one solution; the rating counts guesses of the bitmask solver."""
+        if most is not None and not least <= most:
+            raise InputError(f"there are no puzzles of {least} to {most} guesses: give a range that does not end early")
         from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
 
-        return generate(geometry(self.box_rows, self.box_cols), seed, min_guesses, workers)
+        return generate(geometry(self.box_rows, self.box_cols), seed, least, most, workers)
+
+
+@cache
+def sudoku_of(side: int = 9) -> Sudoku:
+    """Sudoku with ``side`` symbols: 9, 6 (boxes of 2x3) or 4 (boxes of 2x2)."""
+    if side not in BOXES:
+        raise InputError(f"a Sudoku of {side}x{side} is not made: sides are {', '.join(map(str, BOXES))}")
+    return Sudoku("sudoku" if side == 9 else f"sudoku{side}", *BOXES[side])
 
 
 def _shuffled_lines(count: int, groups: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -5,6 +5,7 @@ one integer. The solver propagates naked and hidden singles and branches on the 
 number of branches it tries until uniqueness is proved is a puzzle's rating. Nothing here knows of tensors or models.
 """
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -224,16 +225,16 @@ def generate_one(geo: Geometry, seed: int, index: int) -> Puzzle:
     return Puzzle(question, answer, int(rating))
 
 
-def generate(geo: Geometry, seed: int, min_guesses: int = 0, workers: int = 1) -> Iterator[Puzzle]:
-    """Endless stream of puzzles rated ``min_guesses`` or more; the same for any number of ``workers``.
+def generate(geo: Geometry, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
+    """Endless stream of puzzles rated ``least`` to ``most``; the same for any number of ``workers``.
 
     Raises InputError when such puzzles are too rare to be found.
     """
-    chunk = 64
+    chunk, upper = 64, math.inf if most is None else most
 
     def block(number: int) -> list[Puzzle]:
         found = (generate_one(geo, seed, i) for i in range(number * chunk, (number + 1) * chunk))
-        return [puzzle for puzzle in found if puzzle.rating >= min_guesses]
+        return [puzzle for puzzle in found if least <= puzzle.rating <= upper]
 
     with ThreadPoolExecutor(workers) as pool:
         first, last_found = 0, 0
@@ -243,4 +244,7 @@ def generate(geo: Geometry, seed: int, min_guesses: int = 0, workers: int = 1) -
                 last_found = number if puzzles else last_found
             first += workers
             if (first - last_found) * chunk > PATIENCE:
-                raise InputError(f"none of {PATIENCE:,} puzzles needs {min_guesses} guesses: lower --min-guesses")
+                raise InputError(
+                    f"none of {PATIENCE:,} puzzles needs {least} to {upper} guesses: "
+                    "lower --min-guesses or widen the range"
+                )

@@ -46,7 +46,7 @@ class TrainConfig(LossConfig):
     ema: float = 0.998
     """Decay of the weight average per step."""
     pool: int = 100_000
-    """Generated puzzles to draw from; with 0 all draws are from ``--train-data``."""
+    """Generated puzzles to draw from; with 0 all draws are from ``--data``."""
     augment: bool = True
     """Give each draw a random symmetry of the task; off for data that is augmented already."""
     hard_share: float = 0.0
@@ -54,7 +54,7 @@ class TrainConfig(LossConfig):
     hard_guesses: int = 8
     """Rating from which a generated puzzle counts as hard."""
     extra_share: float = 0.35
-    """Share of the draws taken from ``--train-data``, when given."""
+    """Share of the draws taken from ``--data``, when given."""
     reveal_share: float = 0.5
     """Share of the draws that get extra clues: the curriculum that gets learning started."""
     reveal_most: float = 0.5
@@ -68,6 +68,13 @@ class TrainConfig(LossConfig):
     """Compile the training step (torch.compile)."""
     evaluated: int = 128
     """Held-out puzzles of each kind to evaluate on, to a depth of ``max_segments``."""
+    eval_depth: int = 0
+    """Depth of that evaluation in segments; 0: ``max_segments``."""
+    grow_to: int = 0
+    """Largest side of the board: training starts on the board of ``model.task`` and goes on to the next larger one,
+    with the same weights, each time ``grow_at`` is reached; 0: it stays."""
+    grow_at: float = 0.9
+    """Share of the puzzles that leave their slots solved, over the last 200 steps, at which the board grows."""
     default_minutes: float = 120.0
     """Budget when neither --minutes nor --steps is given."""
     default_steps: int = 0
@@ -82,7 +89,7 @@ class TrainConfig(LossConfig):
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
         for name in (
             *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share"),
-            *("extra_share", "clip", "pool", "default_steps", "rows"),
+            *("extra_share", "clip", "pool", "default_steps", "rows", "eval_depth", "grow_to"),
         ):
             if not vars(self)[name] >= 0:
                 raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")
@@ -97,6 +104,7 @@ class TrainConfig(LossConfig):
             ("reveal_most", self.reveal_most),
             ("leave_probability", self.leave_probability),
             ("explore", self.explore),
+            ("grow_at", self.grow_at),
             ("ema", self.ema),
         ):
             if not 0 <= share <= 1:

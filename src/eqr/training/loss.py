@@ -78,9 +78,8 @@ def segment_loss(
     EqR arXiv 2605.21488).
     """
     x = model.embed(inputs)
-    counts = labels > 0
-    if config.loss_cells == "blanks":
-        counts &= model.task.layout.to_find(inputs)
+    layout = model.task.layout
+    counts = (labels > 0) & (layout.to_find(inputs) if config.loss_cells == "blanks" else layout.answered(inputs))
     targets = (labels - 1).clamp(min=0)
     updates = model.config.updates_per_segment
     unseen = updates - config.gradient_updates if config.gradient_updates else 0

@@ -15,7 +15,7 @@ from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.runtime import CPU, Ranks
-from eqr.tasks import TASKS
+from eqr.tasks import Task, task_named
 from eqr.training.config import Budget, TrainConfig
 from eqr.training.streams import WEIGHTS, torch_stream
 from eqr.training.trainer import Record, Trainer
@@ -26,7 +26,7 @@ HELD_OUT_STREAM = 1_000_003
 SEARCHED = 32
 """Puzzles generated for each held-out one: hard ones are rare."""
 LOG = "log.jsonl"
-INCIDENTAL = ("rows", "compile", "evaluated", "default_minutes", "default_steps")
+INCIDENTAL = ("rows", "compile", "evaluated", "eval_depth", "default_minutes", "default_steps")
 """Options that a run may change when it is resumed: they do not enter the mathematics."""
 
 
@@ -48,27 +48,31 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def puzzle_pool(config: TrainConfig, folder: Path, seed: int, ranks: Ranks) -> Puzzles:
+def puzzle_pool(config: TrainConfig, task: Task, folder: Path, seed: int, ranks: Ranks) -> Puzzles:
     """The run's generated puzzles, made once by the first process and kept in the run's folder."""
-    path = folder / f"pool-{config.model.task}-{seed}-{config.pool}.npz"
+    path = folder / f"pool-{task.name}-{seed}-{config.pool}.npz"
     if ranks.first and not path.exists():
-        stream = TASKS[config.model.task].generate(seed, workers=os.cpu_count() or 1)
+        stream = task.generate(seed, workers=os.cpu_count() or 1)
         with progress_bar("generating training puzzles", config.pool) as progress:
-            pool = collect(stream, config.pool, progress)
+            pool = collect(task, stream, config.pool, progress)
         write_atomically(path, lambda part: save_puzzles(pool, part))
     ranks.wait()
-    return load_puzzles(path)
+    return load_puzzles(path, task)
 
 
-def training_draws(config: TrainConfig, folder: Path, seed: int, train_data: list[str], ranks: Ranks) -> Draws:
-    """Where training puzzles come from, each source with its share of the draws."""
-    task = TASKS[config.model.task]
-    extra = [read_labelled(path, task) for path in train_data]
+def training_draws(config: TrainConfig, task: Task, folder: Path, seed: int, data: list[str], ranks: Ranks) -> Draws:
+    """Where training puzzles of ``task`` come from, each source with its share of the draws."""
+    extra = [read_labelled(path, task) for path in data]
+    for puzzles, path in zip(extra, data, strict=True):
+        if puzzles.task is not task:
+            raise InputError(
+                f"{path} holds {puzzles.task.name}, the run trains on {task.name}: give boards of its size"
+            )
     total = sum(len(puzzles) for puzzles in extra)
     if not config.pool:
         sources = [(puzzles, len(puzzles) / total) for puzzles in extra]
     else:
-        pool = puzzle_pool(config, folder, seed, ranks)
+        pool = puzzle_pool(config, task, folder, seed, ranks)
         extra_share = config.extra_share if extra else 0.0
         sources = [
             (pool, 1 - extra_share - config.hard_share),
@@ -79,14 +83,27 @@ def training_draws(config: TrainConfig, folder: Path, seed: int, train_data: lis
 
 
 def held_out_puzzles(config: TrainConfig, eval_data: str | None) -> dict[str, Puzzles]:
-    """Generated puzzles no run trains on, those that need no guess and hard ones; and the first of ``eval_data``."""
-    task = TASKS[config.model.task]
-    puzzles = collect(task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), SEARCHED * config.evaluated)
-    held_out = {
+    """Generated puzzles no run trains on, if the run trains on generated ones; and the first of ``eval_data``."""
+    task, held_out = task_named(config.model.task, config.model.grid), {}
+    if config.pool:
+        held_out = generated_puzzles(config, task)
+    return {**held_out, "eval_data": read_labelled(eval_data, task, 2 * config.evaluated)} if eval_data else held_out
+
+
+def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
+    """Held-out puzzles: where ratings count guesses, those that need none and hard ones apart."""
+
+    def first(count: int) -> Puzzles:
+        return collect(task, task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), count)
+
+    puzzles = first(config.evaluated)
+    if puzzles.ratings.min() > 0:
+        return {"generated": puzzles}
+    puzzles = first(SEARCHED * config.evaluated)
+    return {
         "no_guess": puzzles.where(puzzles.ratings == 0, config.evaluated),
         "hard": puzzles.where(puzzles.ratings >= config.hard_guesses, config.evaluated),
     }
-    return {**held_out, "eval_data": read_labelled(eval_data, task, 2 * config.evaluated)} if eval_data else held_out
 
 
 def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
@@ -115,7 +132,7 @@ def train(
     budget: Budget,
     folder: Path,
     seed: int,
-    train_data: list[str],
+    data: list[str],
     eval_data: str | None,
     start_from: str | None,
     resume: bool,
@@ -136,7 +153,10 @@ def train(
         if not resume and has_state(folder):
             raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
         ranks.wait()
-        draws = training_draws(config, folder, seed, train_data, ranks)
+
+        def draws_of(task: Task) -> Draws:
+            return training_draws(config, task, folder, seed, data, ranks)
+
         held_out = held_out_puzzles(config, eval_data)
 
         def logged(record: Record) -> None:
@@ -149,9 +169,9 @@ def train(
                 raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
             report(record)
 
-        identity = identity_of(config, seed, train_data, start_from)
+        identity = identity_of(config, seed, data, start_from)
         model = first_weights(config, seed, None if resume else start_from)
-        trainer = Trainer(config, budget, model, draws, held_out, folder, seed, identity, ranks, device, logged)
+        trainer = Trainer(config, budget, model, draws_of, held_out, folder, seed, identity, ranks, device, logged)
         if resume:
             trainer.resume()
             if trainer.progress() >= 1:
@@ -161,7 +181,7 @@ def train(
                 forget_after(folder / LOG, trainer.step)
         refuse_unequal_starts(trainer, ranks)
         start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
-        used = {"bf16": trainer.bf16, "processes": ranks.size, "threads": torch.get_num_threads()}
+        used = {"bf16": trainer.passes.bf16, "processes": ranks.size, "threads": torch.get_num_threads()}
         logged({**start, **used, "budget": asdict(budget), "run": identity})
         trainer.run()
         return trainer
@@ -169,7 +189,7 @@ def train(
 
 def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
     """Raises InputError unless all processes start with the same weights at the same step."""
-    weights = sum(float(parameter.detach().double().sum()) for parameter in trainer.parameters)
+    weights = sum(float(parameter.detach().double().sum()) for parameter in trainer.model.parameters())
     starts = ranks.gather(torch.tensor([[float(trainer.step), weights]], dtype=torch.double))
     if (starts != starts[0]).any():
         raise InputError(
@@ -178,10 +198,10 @@ def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
         )
 
 
-def identity_of(config: TrainConfig, seed: int, train_data: list[str], start_from: str | None) -> Record:
+def identity_of(config: TrainConfig, seed: int, data: list[str], start_from: str | None) -> Record:
     """What makes a run this run and no other; a resumed one must agree with it."""
     network = {f"model.{key}": value for key, value in asdict(config.model).items()}
     options = {key: value for key, value in asdict(config).items() if key not in ("model", *INCIDENTAL)}
-    names = [Path(path).name for path in train_data]
+    names = [Path(path).name for path in data]
     origin = Path(start_from).name if start_from else None
-    return {**options, **network, "seed": seed, "train_data": names, "start_from": origin}
+    return {**options, **network, "seed": seed, "data": names, "start_from": origin}

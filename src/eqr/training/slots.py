@@ -19,16 +19,24 @@ class Slots:
     """The puzzles under way in this process: its share of the run's slots."""
 
     def __init__(
-        self, model: Reasoner, draws: Draws, config: TrainConfig, seed: int, ranks: Ranks, device: torch.device
+        self,
+        model: Reasoner,
+        draws: Draws,
+        config: TrainConfig,
+        seed: int,
+        ranks: Ranks,
+        device: torch.device,
+        drawn: Tensor | None = None,
     ) -> None:
+        """``drawn`` counts the puzzles each slot has had before, in a run that goes on with other boards."""
         self.model, self.draws, self.config, self.seed, self.ranks = model, draws, config, seed, ranks
         self.device = device
         self.mine = ranks.share(config.slots)
         count = len(self.mine)
         self.rows = rows_of_pass(device, count, config.rows)
-        self.drawn = torch.zeros(count, dtype=torch.long)
+        self.drawn = torch.zeros(count, dtype=torch.long) if drawn is None else drawn
         self.age = torch.zeros(count, dtype=torch.long)
-        self.inputs = torch.zeros(count, model.task.layout.cells, dtype=torch.long, device=device)
+        self.inputs = torch.zeros(count, model.task.layout.width, dtype=torch.long, device=device)
         self.labels = self.inputs.clone()
         self.z = torch.zeros(count, *model.state_shape, device=device)
         self._fill(range(count))

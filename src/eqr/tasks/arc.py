@@ -1,0 +1,178 @@
+"""Few-shot grid puzzles (ARC-AGI, Mini-ARC): a grid is given, another one is the answer, by a rule shown in examples.
+
+Which rule, a header says: it names one of the tasks the model was trained on, and the network has a learned embedding
+of each (as HRM and TRM have). Demonstrations as input cells instead were tried and learned many times slower on a CPU:
+five times as many cells, and the rule had to be found anew for each question.
+
+The embedding is of a task *in one of its eight positions*, and holds a vector for each colour. So a symmetry must tell
+which position the board is now in and which colour is which; the header does. Before the board it has, in this order:
+the palette, where cell c holds the symbol that colour c has become; the position, eight cells of which one is marked;
+the task's number, three decimal digits written as colours. A symmetry moves and renames these cells as all others, and
+with that the header stays true.
+
+Symbols: ids 1 to 10 are the colours 0 to 9, id 11 lies outside a grid that is smaller than N x N.
+"""
+
+from collections.abc import Iterator
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Integer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eqr.errors import InputError
+from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, reached, squeezed, turned
+from eqr.types import Layout, Solution
+
+Grid = list[list[int]]
+"""Rows of colours 0 to 9."""
+COLOURS, POSITIONS, DIGITS = 10, 8, 3
+HEADER = COLOURS + POSITIONS + DIGITS
+BLACK, OUTSIDE = 1, 11
+"""Ids that no symmetry renames; black also marks the position."""
+WRITTEN = ".0123456789_"
+"""Character of each id."""
+LARGEST, MOST = 30, 10**DIGITS
+
+
+class Arc(Task):
+    """Find the output grid of an input grid under a known rule."""
+
+    has_rules = False
+
+    def __init__(self, size: int, tasks: int) -> None:
+        """Raises InputError for sizes that no board has."""
+        if not 2 <= size <= LARGEST:
+            raise InputError(f"grids of {size}x{size} are not made: sizes are 2 to {LARGEST}, take arc5 or arc30")
+        if not 1 <= tasks <= MOST:
+            raise InputError(f"{tasks} tasks cannot be told apart: 1 to {MOST} can, such as arc{size}x400")
+        self.name, self.size, self.tasks = f"arc{size}x{tasks}", size, tasks
+        self.layout = Layout(
+            rows=size,
+            cols=size,
+            symbols=OUTSIDE,
+            axes=(size, size),
+            relations=((1,), (0,), (0, 1)),
+            near=(0, 1),
+            # Black is the ground in most tasks, so only the other nine colours are alike.
+            kinds=(0, *(1,) * (COLOURS - 1), 2),
+            header=HEADER,
+            rules=POSITIONS * tasks,
+            clues_stand=False,
+        )
+
+    def sized(self, cells: int) -> Task:
+        """Grids of another size, if they and the header make as many cells."""
+        sizes = [size for size in range(2, LARGEST + 1) if HEADER + size * size == cells]
+        return arc_of(sizes[0], self.tasks) if sizes else self
+
+    def board(self, number: int, grid: Grid) -> NDArray[np.uint8]:
+        """(L,) ids of a grid of task ``number``, a question or an answer.
+
+        Raises InputError if that is not a grid, is larger than the boards, or there is no such task.
+        """
+        if not 0 <= number < self.tasks:
+            raise InputError(f"task number {number} is not one of the {self.tasks} of {self.name}: use a larger model")
+        if len({len(row) for row in grid}) != 1 or not all(0 <= colour < COLOURS for row in grid for colour in row):
+            raise InputError("a grid is ragged, or holds something else than the colours 0 to 9: correct the task")
+        if max(len(grid), len(grid[0])) > self.size:
+            raise InputError(
+                f"a grid has {len(grid)}x{len(grid[0])} cells, {self.name} has grids of up to "
+                f"{self.size}x{self.size}: use a task of larger grids"
+            )
+        board = np.full((self.size, self.size), OUTSIDE, np.uint8)
+        board[: len(grid), : len(grid[0])] = np.array(grid) + 1
+        position = np.full(POSITIONS, OUTSIDE)
+        position[0] = BLACK
+        digits = [int(digit) + 1 for digit in f"{number:0{DIGITS}}"]
+        return np.concatenate([np.arange(1, COLOURS + 1), position, digits, board.ravel()]).astype(np.uint8)
+
+    def grid(self, board: Integer[Tensor, " L"]) -> Grid:
+        """The grid on a board: its rows and columns up to the first that lies outside."""
+        cells = board[HEADER:].view(self.size, self.size)
+        inside = (cells != OUTSIDE).numpy()
+        rows, cols = (int(np.cumprod(inside.any(axis)).sum()) for axis in (1, 0))
+        colours = (cells[:rows, :cols] - 1).clamp(0, COLOURS - 1)
+        return [[int(colour) for colour in row] for row in colours]
+
+    def named_rule(self, header: Integer[Tensor, "R H"]) -> tuple[Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
+        """The task and the position, as one number, and the colour that each symbol was before symmetries."""
+        palette, position, digits = torch.split(header, [COLOURS, POSITIONS, DIGITS], 1)
+        symbols = torch.arange(1, OUTSIDE, device=header.device)
+        # (R, V, colours) -> the colour of each symbol; argmax finds the one that is true.
+        colour = (palette.unsqueeze(1) == symbols.unsqueeze(-1)).long().argmax(-1)
+        decimal = colour.gather(1, (digits - 1).clamp(min=0))
+        place = torch.tensor([100, 10, 1], device=header.device)
+        number = (decimal * place).sum(1) * POSITIONS + (position == BLACK).long().argmax(1)
+        outside = torch.full_like(colour[:, :1], OUTSIDE - 1)
+        return number.clamp(max=self.layout.rules - 1), torch.cat([colour, outside], 1)
+
+    def parse(self, text: str) -> NDArray[np.uint8]:
+        """Read what ``format`` writes: colours as digits, ``_`` outside, the header first."""
+        text = squeezed(text)
+        if len(text) != self.layout.width:
+            raise InputError(
+                f"the board {text[:24]!r} has {len(text)} cells, {self.name} has {self.layout.width}: "
+                "let `eqr data` or `eqr submit` write it"
+            )
+        foreign = text.strip(WRITTEN[1:])
+        if foreign:
+            raise InputError(
+                f"cell {text.index(foreign[0]) + 1} of {self.layout.width} holds {foreign[0]!r}: only the digits 0 to "
+                "9 for colours and '_' outside a grid are read"
+            )
+        board = np.array([WRITTEN.index(char) for char in text], np.uint8)
+        palette, position = board[:COLOURS], board[COLOURS : COLOURS + POSITIONS]
+        if sorted(palette) != list(range(1, OUTSIDE)) or (position == BLACK).sum() != 1:
+            raise InputError(f"the header {text[:HEADER]!r} names no rule: let `eqr data` or `eqr submit` write it")
+        return board
+
+    def format(self, board: Integer[Tensor, " L"]) -> str:
+        """One line of digits and ``_``."""
+        return "".join(WRITTEN[symbol] for symbol in board.tolist())
+
+    def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
+        """Whether the header stands and no cell is blank: more nobody but the author of the task can tell."""
+        return (inputs[:, :HEADER] == answers[:, :HEADER]).all(-1) & (answers > 0).all(-1)
+
+    def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
+        """The input, the output beside it, and how it was reached."""
+        question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
+        lines = []
+        for row in range(self.size):
+            start = HEADER + row * self.size
+            sides = (board[start : start + self.size].tolist() for board in (question, solution.answer))
+            arrow = "  ->  " if row == self.size // 2 else "      "
+            lines.append(arrow.join(" ".join(WRITTEN[v].replace("_", " ") for v in side) for side in sides))
+        return "\n".join([*lines, reached(solution, self.has_rules)])
+
+    @cached_property
+    def _turns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For each of the eight turns: (8, N*N) the cells of the board, (8, 8) those of the header's position."""
+        places = turned(np.arange(self.size**2).reshape(self.size, self.size))
+        after = [[(places == was[turn]).all(1).argmax() for was in places] for turn in places]
+        # A board in position p goes to position after[p], so that cell is taken from cell p.
+        return places, np.argsort(after, 1)
+
+    def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
+        """Turn and mirror the grids, rename all colours but black."""
+        turn = rng.integers(POSITIONS, size=count)
+        places, positions = self._turns
+        cells = np.tile(np.arange(self.layout.width), (count, 1))
+        cells[:, COLOURS : COLOURS + POSITIONS] = COLOURS + positions[turn]
+        cells[:, HEADER:] = HEADER + places[turn]
+        names = names_kept(count, OUTSIDE)
+        names[:, BLACK + 1 : OUTSIDE] = rng.permuted(names[:, BLACK + 1 : OUTSIDE], axis=1)
+        return Symmetries(cells, names)
+
+    def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
+        """There is no generator: raises InputError."""
+        raise InputError(f"{self.name} puzzles are written by people: make a set of them with `eqr data`")
+
+
+@cache
+def arc_of(size: int = LARGEST, tasks: int = 400) -> Arc:
+    """The task with grids of up to ``size`` x ``size`` and so many rules."""
+    return Arc(size, tasks)

