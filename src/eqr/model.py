@@ -14,12 +14,17 @@ from eqr.blocks import BLOCKS, BlockConfig
 from eqr.errors import InputError, unknown
 from eqr.layers import truncated_normal, weight
 from eqr.recursion import RECURSIONS
+from eqr.rules import RuleEmbedding
 from eqr.tasks import Task, task_named
 from eqr.tasks.grid import Grid, GridConfig
 from eqr.types import Calibration, Embedded, Logits, Noise, State
 
 STARTS = ("normal", "truncated", "fixed")
 HALT_HEADS = ("pooled", "first")
+POSITIVE = (
+    *("channels", "layers", "token_hidden", "heads", "cycles", "updates_per_segment", "expansion"),
+    *("rule_channels", "meaning_channels"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ class ModelConfig(BlockConfig):
             raise InputError(
                 f"the {self.block} block cannot be told what colours mean: take model.block=axial, relation or symbol"
             )
-        for name in ("channels", "layers", "token_hidden", "heads", "cycles", "updates_per_segment", "expansion"):
+        for name in POSITIVE:
             if not vars(self)[name] > 0:
                 raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
         if self.rotary not in (0, 1, 2) or self.prefix_tokens < 0:
@@ -118,12 +123,7 @@ class Reasoner(nn.Module):
             if block.positions and config.learned_positions
             else None
         )
-        # What each symbol means under each rule.
-        self.rule_embedding = (
-            nn.Parameter(0.1 * torch.randn(layout.rules, layout.symbols, channels, generator=generator))
-            if layout.rules
-            else None
-        )
+        self.rules = RuleEmbedding(layout, config, generator) if layout.rules else None
         self.kinds = nn.Buffer(torch.tensor(layout.kinds or (0,) * layout.symbols), persistent=False)
         self.prefix = nn.Parameter(torch.zeros(config.prefix_tokens, channels)) if config.prefix_tokens else None
         self.blocks = nn.ModuleList(
@@ -176,9 +176,8 @@ class Reasoner(nn.Module):
         x = self.symbol_embedding[kind]
         if self.position_embedding is not None:
             x = x + self.position_embedding.unsqueeze(1)
-        if self.rule_embedding is not None:
-            rule, meant = self.task.named_rule(header)
-            x = x + self.rule_embedding[rule.unsqueeze(-1), meant].unsqueeze(1)
+        if self.rules is not None:
+            x = x + self.rules(*self.task.named_rule(header)).unsqueeze(1)
         x = x.flatten(-2)
         if self.prefix is not None:
             x = torch.cat([self.prefix.expand(len(ids), -1, -1), x], 1)

@@ -48,6 +48,8 @@ class Layout:
     state."""
     rules: int = 0
     """Rules that can be named."""
+    positions: int = 1
+    """Positions of the board in which each of them reads otherwise."""
     clues_stand: bool = True
     """Whether a given symbol is that cell's answer (Sudoku). If not, every cell is answered (a maze's path)."""
 

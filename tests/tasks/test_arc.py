@@ -21,15 +21,15 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def rule(board: np.ndarray) -> tuple[int, list[int]]:
-    """What the network is told: the row of its table, and the colour each symbol stands for."""
-    number, meant = TASK.named_rule(torch.from_numpy(board[None, :HEADER]).long())
-    return int(number[0]), meant[0].tolist()
+    """What the network is told: task and position as one number, and the colour each symbol stands for."""
+    number, position, meant = TASK.named_rule(torch.from_numpy(board[None, :HEADER]).long())
+    return 8 * int(number[0]) + int(position[0]), meant[0].tolist()
 
 
 def test_a_board_is_a_header_and_a_grid() -> None:
     board = torch.from_numpy(TASK.board(7, [[1, 2], [0, 3]]))
     assert TASK.format(board) == TEXT
-    assert (TASK.layout.width, TASK.layout.cells, TASK.layout.rules) == (30, 9, 96)
+    assert (TASK.layout.width, TASK.layout.cells, TASK.layout.rules) == (30, 9, 12)
     assert rule(board.numpy()) == (56, list(range(11)))
 
 
@@ -98,9 +98,9 @@ def test_rules_are_learned_apart() -> None:
     model = Reasoner(ModelConfig(task="arc3x12", block="axial", channels=8))
     boards = torch.from_numpy(np.stack([TASK.board(number, [[1]]) for number in (0, 11)])).long()
     model.decode(model.segment(model.init(2, torch.Generator().manual_seed(0)), model.embed(boards))).sum().backward()
-    assert model.rule_embedding is not None
-    assert model.rule_embedding.grad is not None
-    assert model.rule_embedding.grad.flatten(1).any(1).nonzero().flatten().tolist() == [0, 88]
+    assert model.rules is not None
+    assert model.rules.rule.grad is not None
+    assert model.rules.rule.grad.flatten(1).any(1).nonzero().flatten().tolist() == [0, 11]
 
 
 def test_boards_of_other_sizes_are_found_by_their_cells() -> None:

@@ -4,7 +4,7 @@ Which rule, a header says: it names one of the tasks the model was trained on, a
 of each (as HRM and TRM have). Demonstrations as input cells instead were tried and learned many times slower on a CPU:
 five times as many cells, and the rule had to be found anew for each question.
 
-The embedding is of a task *in one of its eight positions*, and holds a vector for each colour. So a symmetry must tell
+The embedding is of a task in each of its eight positions, and of what each colour means to it. So a symmetry must tell
 which position the board is now in and which colour is which; the header does. Before the board it has, in this order:
 the palette, where cell c holds the symbol that colour c has become; the position, eight cells of which one is marked;
 the task's number, three decimal digits written as colours. A symmetry moves and renames these cells as all others, and
@@ -59,7 +59,8 @@ class Arc(Task):
             # Black is the ground in most tasks, so only the other nine colours are alike.
             kinds=(0, *(1,) * (COLOURS - 1), 2),
             header=HEADER,
-            rules=POSITIONS * tasks,
+            rules=tasks,
+            positions=POSITIONS,
             clues_stand=False,
         )
 
@@ -97,17 +98,19 @@ class Arc(Task):
         colours = (cells[:rows, :cols] - 1).clamp(0, COLOURS - 1)
         return [[int(colour) for colour in row] for row in colours]
 
-    def named_rule(self, header: Integer[Tensor, "R H"]) -> tuple[Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
-        """The task and the position, as one number, and the colour that each symbol was before symmetries."""
+    def named_rule(
+        self, header: Integer[Tensor, "R H"]
+    ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
+        """The task, the position of the board, and the colour that each symbol was before symmetries."""
         palette, position, digits = torch.split(header, [COLOURS, POSITIONS, DIGITS], 1)
         symbols = torch.arange(1, OUTSIDE, device=header.device)
         # (R, V, colours) -> the colour of each symbol; argmax finds the one that is true.
         colour = (palette.unsqueeze(1) == symbols.unsqueeze(-1)).long().argmax(-1)
         decimal = colour.gather(1, (digits - 1).clamp(min=0))
         place = torch.tensor([100, 10, 1], device=header.device)
-        number = (decimal * place).sum(1) * POSITIONS + (position == BLACK).long().argmax(1)
+        number = (decimal * place).sum(1).clamp(max=self.tasks - 1)
         outside = torch.full_like(colour[:, :1], OUTSIDE - 1)
-        return number.clamp(max=self.layout.rules - 1), torch.cat([colour, outside], 1)
+        return number, (position == BLACK).long().argmax(1), torch.cat([colour, outside], 1)
 
     def parse(self, text: str) -> NDArray[np.uint8]:
         """Read what ``format`` writes: colours as digits, ``_`` outside, the header first."""

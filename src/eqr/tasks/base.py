@@ -114,8 +114,10 @@ class Task(ABC):
         boards = [self.parse(text) for text in puzzles]
         return torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), self.layout.width))
 
-    def named_rule(self, header: Integer[Tensor, "R H"]) -> tuple[Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
-        """The rule that each header names, and for each symbol, from 0, the one it stands for in the rule's own words.
+    def named_rule(
+        self, header: Integer[Tensor, "R H"]
+    ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
+        """The rule and the position that each header names, and for each symbol, from 0, the one it stands for.
 
         For tasks whose layout has rules.
         """
