@@ -6,6 +6,7 @@ BIN := .venv/bin
 
 demo: .venv/ready
 	$(BIN)/eqr solve --file examples/sudoku/puzzles.csv
+	$(BIN)/eqr solve --model maze --file examples/maze/mazes.txt
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -113,10 +113,11 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # Told that colours are interchangeable, and of pairs, grids, rows, columns and neighbours.
     "mini_arc_cpu": TrainConfig(
-        model=ModelConfig(task="arc5x149", block="axial", channels=24, layers=2),
+        model=ModelConfig(task="arc5x3", block="axial", channels=24, layers=2),
+        slots=64,
         max_segments=8,
+        leave_probability=0.3,
         pool=0,
-        reveal_share=0.25,
         ema=0.998,
         evaluated=75,
         default_minutes=60.0,

@@ -26,11 +26,6 @@ class BlockConfig:
     """Rotary positions (``attention``): 1 along the cells, 2 by row and column, 0 none."""
     prefix_tokens: int = 0
     """Learned cells before those of the board (``mixer`` and ``attention``): the puzzle embedding of HRM and TRM."""
-    rule_channels: int = 6
-    """Width of what is learned of each rule, in each position of the board, for tasks that name rules. Small, so that
-    it holds the rule and not the answers to its examples."""
-    meaning_channels: int = 3
-    """Width of what is learned of each symbol's meaning to a rule."""
 
 
 class Block(nn.Module, ABC):

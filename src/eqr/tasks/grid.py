@@ -110,6 +110,7 @@ class Grid(Task):
             symbols=len(config.symbols),
             axes=(config.rows, config.cols),
             relations=((1,), (0,)),
+            near=(0, 1),
             clues_stand=config.clues_stand,
         )
 
