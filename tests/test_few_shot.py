@@ -14,7 +14,7 @@ from eqr.few_shot import FewShot, evaluated_boards, read_few_shot, training_boar
 from eqr.folders import read_folder
 from eqr.selection import by_rank
 from eqr.tasks import task_named
-from eqr.tasks.arc import Arc
+from eqr.tasks.arc import HEADER, Arc
 from eqr.types import Evidence
 
 
@@ -41,7 +41,7 @@ def test_a_folder_and_one_file_hold_the_same_tasks(tmp_path: Path) -> None:
 
 
 def test_no_test_output_of_an_evaluated_task_is_trained_on(tmp_path: Path) -> None:
-    tasks, arc = read_few_shot(written(tmp_path / "tasks", {"a": KEEP, "b": MIRROR})), Arc(2, 1)
+    tasks, arc = read_few_shot(written(tmp_path / "tasks", {"a": KEEP, "b": MIRROR})), Arc(2, 2)
     training = list(training_boards(tasks, arc))
     assert [number for number, _ in training] == [0, 1, 1]
     questions = {arc.format(torch.from_numpy(question)) for _, (question, _) in training}
@@ -53,13 +53,13 @@ def test_no_test_output_of_an_evaluated_task_is_trained_on(tmp_path: Path) -> No
 def test_sets_of_tasks_are_written_in_the_common_format(tmp_path: Path) -> None:
     folder = written(tmp_path / "tasks", {"a": KEEP, "b": MIRROR})
     main(["data", "mini-arc", "--from", folder, "--out", str(tmp_path / "set"), "--augment", "3"])
-    arc = task_named("arc5x3")
+    arc = task_named("arc5x2")
     questions, answers = read_folder(tmp_path / "set" / "train", arc)
     assert len(questions) == 12
     groups = np.load(tmp_path / "set" / "train" / "all__group_indices.npy")
     assert groups.tolist() == [0, 4, 12]
     assert len(read_folder(tmp_path / "set" / "test", arc)[0]) == 3
-    assert (questions[:, : arc.layout.header] == answers[:, : arc.layout.header]).all()
+    assert (questions[:, :HEADER] == answers[:, :HEADER]).all()
 
 
 def fails(*arguments: str) -> None:
@@ -128,7 +128,7 @@ def test_ten_arc_tasks_go_from_the_package_to_a_submission(tmp_path: Path, capsy
     }
     source, out, run = written(tmp_path / "tasks", tasks), tmp_path / "set", tmp_path / "run"
     main(["data", "arc-agi", "--from", source, "--out", str(out), "--augment", "2", "--largest", "6"])
-    options = ["--steps", "2", "--threads", "1", "--set", "model.task=arc6x3", "evaluated=1", "--out", str(run)]
+    options = ["--steps", "2", "--threads", "1", "--set", "model.task=arc6x10", "evaluated=1", "--out", str(run)]
     main(["train", "mini_arc_cpu", "--tiny", "--data", str(out / "train"), "--eval-data", str(out / "test"), *options])
     submit = ["submit", "--model", str(run), "--from", source, "--out", str(tmp_path / "submission.json")]
     main([*submit, "--views", "3", "--depth", "2", "--threads", "1", "--no-compile"])
@@ -140,5 +140,7 @@ def test_ten_arc_tasks_go_from_the_package_to_a_submission(tmp_path: Path, capsy
             assert sorted(attempt) == ["attempt_1", "attempt_2"]
             assert all(0 <= colour <= 9 for grid in attempt.values() for row in grid for colour in row)
     assert "tests of 10 tasks answered twice" in capsys.readouterr().out
+    fails(*submit[:-1], str(tmp_path / "other.json"), "--from", written(tmp_path / "more", {"a": KEEP}))
+    assert "holds 1 tasks, the model was trained on 10" in capsys.readouterr().err
     fails("submit", "--model", "sudoku", "--from", source, "--out", str(tmp_path / "other.json"))
-    assert "a model of a task such as arc5x3 is needed" in capsys.readouterr().err
+    assert "a model of a task such as arc5x149 is needed" in capsys.readouterr().err

@@ -9,7 +9,7 @@ SRC = Path(__file__).parents[1] / "src" / "eqr"
 # The data path, left to right. A module imports from itself and from what stands before it.
 ORDER = [
     *("errors", "runtime", "types", "tasks", "folders", "data", "few_shot", "layers", "blocks"),
-    *("recursion", "model"),
+    *("recursion", "rules", "model"),
     *("solvers", "halting", "selection", "breadth", "engine"),
     *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "reference"),
     *("training", "presets"),

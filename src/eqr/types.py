@@ -1,8 +1,9 @@
 """The words for shapes, and the records that pass between modules. Knows no model, no task, no file.
 
 B puzzles of a batch; K restarts of a puzzle (breadth); R rows = B*K trajectories; S streams of the state;
-L cells of a question (those of the board, and of further layers before them); C cells of a state (those of the board,
-and prefix tokens before them); V symbols; D width of a cell's state; N calls of a block stack in one update.
+L cells of a question (those of the board, and of a header before them); C cells of a state (those of the board, and
+prefix tokens before them); V symbols; D width of a
+cell's state; N calls of a block stack in one update.
 
 Symbol ids are the same everywhere: 0 is "blank" in an input and "no label" in a label, 1..V are the symbols.
 """
@@ -42,9 +43,13 @@ class Layout:
     """The two ``axes`` along which cells have neighbours, if that matters."""
     kinds: tuple[int, ...] = ()
     """Kind of each symbol, from 0; symbols of a kind are interchangeable. Empty: all of them are."""
-    layers: int = 0
-    """Further boards given with each question, before it: they are seen with it, cell by cell, and are no part of a
-    state or of what is answered."""
+    header: int = 0
+    """Cells before those of the board, in questions and answers: they name the rule to follow, and are no part of a
+    state."""
+    rules: int = 0
+    """Rules that can be named."""
+    positions: int = 1
+    """Positions of the board in which each of them reads otherwise."""
     clues_stand: bool = True
     """Whether a given symbol is that cell's answer (Sudoku). If not, every cell is answered (a maze's path)."""
 
@@ -54,13 +59,8 @@ class Layout:
         return self.rows * self.cols
 
     @property
-    def header(self) -> int:
-        """Cells before those of the board."""
-        return self.layers * self.cells
-
-    @property
     def width(self) -> int:
-        """L: cells of a question, those of its layers included."""
+        """L: cells of a question, the header's included."""
         return self.header + self.cells
 
     def answered(self, inputs: Int[Tensor, "*B L"]) -> Bool[Tensor, "*B L"]:

@@ -47,13 +47,11 @@ class Data:
     out: str
     """Folder to make; the sets are its children train and, for few-shot tasks, test."""
     subsample: int | None = None
-    """Draw so many of the puzzles or tasks without replacement; all by default."""
+    """Draw so many of the puzzles without replacement; all by default."""
     augment: int = 0
     """Copies of each training puzzle under random symmetries, in addition to the puzzle itself."""
     largest: int | None = None
     """Few-shot: side of the boards' grids; 5 for mini-arc, 30 for arc-agi by default."""
-    demos: int = 3
-    """Few-shot: demonstrations shown on a board, the first ones of a task."""
     seed: int = 0
     """Same seed, same draw and same symmetries."""
 
@@ -82,8 +80,9 @@ class Data:
     def _few_shot(self, rng: np.random.Generator) -> list[_Set]:
         """Training boards, and the tests of the evaluated tasks."""
         tasks = read_few_shot(self.source)
-        tasks = [task for task, kept in zip(tasks, self._drawn(len(tasks), rng), strict=True) if kept]
-        arc = arc_of(self.largest or GRIDS[self.name], self.demos)
+        if self.subsample is not None:
+            raise InputError("--subsample: tasks are numbered by their source, give one that holds the tasks you want")
+        arc = arc_of(self.largest or GRIDS[self.name], len(tasks))
         return [_set(arc, training_boards(tasks, arc)), _set(arc, evaluated_boards(tasks, arc))]
 
     def _drawn(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:

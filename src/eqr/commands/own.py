@@ -55,7 +55,7 @@ class OwnPuzzles:
             task = Grid(grid, checker_named(self.checker))
             for path in filter(None, [*data, eval_data]):
                 _refuse_wrong_answers(path, task)
-        return grid, f"grid: {grid.described()}" + (f" (the first that does: {changed})" if changed else "")
+        return grid, f"grid: {grid.described()}" + (f"; the first given cell to change: {changed}" if changed else "")
 
 
 def _pairs(data: Sequence[str]) -> Iterator[tuple[str, str, str]]:

