@@ -1,4 +1,4 @@
-"""The bundled Sudoku model: what its card promises, on puzzles small enough for a test."""
+"""The bundled models: what their cards promise, on puzzles few and small enough for a test."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from eqr.engine import gather
 from eqr.model import Reasoner
 from eqr.tasks import task_named
 
-FOLDER = Path(eqr.__file__).parent / "weights" / "sudoku"
+WEIGHTS = Path(eqr.__file__).parent / "weights"
 NORVIG_17 = "4.....8.5.3..........7......2.....6.....8.4......1.......6.3.7.5..2.....1.4......"
 
 
@@ -57,9 +57,22 @@ def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
     assert score[valid].mean() > score[~valid].mean() + 1
 
 
-def test_weights_are_small_and_come_with_card_and_log() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_000_000
-    events = [json.loads(line) for line in (FOLDER / "log.jsonl").read_text().splitlines()]
+def test_mazes_are_solved_far_beyond_the_sizes_trained_on() -> None:
+    maze = eqr.load("maze")
+    assert maze.task.name == "maze15"
+    for name, count in (("maze9", 20), ("maze30", 20), ("maze59", 2)):
+        task = task_named(name)
+        puzzles = itertools.islice(task.generate(seed=4242), count)
+        questions = torch.stack([torch.from_numpy(puzzle.question).long() for puzzle in puzzles])
+        solutions = eqr.solve(maze.on(task), questions)
+        assert sum(solution.valid for solution in solutions) >= 0.95 * count
+        assert all(solution.converged for solution in solutions if solution.valid)
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in WEIGHTS.glob("*/config.json")), ids=lambda p: p.name)
+def test_weights_are_small_and_come_with_card_and_log(folder: Path) -> None:
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert events[0]["event"] == "start"
     assert events[-1]["event"] == "eval"
-    assert "valid_2k" in (FOLDER / "card.md").read_text()
+    assert "eqr eval" in (folder / "card.md").read_text()

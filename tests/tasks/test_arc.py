@@ -13,7 +13,7 @@ from eqr.tasks.arc import HEADER, Arc, Grid
 from eqr.types import Solution
 
 TASK = Arc(3, 12)
-TEXT = "01234567890_______00712_03____"
+TEXT = "01234567890_______000712_03____"
 grids = st.integers(1, 3).flatmap(
     lambda cols: st.lists(st.lists(st.integers(0, 9), min_size=cols, max_size=cols), min_size=1, max_size=3)
 )
@@ -29,7 +29,7 @@ def rule(board: np.ndarray) -> tuple[int, list[int]]:
 def test_a_board_is_a_header_and_a_grid() -> None:
     board = torch.from_numpy(TASK.board(7, [[1, 2], [0, 3]]))
     assert TASK.format(board) == TEXT
-    assert (TASK.layout.width, TASK.layout.cells, TASK.layout.rules) == (30, 9, 12)
+    assert (TASK.layout.width, TASK.layout.cells, TASK.layout.rules) == (31, 9, 12)
     assert rule(board.numpy()) == (56, list(range(11)))
 
 
@@ -51,7 +51,7 @@ def test_a_symmetry_can_be_undone_and_keeps_black_and_the_outside(
     assert (symmetries.undo(moved) == boards).all()
     for symbol in (1, 11):
         assert ((moved == symbol).sum(1) == (boards == symbol).sum(1)).all()
-    assert all(TASK.encode(TASK.format(torch.from_numpy(board))).shape == (1, 30) for board in moved)
+    assert all(TASK.encode(TASK.format(torch.from_numpy(board))).shape == (1, 31) for board in moved)
 
 
 @given(seeds, seeds, st.integers(0, 11))
@@ -82,14 +82,14 @@ def test_renaming_colours_renames_the_answer() -> None:
     model = Reasoner(ModelConfig(task="arc3x12", block="axial", channels=8, layers=2))
     boards = np.stack([TASK.board(number, [[number, 2, 0], [5, 6, 7]]) for number in (1, 8)])
     symmetries = TASK.symmetries(2, np.random.default_rng(0))
-    symmetries.cells[:] = np.arange(30)  # keep positions
+    symmetries.cells[:] = np.arange(31)  # keep positions
     names = torch.from_numpy(symmetries.symbols[:, 1:].astype(int)) - 1
     z = model.init(2, torch.Generator().manual_seed(0))
     place = names.view(2, 1, 11, 1).expand(2, 9, 11, 8)
     renamed_z = torch.zeros(2, 9, 11, 8).scatter(2, place, z.view(2, 9, 11, 8)).view_as(z)
     logits = model.decode(model.segment(z, model.embed(torch.from_numpy(boards).long())))
     renamed = model.decode(model.segment(renamed_z, model.embed(torch.from_numpy(symmetries.apply(boards)).long())))
-    expected = torch.zeros_like(logits).scatter(2, names.view(2, 1, 11).expand(2, 30, 11), logits)
+    expected = torch.zeros_like(logits).scatter(2, names.view(2, 1, 11).expand(2, 31, 11), logits)
     torch.testing.assert_close(renamed, expected, atol=1e-4, rtol=1e-4)
     assert not logits[:, :HEADER].any()
 
@@ -113,7 +113,7 @@ def test_only_the_author_knows_whether_an_answer_is_right() -> None:
     question, answer = (torch.from_numpy(TASK.board(1, grid)).long()[None] for grid in ([[1]], [[2, 3]]))
     assert not TASK.has_rules
     assert TASK.is_solved(question, answer)[0]
-    assert not TASK.is_solved(question, answer * (torch.arange(30) < 29))[0]
+    assert not TASK.is_solved(question, answer * (torch.arange(31) < 30))[0]
     assert not TASK.is_solved(question, answer.roll(1))[0]
 
 
@@ -130,8 +130,8 @@ def test_input_and_output_are_drawn_side_by_side() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (TEXT[1:], "has 29 cells, arc3x12 has 30: let `eqr data`"),
-        (TEXT.replace("12_", "1a_"), r"cell 23 of 30 holds 'a': only the digits 0 to 9"),
+        (TEXT[1:], "has 30 cells, arc3x12 has 31: let `eqr data`"),
+        (TEXT.replace("12_", "1a_"), r"cell 24 of 31 holds 'a': only the digits 0 to 9"),
         ("1" + TEXT[1:], "names no rule"),
         (TEXT.replace("0_______", "00______"), "names no rule"),
     ],
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused() -> None:
         TASK.board(0, [[1, 2, 3, 4]])
     with pytest.raises(InputError, match="task number 12 is not one of the 12"):
         TASK.board(12, [[1]])
-    for size, tasks in ((1, 2), (31, 2), (5, 0), (5, 1001)):
+    for size, tasks in ((1, 2), (31, 2), (5, 0), (5, 10_001)):
         with pytest.raises(InputError, match=r"not made|cannot be told apart"):
             Arc(size, tasks)
     with pytest.raises(InputError, match="written by people"):

@@ -6,7 +6,7 @@ of each, as HRM and TRM have. Demonstrations as input were tried and solved fewe
 The embedding is of a task in each of its eight positions, and of what each colour means to it there. So a symmetry must
 tell which position the board is now in and which colour is which; the header does. Before the board it has, in this
 order: the palette, where cell c holds the symbol that colour c has become; the position, eight cells of which one is
-marked; the task's number, three decimal digits written as colours. A symmetry moves and renames these cells as all
+marked; the task's number, four decimal digits written as colours. A symmetry moves and renames these cells as all
 others, and with that the header stays true.
 
 Symbols: ids 1 to 10 are the colours 0 to 9, id 11 lies outside a grid that is smaller than N x N.
@@ -27,7 +27,7 @@ from eqr.types import Layout, Solution
 
 Grid = list[list[int]]
 """Rows of colours 0 to 9."""
-COLOURS, POSITIONS, DIGITS = 10, 8, 3
+COLOURS, POSITIONS, DIGITS = 10, 8, 4
 HEADER = COLOURS + POSITIONS + DIGITS
 BLACK, OUTSIDE = 1, 11
 """Ids that no symmetry renames; black also marks the position."""
@@ -106,7 +106,7 @@ class Arc(Task):
         # (R, V, colours) -> the colour of each symbol; argmax finds the one that is true.
         colour = (palette.unsqueeze(1) == symbols.unsqueeze(-1)).long().argmax(-1)
         decimal = colour.gather(1, (digits - 1).clamp(min=0))
-        place = torch.tensor([100, 10, 1], device=header.device)
+        place = torch.tensor([10**power for power in reversed(range(DIGITS))], device=header.device)
         number = (decimal * place).sum(1).clamp(max=self.tasks - 1)
         outside = torch.full_like(colour[:, :1], OUTSIDE - 1)
         return number, (position == BLACK).long().argmax(1), torch.cat([colour, outside], 1)

@@ -115,7 +115,8 @@ class Trainer:
                     self.ranks.wait()
                     raise Stopped
             self.save()
-        self._evaluate()
+        if evaluated < self.seconds:
+            self._evaluate()
 
     def _should_grow(self) -> bool:
         """Whether the puzzles that left of late were solved, and there are larger boards to go on to."""
