@@ -5,6 +5,7 @@ import torch
 
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
+from eqr.tasks import task_named
 
 CONFIG = ModelConfig(task="sudoku4", block="symbol", channels=8, token_hidden=8)
 
@@ -59,3 +60,9 @@ def test_an_unknown_name_suggests_the_nearest(field: str, name: str, near: str) 
 def test_a_size_that_a_task_has_not_names_those_it_has() -> None:
     with pytest.raises(InputError, match="a Sudoku of 5x5 is not made: sides are 9, 6, 4"):
         Reasoner(replace(CONFIG, task="sudoku5"))
+
+
+@pytest.mark.parametrize("name", ["maze9x9", "sudoku3x3x3", "arc5x2x3"])
+def test_a_task_with_too_many_sizes_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"task '{name}' has too many sizes"):
+        task_named(name)

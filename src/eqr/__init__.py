@@ -9,6 +9,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from eqr.checkpoint import load
 from eqr.engine import SolveConfig, solve
 from eqr.model import Reasoner
-from eqr.tasks import TASKS
+from eqr.tasks import TASKS, task_named
 
-__all__ = ["TASKS", "Reasoner", "SolveConfig", "load", "solve"]
+__all__ = ["TASKS", "Reasoner", "SolveConfig", "load", "solve", "task_named"]

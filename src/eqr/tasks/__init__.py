@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import cache
+from inspect import signature
 
 from eqr.errors import InputError, unknown
 from eqr.tasks.arc import arc_of
@@ -33,7 +34,12 @@ def task_named(name: str, grid: GridConfig | None = None) -> Task:
     family, sizes = re.fullmatch(r"(.*?)((?:\d+x)*\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
     if family not in TASKS:
         raise unknown("task", name, TASKS)
-    return TASKS[family](*map(int, filter(None, sizes.split("x"))))
+    numbers = [int(size) for size in sizes.split("x") if size]
+    try:
+        signature(TASKS[family]).bind(*numbers)
+    except TypeError:
+        raise InputError(f"task {name!r} has too many sizes: write a family and its size, such as maze30") from None
+    return TASKS[family](*numbers)
 
 
 __all__ = ["TASKS", "Puzzle", "Task", "task_named"]
