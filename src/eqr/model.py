@@ -69,11 +69,6 @@ class ModelConfig(BlockConfig):
             if name not in known:
                 raise unknown(kind, name, known)
         task_named(self.task, self.grid)
-        if self.grid and BLOCKS[self.block].per_symbol and not self.grid.interchangeable:
-            raise InputError(
-                f"the {self.block} block treats all symbols alike: say --symbols-interchangeable if they are, "
-                "or take --block mixer, attention or conv"
-            )
         if self.task.startswith("arc") and not BLOCKS[self.block].per_symbol:
             raise InputError(
                 f"the {self.block} block cannot be told what colours mean: take model.block=axial, relation or symbol"

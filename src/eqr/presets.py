@@ -194,7 +194,7 @@ def shrunk(config: TrainConfig) -> TrainConfig:
 
 
 def of_grid(config: TrainConfig, grid: GridConfig, block: str | None = None) -> TrainConfig:
-    """The preset ``grid`` for this board: a block that treats symbols alike only if they are."""
+    """The preset ``grid`` for this board: a block that is told of the board only what was said of it."""
     block = block or ("relation" if grid.interchangeable else "mixer")
     if block not in BLOCKS:
         raise unknown("block", block, BLOCKS)

@@ -203,7 +203,6 @@ def test_a_clue_that_changes_is_named_with_its_place() -> None:
         ("question,answer\n1./.2,12/21\n1./.2/..,12/21/12\n", [], "line 3: grid '1./.2/..' has 3 rows, 2 are needed"),
         ("question,answer\n1./.2,12/2\n", [], "line 2: row 2 of 2 has 1 cells"),
         ("question,answer\n1./..,11/11\n", [], "a grid with 1 symbols is not made: 2 to 255 are"),
-        ("question,answer\n1./.2,12/21\n", ["--block", "symbol"], "treats all symbols alike: say --symbols-interch"),
         ("question,answer\n1./.2,12/21\n", ["--block", "relatoin"], "did you mean 'relation'"),
         ("question,answer\n1./.2,12/21\n", ["--set", "pool=5"], "nothing generates them"),
         ("question,answer\n1./.2,12/21\n", ["--set", "model.grid=5"], "option 'grid' is not known"),
@@ -337,6 +336,17 @@ def test_the_block_follows_from_what_was_said_of_symbols() -> None:
     assert configured("grid", [], grid=replace(LATIN4, interchangeable=False)).model.block == "mixer"
     chosen = configured("grid", ["model.channels=16"], grid=LATIN4, block="conv").model
     assert (chosen.block, chosen.channels, chosen.grid) == ("conv", 16, LATIN4)
+
+
+@pytest.mark.parametrize("interchangeable", [True, False])
+def test_blocks_that_hold_symbols_apart_tell_them_apart_if_they_are_not_alike(interchangeable: bool) -> None:
+    config = ModelConfig(
+        task="grid", grid=replace(LATIN4, interchangeable=interchangeable), block="relation", channels=8
+    )
+    model = Reasoner(config, torch.Generator().manual_seed(0))
+    x = model.embed(torch.tensor([[1, 2] + [0] * 14])).view(16, 4, 8)
+    assert torch.equal(x[0, 0], x[1, 1]) is interchangeable  # given, and this symbol
+    assert torch.equal(x[2, 0], x[2, 3]) is interchangeable  # blank
 
 
 def test_an_unchecked_answer_is_not_called_valid() -> None:

@@ -111,6 +111,7 @@ class Grid(Task):
             axes=(config.rows, config.cols),
             relations=((1,), (0,)),
             near=(0, 1),
+            kinds=() if config.interchangeable else tuple(range(len(config.symbols))),
             clues_stand=config.clues_stand,
         )
 
