@@ -68,8 +68,8 @@ class ModelConfig(BlockConfig):
         ):
             if name not in known:
                 raise unknown(kind, name, known)
-        task_named(self.task, self.grid)
-        if self.task.startswith("arc") and not BLOCKS[self.block].per_symbol:
+        task = task_named(self.task, self.grid)
+        if task.layout.rules and not BLOCKS[self.block].per_symbol:
             raise InputError(
                 f"the {self.block} block cannot be told what colours mean: take model.block=axial, relation or symbol"
             )

@@ -54,7 +54,14 @@ class Maze(Task):
         self.usual = (100, 140) if size == PAPER else (size - 2, int(open_cells(size) ** 0.9))
         """Steps of generated paths unless said otherwise."""
         self.layout = Layout(
-            rows=size, cols=size, symbols=5, axes=(size, size), relations=((1,), (0,)), clues_stand=False
+            rows=size,
+            cols=size,
+            symbols=5,
+            axes=(size, size),
+            relations=((1,), (0,)),
+            near=(0, 1),
+            kinds=tuple(range(5)),
+            clues_stand=False,
         )
 
     def sized(self, cells: int) -> Task:
