@@ -111,7 +111,7 @@ PRESETS: dict[str, TrainConfig] = {
         eval_depth=32,
         default_minutes=12.0,
     ),
-    # Told that colours are interchangeable, and of pairs, grids, rows, columns and neighbours.
+    # Told that colours but black are interchangeable, and of grids, rows, columns and neighbours (docs/arc.md).
     "mini_arc_cpu": TrainConfig(
         model=ModelConfig(task="arc5x149", block="axial", channels=24, layers=2),
         slots=64,

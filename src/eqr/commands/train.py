@@ -24,9 +24,9 @@ class Train:
     """Train a model from a preset."""
 
     preset: tyro.conf.Positional[str]
-    """sudoku_cpu and then sudoku_settle (the bundled model's), sudoku4_tiny for first steps, paper_sudoku and others of
-    the published protocol (docs/paper.md), grid for your own puzzles (docs/own_puzzles.md); an unknown name lists
-    them all."""
+    """sudoku_cpu and then sudoku_settle, and maze_cpu (the bundled models'), sudoku4_tiny for first steps, mini_arc_cpu
+    (docs/arc.md), paper_sudoku and others of the published protocol (docs/paper.md), grid for your own puzzles
+    (docs/own_puzzles.md); an unknown name lists them all."""
     out: str | None = None
     """Folder of the run; runs/PRESET by default."""
     minutes: float | None = None
