@@ -271,3 +271,10 @@ def test_boards_grow_with_success_and_a_resumed_run_grows_alike(
 def test_boards_that_cannot_grow_are_told_before_training(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sudoku4 has no larger boards"):
         run(tmp_path, 24, config=replace(CONFIG, grow_to=9))
+
+
+def test_data_of_one_size_is_refused_for_boards_that_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "maze_cpu", "--data", "mazes.csv", "--out", str(tmp_path / "run"), "--steps", "1"])
+    assert stopped.value.code == 2
+    assert "grow_to=15 lets boards grow" in capsys.readouterr().err

@@ -148,6 +148,11 @@ def train(
         raise InputError(f"--seed {seed}: training seeds are 0 to {SEEDS - 1}")
     if resume and not has_state(folder):
         raise InputError(f"{folder} holds no run to resume: start without --resume")
+    if data and config.grow_to > task_named(config.model.task, config.model.grid).layout.rows:
+        raise InputError(
+            f"{data[0]} holds boards of one size, and grow_to={config.grow_to} lets boards grow: set grow_to=0 "
+            "or leave the data out"
+        )
     ranks.share(config.slots)
     with locked(folder) if ranks.first else nullcontext():
         if not resume and has_state(folder):
