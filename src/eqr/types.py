@@ -9,7 +9,7 @@ Symbol ids are the same everywhere: 0 is "blank" in an input and "no label" in a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -145,27 +145,19 @@ class Evidence:
         """The restarts of all ``parts`` as restarts of one puzzle."""
         if len(parts) == 1:
             return parts[0]
-        tensors = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
         return Evidence(
-            **{name: torch.cat([vars(part)[name] for part in parts]) for name in tensors},
+            **{name: torch.cat([vars(part)[name] for part in parts]) for name in BY_RESTART},
             seconds=sum(part.seconds for part in parts),
             histories=tuple(history for part in parts for history in part.histories),
         )
 
     def only(self, restarts: Int[Tensor, " J"]) -> "Evidence":
         """The same of these restarts alone, without their histories."""
-        return Evidence(
-            answers=self.answers[restarts],
-            residual=self.residual[restarts],
-            logit_change=self.logit_change[restarts],
-            halt_logit=self.halt_logit[restarts],
-            depth=self.depth[restarts],
-            converged=self.converged[restarts],
-            halted=self.halted[restarts],
-            valid=self.valid[restarts],
-            seconds=self.seconds,
-            histories=(),
-        )
+        return replace(self, **{name: vars(self)[name][restarts] for name in BY_RESTART}, histories=())
+
+
+BY_RESTART = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
+"""Fields of Evidence that hold something for each restart, besides histories."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from eqr.blocks.base import Block, BlockConfig
+from eqr.blocks.base import Block, BlockConfig, groups_of_pairs
 from eqr.layers import gated, rms_norm, weight
 from eqr.types import Embedded, Layout
 
@@ -28,9 +28,7 @@ class AxialBlock(Block):
         super().__init__(layout, config, generator)
         channels, hidden = config.channels, int(config.channels * config.expansion)
         self.split = (*layout.axes, layout.symbols, channels)
-        symbols = len(layout.axes)
-        # Axis 0 is R, so every axis of the layout moves by one.
-        self.groups = [*(tuple(axis + 1 for axis in relation) for relation in layout.relations), (symbols + 1,)]
+        self.groups = groups_of_pairs(layout)
         self.group_in = nn.ParameterList([weight(channels, channels, generator) for _ in self.groups])
         self.near_in = weight(channels, 9 * channels, generator) if layout.near is not None else None
         if layout.near is not None:

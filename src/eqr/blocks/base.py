@@ -28,6 +28,12 @@ class BlockConfig:
     """Learned cells before those of the board (``mixer`` and ``attention``): the puzzle embedding of HRM and TRM."""
 
 
+def groups_of_pairs(layout: Layout) -> list[tuple[int, ...]]:
+    """Axes of (R, *axes, V, C) over which the pairs of a group lie: each relation, and the symbols of a cell."""
+    # Axis 0 is R, so every axis of the layout moves by one.
+    return [*(tuple(axis + 1 for axis in relation) for relation in layout.relations), (len(layout.axes) + 1,)]
+
+
 class Block(nn.Module, ABC):
     """One residual step of the block stack F."""
 

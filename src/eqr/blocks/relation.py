@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eqr.blocks.base import Block, BlockConfig
+from eqr.blocks.base import Block, BlockConfig, groups_of_pairs
 from eqr.layers import gated, rms_norm, weight
 from eqr.types import Embedded, Layout
 
@@ -26,9 +26,7 @@ class RelationBlock(Block):
         super().__init__(layout, config, generator)
         channels, hidden = config.channels, int(config.channels * config.expansion)
         self.split = (*layout.axes, layout.symbols, channels)
-        symbols = len(layout.axes)
-        # Axis 0 is R, so every axis of the layout moves by one.
-        self.groups = [*(tuple(axis + 1 for axis in relation) for relation in layout.relations), (symbols + 1,)]
+        self.groups = groups_of_pairs(layout)
         self.pair_in = weight(2 * hidden, channels, generator)
         self.group_in = nn.ParameterList([weight(2 * hidden, channels, generator) for _ in self.groups])
         self.pair_out = weight(channels, hidden, generator)

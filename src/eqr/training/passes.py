@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import nn
 
 from eqr.model import Reasoner
 from eqr.runtime import Ranks, can_compile, compiled, has_fast_bf16, mixed_precision, row_workers
@@ -29,7 +30,7 @@ class Passes:
         starts = range(0, len(slots.mine), rows)
 
         def carried(start: int) -> tuple[SegmentLoss, torch.Tensor]:
-            return self._pass(model, slots, step, slice(start, start + rows))
+            return self._pass(model, parameters, slots, step, slice(start, start + rows))
 
         with row_workers(slots.device) as workers:
             if not self.warm:  # compile by a first pass, before several workers call it
@@ -49,10 +50,12 @@ class Passes:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
         return joined(parts), float(norm)
 
-    def _pass(self, model: Reasoner, slots: Slots, step: int, rows: slice) -> tuple[SegmentLoss, torch.Tensor]:
+    def _pass(
+        self, model: Reasoner, parameters: list[nn.Parameter], slots: Slots, step: int, rows: slice
+    ) -> tuple[SegmentLoss, torch.Tensor]:
         """Loss and gradient, as one vector, of one pass over some slots."""
         noise = slots.noise(step, rows)
         with mixed_precision(slots.device, self.bf16):
             part = self.loss(model, slots.z[rows], slots.inputs[rows], slots.labels[rows], noise, self.config)
-        gradients = torch.autograd.grad(part.loss, list(model.parameters()), materialize_grads=True)
+        gradients = torch.autograd.grad(part.loss, parameters, materialize_grads=True)
         return part, torch.cat([gradient.flatten() for gradient in gradients])
