@@ -114,6 +114,16 @@ def test_a_run_starts_from_trained_weights(tmp_path: Path, tiny_run: Path) -> No
         run(tmp_path / "other", 2, start_from=str(tiny_run), config=configured("sudoku4_tiny", ["model.channels=8"]))
 
 
+def test_more_blocks_than_the_trained_network_has_change_nothing_at_first(tmp_path: Path, tiny_run: Path) -> None:
+    deeper = configured("sudoku4_tiny", ["model.layers=3", "lr=1e-12", "pool=100"])
+    grown, trained = run(tmp_path, 1, start_from=str(tiny_run), config=deeper).model, load(tiny_run)
+    x = trained.embed(TASK.encode("1..............."))
+    z = trained.init(1, torch.Generator().manual_seed(0))
+    assert len(grown.blocks) == 3
+    assert len(trained.blocks) == 1
+    torch.testing.assert_close(grown.segment(z, x), trained.segment(z, x), atol=1e-4, rtol=1e-4)
+
+
 def test_interruption_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

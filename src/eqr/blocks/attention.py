@@ -65,3 +65,7 @@ class AttentionBlock(Block):
         seen = F.scaled_dot_product_attention(self._turned(query), self._turned(key), value)
         h = rms_norm(h + F.linear(seen.transpose(1, 2).flatten(-2), self.out))
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.out, self.channel_out]

@@ -61,3 +61,7 @@ class AxialBlock(Block):
         planes = v.reshape(-1, *self.planes, v.shape[-1]).permute(0, 3, 1, 2)
         near = F.conv2d(planes, kernel, padding=self.apart, dilation=self.apart)
         return near.permute(0, 2, 3, 1).reshape(v.shape)
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.pair_out]

@@ -49,3 +49,7 @@ class Block(nn.Module, ABC):
     @abstractmethod
     def forward(self, h: Embedded) -> Embedded:
         """Map (R, C, D) to (R, C, D); C counts prefix tokens too."""
+
+    @abstractmethod
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum: with these at 0 the block does nothing but normalise."""

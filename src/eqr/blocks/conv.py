@@ -6,6 +6,7 @@ learns of by iteration. No weight depends on the size of the board: what was tra
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from eqr.blocks.base import Block, BlockConfig
 from eqr.layers import gated, rms_norm, swiglu, weight
@@ -35,3 +36,7 @@ class ConvBlock(Block):
         near = F.conv2d(h.view(len(h), *self.board, -1).permute(0, 3, 1, 2), kernel, padding=1)
         h = rms_norm(h + gated(near.permute(0, 2, 3, 1).flatten(1, 2), -1) @ self.near_out.T)
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.near_out, self.channel_out]

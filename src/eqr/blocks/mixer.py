@@ -1,6 +1,7 @@
 """Mixer block: SwiGLU over the cells, then SwiGLU over the width. The paper's Sudoku block (EqR section D.4)."""
 
 import torch
+from torch import nn
 
 from eqr.blocks.base import Block, BlockConfig
 from eqr.layers import gated, rms_norm, rms_norm_cells, swiglu, weight
@@ -26,3 +27,7 @@ class MixerBlock(Block):
         """Mix over cells, then over channels; post-norm residuals, each over the axis that was mixed."""
         h = rms_norm_cells(h + torch.matmul(self.token_out, gated(torch.matmul(self.token_in, h), 1)))
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.token_out, self.channel_out]

@@ -41,3 +41,7 @@ class RelationBlock(Block):
                 mean = mean.mean(axis, keepdim=True)
             hidden += F.linear(mean, matrix)
         return rms_norm(v + F.linear(gated(hidden, -1), self.pair_out)).view(h.shape)
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.pair_out]

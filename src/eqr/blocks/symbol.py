@@ -6,6 +6,7 @@ The width is D = V*C, one vector of C channels for each symbol of each cell. It 
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from eqr.blocks.base import Block, BlockConfig
 from eqr.layers import gated, rms_norm, weight
@@ -35,3 +36,7 @@ class SymbolBlock(Block):
         pooled = torch.cat([v.mean(-2, keepdim=True), v.amax(-2, keepdim=True)], -1)
         hidden = gated(F.linear(v, self.channel_in) + F.linear(pooled, self.pooled_in), -1)
         return rms_norm(v + F.linear(hidden, self.channel_out)).flatten(-2)
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.token_out, self.channel_out]

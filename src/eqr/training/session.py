@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
+from eqr.blocks import Block
 from eqr.checkpoint import has_state, load, misfit, write_atomically, write_text_atomically
 from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
@@ -107,10 +110,20 @@ def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
 
 
 def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
-    """A new network, or the trained one in ``start_from``; raises InputError if that is another network."""
+    """A new network, or the trained one in ``start_from``; raises InputError if that is another network.
+
+    Blocks beyond those of the trained one, in a single stack, do nothing at first: the map is still the trained one.
+    """
+    model = Reasoner(config.model, torch_stream(CPU, seed, WEIGHTS))
     if start_from is None:
-        return Reasoner(config.model, torch_stream(CPU, seed, WEIGHTS))
-    model, trained = Reasoner(config.model), load(start_from).state_dict()
+        return model
+    source = load(start_from)
+    trained = source.state_dict()
+    if model.recursion.stacks == 1:
+        for number, block in enumerate(list(model.blocks)[len(source.blocks) :], len(source.blocks)):
+            for matrix in cast(Block, block).outward():
+                nn.init.zeros_(matrix)
+            trained |= {f"blocks.{number}.{name}": value for name, value in block.state_dict().items()}
     wrong = misfit(model, trained)
     if wrong:
         raise InputError(

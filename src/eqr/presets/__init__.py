@@ -6,61 +6,9 @@ from typing import Any
 from eqr.blocks import BLOCKS
 from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig
+from eqr.presets.paper import PAPER, SMALL
 from eqr.tasks.grid import GridConfig
 from eqr.training.config import TrainConfig
-
-# The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing is told of the task.
-EQR = TrainConfig(
-    model=ModelConfig(
-        task="sudoku",
-        block="mixer",
-        channels=512,
-        layers=2,
-        expansion=3.0,
-        token_hidden=512,
-        prefix_tokens=16,
-        recursion="hierarchical",
-        cycles=6,
-        updates_per_segment=3,
-        damping=0.05,
-        init="truncated",
-        learned_positions=False,
-        scaled_embedding=True,
-        halt_head="first",
-        halt_bias=-5.0,
-    ),
-    loss="stablemax",
-    loss_cells="all",
-    supervise="segment",
-    gradient_updates=1,
-    halt_shapes_state=True,
-    slots=768,
-    leave_probability=1.0,
-    explore=0.1,
-    noise=0.01,
-    optimizer="adam_atan2",
-    lr=1e-4,
-    warmup_steps=2_000,
-    decay_share=0.0,
-    weight_decay=1.0,
-    clip=0.0,
-    ema=0.999,
-    pool=0,
-    augment=False,
-    reveal_share=0.0,
-    default_steps=50_000,
-)
-TRM = replace(EQR, noise=0.0, model=replace(EQR.model, damping=0.0, init="fixed"))
-# One stream of as many layer evaluations a segment (42), all under the gradient, and no learned halting.
-SEGMENTED = replace(
-    TRM,
-    gradient_updates=0,
-    leave_probability=0.0,
-    explore=0.0,
-    halt_weight=0.0,
-    model=replace(TRM.model, recursion="flat", updates_per_segment=21),
-)
-TIED = replace(SEGMENTED, max_segments=1)
 
 SOME_GRID = GridConfig(rows=2, cols=2, symbols="12", blank=".", clues_stand=True, interchangeable=True, dihedral=True)
 
@@ -85,6 +33,19 @@ PRESETS: dict[str, TrainConfig] = {
         extra_share=0.5,
         reveal_share=0.3,
         default_minutes=40.0,
+    ),
+    # Goes on from sudoku_settle with two more blocks, which do nothing at first; and with more of the hardest draws.
+    "sudoku_deep": TrainConfig(
+        model=ModelConfig(task="sudoku", block="relation", channels=32, layers=4, damping=0.2),
+        max_segments=32,
+        leave_probability=0.2,
+        lr=2e-3,
+        decay_share=0.0,
+        ema=0.999,
+        hard_share=0.1,
+        extra_share=0.65,
+        reveal_share=0.25,
+        default_minutes=600.0,
     ),
     # Symbol symmetry built in, the board learned.
     "sudoku_symbol": TrainConfig(model=ModelConfig(task="sudoku", block="symbol", channels=24)),
@@ -130,41 +91,8 @@ PRESETS: dict[str, TrainConfig] = {
         ema=0.998,
         default_minutes=10.0,
     ),
-    # The paper's models, and the steps that lead to them (EqR section 6.1).
-    "paper_sudoku": EQR,
-    "trm_sudoku": TRM,
-    "segmented_sudoku": SEGMENTED,
-    "tied_sudoku": TIED,
-    "feedforward_sudoku": replace(TIED, model=replace(TIED.model, layers=42, updates_per_segment=1)),
-    "paper_maze": replace(
-        EQR,
-        model=replace(
-            EQR.model,
-            task="maze30",
-            block="attention",
-            channels=128,
-            layers=1,
-            expansion=4.0,
-            cycles=4,
-            prefix_tokens=0,
-        ),
-        default_steps=150_000,
-    ),
-    # HRM (arXiv 2506.21734) without its Q-continue target, which TRM found not to be needed.
-    "hrm_sudoku": replace(
-        TRM,
-        model=replace(
-            TRM.model,
-            block="attention",
-            recursion="two_modules",
-            layers=4,
-            cycles=2,
-            updates_per_segment=2,
-            prefix_tokens=1,
-        ),
-        slots=384,
-        lr=7e-5,
-    ),
+    **PAPER,
+    **SMALL,
 }
 
 

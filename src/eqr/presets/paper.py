@@ -1,0 +1,138 @@
+"""The published models as presets, and the same at a scale of minutes. Knows no other preset."""
+
+from dataclasses import replace
+
+from eqr.model import ModelConfig
+from eqr.training.config import TrainConfig
+
+# The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing is told of the task.
+EQR = TrainConfig(
+    model=ModelConfig(
+        task="sudoku",
+        block="mixer",
+        channels=512,
+        layers=2,
+        expansion=3.0,
+        token_hidden=512,
+        prefix_tokens=16,
+        recursion="hierarchical",
+        cycles=6,
+        updates_per_segment=3,
+        damping=0.05,
+        init="truncated",
+        learned_positions=False,
+        scaled_embedding=True,
+        halt_head="first",
+        halt_bias=-5.0,
+    ),
+    loss="stablemax",
+    loss_cells="all",
+    supervise="segment",
+    gradient_updates=1,
+    halt_shapes_state=True,
+    slots=768,
+    leave_probability=1.0,
+    explore=0.1,
+    noise=0.01,
+    optimizer="adam_atan2",
+    lr=1e-4,
+    warmup_steps=2_000,
+    decay_share=0.0,
+    weight_decay=1.0,
+    clip=0.0,
+    ema=0.999,
+    pool=0,
+    augment=False,
+    reveal_share=0.0,
+    default_steps=50_000,
+)
+TRM = replace(EQR, noise=0.0, model=replace(EQR.model, damping=0.0, init="fixed"))
+# One stream of as many layer evaluations a segment (42), all under the gradient, and no learned halting.
+SEGMENTED = replace(
+    TRM,
+    gradient_updates=0,
+    leave_probability=0.0,
+    explore=0.0,
+    halt_weight=0.0,
+    model=replace(TRM.model, recursion="flat", updates_per_segment=21),
+)
+TIED = replace(SEGMENTED, max_segments=1)
+
+# The paper's models, and the steps that lead to them (EqR section 6.1).
+PAPER: dict[str, TrainConfig] = {
+    "paper_sudoku": EQR,
+    "trm_sudoku": TRM,
+    "segmented_sudoku": SEGMENTED,
+    "tied_sudoku": TIED,
+    "feedforward_sudoku": replace(TIED, model=replace(TIED.model, layers=42, updates_per_segment=1)),
+    "paper_maze": replace(
+        EQR,
+        model=replace(
+            EQR.model,
+            task="maze30",
+            block="attention",
+            channels=128,
+            layers=1,
+            expansion=4.0,
+            cycles=4,
+            prefix_tokens=0,
+        ),
+        default_steps=150_000,
+    ),
+    # HRM (arXiv 2506.21734) without its Q-continue target, which TRM found not to be needed.
+    "hrm_sudoku": replace(
+        TRM,
+        model=replace(
+            TRM.model,
+            block="attention",
+            recursion="two_modules",
+            layers=4,
+            cycles=2,
+            updates_per_segment=2,
+            prefix_tokens=1,
+        ),
+        slots=384,
+        lr=7e-5,
+    ),
+}
+
+
+def small(config: TrainConfig, layers: int = 1, updates: int = 2) -> TrainConfig:
+    """The same on generated 6x6 Sudokus, narrow and short: eight block evaluations a segment, as in docs/paper.md."""
+    return replace(
+        config,
+        model=replace(
+            config.model,
+            task="sudoku6",
+            channels=64,
+            layers=layers,
+            expansion=2.0,
+            token_hidden=64,
+            prefix_tokens=0,
+            cycles=3,
+            updates_per_segment=updates,
+        ),
+        slots=32,
+        rows=16,
+        pool=20_000,
+        augment=True,
+        reveal_share=0.5,
+        lr=2e-3,
+        warmup_steps=100,
+        ema=0.99,
+        weight_decay=0.1,
+        bf16=False,
+        default_steps=1_500,
+    )
+
+
+# What the claims about training are measured with (``eqr claims``), in the order of the paper's construction.
+SMALL: dict[str, TrainConfig] = {
+    "small_feedforward": small(PAPER["feedforward_sudoku"], layers=8, updates=1),
+    "small_tied": small(TIED, updates=8),
+    "small_segmented": small(SEGMENTED, updates=8),
+    "small_streams": small(replace(TRM, leave_probability=0.0, explore=0.0, halt_weight=0.0)),
+    "small_trm": small(TRM),
+    "small_random": small(replace(TRM, model=replace(TRM.model, init="truncated"))),
+    "small_eqr": small(EQR),
+}
