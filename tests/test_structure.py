@@ -8,12 +8,12 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "eqr"
 # The data path, left to right. A module imports from itself and from what stands before it.
 ORDER = [
-    *("errors", "runtime", "types", "tasks", "folders", "data", "few_shot", "layers", "blocks"),
+    *("errors", "statistics", "runtime", "types", "tasks", "folders", "data", "few_shot", "layers", "blocks"),
     *("recursion", "rules", "model"),
     *("solvers", "halting", "selection", "breadth", "engine"),
     *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "reference"),
     *("training", "presets"),
-    *("bench", "plots", "pictures", "watch", "commands", "cli"),
+    *("bench", "plots", "claims", "pictures", "watch", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))
 

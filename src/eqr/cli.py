@@ -9,6 +9,7 @@ from rich.console import Console
 
 from eqr.commands.bench import Bench
 from eqr.commands.calibrate import Calibrate
+from eqr.commands.claims import Claims
 from eqr.commands.data import Data
 from eqr.commands.eval import Eval
 from eqr.commands.generate import Generate
@@ -28,6 +29,7 @@ Command = (
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Claims, tyro.conf.subcommand("claims")]
     | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

@@ -1,4 +1,4 @@
-"""Figures of a sweep. Draws what it is given; the only module that knows matplotlib."""
+"""Figures of a sweep, and how any figure is saved. Draws what it is given."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,8 @@ from eqr.checkpoint import write_atomically
 from eqr.sweep import Cell
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as PNG and forget it."""
     write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=150, bbox_inches="tight"))
     plt.close(figure)
 
@@ -59,7 +60,7 @@ def _heat_map(
     axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
     axes.set_yticks(range(len(breadths)), [str(breadth) for breadth in breadths])
     figure.colorbar(image)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def frontier(cells: Sequence[Cell], path: Path) -> None:
@@ -73,4 +74,4 @@ def frontier(cells: Sequence[Cell], path: Path) -> None:
     axes.set(xscale="log", xlabel="updates per puzzle", ylabel="exact accuracy")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)

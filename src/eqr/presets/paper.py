@@ -122,7 +122,7 @@ def small(config: TrainConfig, layers: int = 1, updates: int = 2) -> TrainConfig
         ema=0.99,
         weight_decay=0.1,
         bf16=False,
-        default_steps=1_500,
+        default_steps=3_000,
     )
 
 

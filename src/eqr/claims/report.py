@@ -1,0 +1,61 @@
+"""What was measured of each claim: kept as JSON beside its table as CSV, and put together as one page of Markdown."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from eqr.checkpoint import write_text_atomically
+from eqr.claims.base import Claim, Measured, Row
+
+
+def keep(measured: Measured, number: int, folder: Path) -> None:
+    """Write the measurement of claim ``number``."""
+    write_text_atomically(folder / f"{number:02}.json", json.dumps(asdict(measured), indent=2) + "\n")
+    if measured.rows:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(measured.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(measured.rows)
+        write_text_atomically(folder / f"{number:02}.csv", text.getvalue())
+
+
+def kept(number: int, folder: Path) -> Measured | None:
+    """The measurement of claim ``number``, if there is one."""
+    path = folder / f"{number:02}.json"
+    return Measured(**json.loads(path.read_text())) if path.exists() else None
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
+
+
+def page(claims: Sequence[Claim], measured: Mapping[int, Measured], pictures: Mapping[int, str], settings: str) -> str:
+    """The whole report; ``pictures`` names the figure of a claim, ``settings`` says with what it was measured."""
+    lines = ["# The paper's claims, measured", "", settings, "", "| claim | | verdict |", "|---|---|---|"]
+    for claim in claims:
+        result = measured.get(claim.number)
+        lines.append(f"| {claim.number} | {claim.title} | {result.verdict if result else 'not run: out of time'} |")
+    for claim in claims:
+        lines += ["", f"## {claim.number}. {claim.title}", "", f"**Claim.** {claim.statement}", ""]
+        lines += [f"**Here.** {claim.protocol}", ""]
+        result = measured.get(claim.number)
+        if result is None:
+            lines += ["**Not run**: the budget was spent. The same command goes on."]
+            continue
+        lines += [f"**{result.verdict.capitalize()}.** {result.why}"]
+        if result.rows:
+            lines += ["", table(result.rows)]
+        if claim.number in pictures:
+            lines += ["", f"![{claim.title}]({pictures[claim.number]})"]
+    return "\n".join(lines) + "\n"
