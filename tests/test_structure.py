@@ -13,7 +13,7 @@ ORDER = [
     *("solvers", "halting", "selection", "breadth", "engine"),
     *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "reference"),
     *("training", "presets"),
-    *("bench", "plots", "claims", "pictures", "watch", "commands", "cli"),
+    *("bench", "plots", "pictures", "analysis", "claims", "watch", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from eqr.commands.analyse import Analyse
 from eqr.commands.bench import Bench
 from eqr.commands.calibrate import Calibrate
 from eqr.commands.claims import Claims
@@ -29,6 +30,7 @@ Command = (
     | Annotated[Eval, tyro.conf.subcommand("eval")]
     | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
+    | Annotated[Analyse, tyro.conf.subcommand("analyse")]
     | Annotated[Claims, tyro.conf.subcommand("claims")]
     | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]

@@ -1,10 +1,22 @@
 """What an evaluation says: one record, as JSON for machines and as a table for people. Knows figures, not puzzles."""
 
+import csv
+import io
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from rich.table import Table
+
+
+def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows, at least one, as the text of a CSV file; the columns are the keys of the first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def pass_at_k(restarts: int, right: int) -> dict[int, float]:

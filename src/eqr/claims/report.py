@@ -1,7 +1,5 @@
 """What was measured of each claim: kept as JSON beside its table as CSV, and put together as one page of Markdown."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,17 +7,14 @@ from pathlib import Path
 
 from eqr.checkpoint import write_text_atomically
 from eqr.claims.base import Claim, Measured, Row
+from eqr.report import csv_text
 
 
 def keep(measured: Measured, number: int, folder: Path) -> None:
     """Write the measurement of claim ``number``."""
     write_text_atomically(folder / f"{number:02}.json", json.dumps(asdict(measured), indent=2) + "\n")
     if measured.rows:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(measured.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(measured.rows)
-        write_text_atomically(folder / f"{number:02}.csv", text.getvalue())
+        write_text_atomically(folder / f"{number:02}.csv", csv_text(measured.rows))
 
 
 def kept(number: int, folder: Path) -> Measured | None:

@@ -116,7 +116,8 @@ class Claims:
         )
         return (
             f"Written by `eqr claims{options} --seeds {self.seeds}`: the large model is `{Path(self.model).name}` on "
-            f"the first {self.limit} of {data}; small models are trained by presets, {self.seeds} seeds each."
+            f"the first {self.limit} of {data}; small models are trained by presets, {self.seeds} seeds each. "
+            f"Where the first quarter is used, one puzzle is {100 / max(1, self.limit // 4):.1f} points."
         )
 
 

@@ -1,7 +1,5 @@
 """``eqr sweep``: accuracy and residual over depth and breadth, as CSV and figures."""
 
-import csv
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from eqr.console import progress_bar
 from eqr.data import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
+from eqr.report import csv_text
 from eqr.runtime import pick_device, set_threads
 from eqr.sweep import Cell, sweep
 
@@ -67,8 +66,8 @@ class Sweep:
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("sweeping", len(puzzles)) as advance:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
-        _write_csv(folder / "sweep.csv", [asdict(cell) for cell in cells])
-        _write_csv(folder / "halting.csv", [asdict(rule) for rule in kept])
+        write_text_atomically(folder / "sweep.csv", csv_text([asdict(cell) for cell in cells]))
+        write_text_atomically(folder / "halting.csv", csv_text([asdict(rule) for rule in kept]))
         from eqr.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
 
         title = f"{self.model} on {Path(self.data).name}"
@@ -92,14 +91,6 @@ def _numbers(flag: str, text: str) -> list[int]:
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise InputError(f"{flag} {text}: numbers of 1 or more, with commas between them, are needed, e.g. 1,4,16")
     return sorted({int(part) for part in parts})
-
-
-def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomically(path, text.getvalue())
 
 
 def _table(cells: list[Cell]) -> Table:

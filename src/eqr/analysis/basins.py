@@ -1,0 +1,183 @@
+"""Which attractors does one puzzle have, how wide are their basins, and do trajectories rest there?
+
+Hundreds of random starts of a puzzle are moved to full depth. Starts with the same answer make a basin; its mass is
+their share. How a start ends is told by recurrence: a fixed point hardly moves, a cycle comes back to where it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from eqr.analysis.base import Finding, Row
+from eqr.analysis.principal import principal_components
+from eqr.analysis.starts import from_random_starts
+from eqr.analysis.states import Ends, right_rows, settle
+from eqr.engine import SolveConfig
+from eqr.model import Reasoner
+from eqr.tasks import Task
+
+LAGS = 64
+"""Longest period, in updates, that is looked for."""
+STILL = 1e-3
+"""An end state that one update moves by less than this share of its length is (at) a fixed point."""
+RETURNS = 0.25
+"""It is on a cycle if some further update brings it this much nearer to where it was than one update takes it away."""
+BROAD = 0.9
+"""Share of starts that must be right for a basin to be called broad."""
+SPURIOUS = 0.1
+"""Share of starts that must come to rest on wrong answers for a landscape to be called one with spurious attractors."""
+MODES = {
+    "a": "no correct attractor",
+    "b": "correct and spurious attractors",
+    "c": "correct attractor, narrow",
+    "d": "correct attractor, broad and stable",
+}
+"""The landscapes of EqR Fig. 6."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basin:
+    """The starts that end with one answer."""
+
+    answer: str
+    right: bool
+    mass: float
+    """Share of all starts."""
+    residual: float
+    """Median over its starts."""
+    spread: float
+    """Root mean square distance of its end states from their mean, over a state's length: 0 if they are one point."""
+    fixed: int
+    """Starts that end in a fixed point."""
+    cycling: int
+    """Starts that end in a cycle."""
+    wandering: int
+    """Starts that do neither."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basins(Finding):
+    """The landscape of one puzzle, seen from R starts."""
+
+    basins: tuple[Basin, ...]
+    """The heaviest first."""
+    basin: Int[Tensor, " R"]
+    """Which of them each start ends in."""
+    right: Bool[Tensor, " R"]
+    period: Int[Tensor, " R"]
+    """In updates: 1 fixed point, more a cycle, 0 neither."""
+    residual: Float[Tensor, " R"]
+    coordinates: Float[Tensor, "R 2"]
+    """End states along their first two principal components."""
+    explained: Float[Tensor, " 2"]
+    """Share of the variance along each."""
+    mode: str
+    """Key in MODES."""
+
+    def headline(self) -> Row:
+        """Masses, and the mode."""
+        rest = self.period > 0
+        return {
+            "starts": len(self.right),
+            "landscape": f"({self.mode}) {MODES[self.mode]}",
+            "starts with the right answer": float(self.right.double().mean()),
+            "starts at rest on wrong answers": float((rest & ~self.right).double().mean()),
+            "starts that wander": float((~rest).double().mean()),
+            "different wrong answers at rest": len(torch.unique(self.basin[rest & ~self.right])),
+        }
+
+    def tables(self) -> dict[str, list[Row]]:
+        """A row for each start, and one for each answer."""
+        columns = (self.basin + 1, self.right, self.residual, self.period, *self.coordinates.T)
+        names = ("basin", "right", "residual", "period", "x", "y")
+        starts = zip(*(column.tolist() for column in columns), strict=True)
+        return {
+            "": [{"start": at, **dict(zip(names, line, strict=True))} for at, line in enumerate(starts)],
+            "_answers": [{"basin": at, **vars(basin)} for at, basin in enumerate(self.basins, 1)],
+        }
+
+
+def periods(recurrence: Float[Tensor, "R P"], later: Float[Tensor, " R"]) -> Int[Tensor, " R"]:
+    """1 for a fixed point, the smallest p > 1 for a cycle, 0 for neither.
+
+    A fixed point: one update moves the state by less than STILL of its length, now or P updates later. A cycle: the
+    p-th update comes back to within RETURNS of one update's way, and that way does not halve in P updates, as it does
+    in a spiral towards a fixed point. A cycle need not take a whole number of updates, hence no stricter return.
+    """
+    step = recurrence[:, 0]
+    fixed = torch.minimum(step, later) < STILL
+    returns = recurrence[:, 1:] < RETURNS * step.unsqueeze(1)
+    cycles = returns.any(1) & (later > step / 2)
+    first = returns.int().argmax(1) + 2 if returns.shape[1] else torch.zeros_like(step, dtype=torch.long)
+    return torch.where(fixed, 1, torch.where(cycles, first, 0))
+
+
+def mode_of(right: Bool[Tensor, " R"], period: Int[Tensor, " R"]) -> str:
+    """The landscape's key in MODES.
+
+    (a) no start is right; (d) a share of BROAD is; else (b) if a share of SPURIOUS rests on wrong answers; else (c).
+    """
+    share, spurious = float(right.double().mean()), float((~right & (period > 0)).double().mean())
+    if share == 0:
+        return "a"
+    if share >= BROAD:
+        return "d"
+    return "b" if spurious >= SPURIOUS else "c"
+
+
+def basins_of(ends: Ends, right: Bool[Tensor, " R"], task: Task) -> Basins:
+    """The landscape from the ends of many starts of one puzzle."""
+    boards, which, count = torch.unique(ends.answers, dim=0, return_inverse=True, return_counts=True)
+    order = torch.argsort(count, descending=True, stable=True)
+    basin = torch.argsort(order)[which]
+    period = periods(ends.recurrence, ends.later)
+    flat = ends.states.flatten(1)
+    coordinates, explained = principal_components(flat)
+    found = []
+    for number, board in enumerate(boards[order]):
+        inside = basin == number
+        mine = flat[inside]
+        spread = (mine - mine.mean(0)).square().sum(1).mean().sqrt() / mine.norm(dim=1).mean()
+        found.append(
+            Basin(
+                answer=task.format(board),
+                right=bool(right[inside][0]),
+                mass=float(inside.double().mean()),
+                residual=float(ends.residual[inside].median()),
+                spread=float(spread),
+                fixed=int((period[inside] == 1).sum()),
+                cycling=int((period[inside] > 1).sum()),
+                wandering=int((period[inside] == 0).sum()),
+            )
+        )
+    return Basins(
+        basins=tuple(found),
+        basin=basin,
+        right=right,
+        period=period,
+        residual=ends.residual,
+        coordinates=coordinates,
+        explained=explained,
+        mode=mode_of(right, period),
+    )
+
+
+def explore(
+    model: Reasoner,
+    puzzle: Int[Tensor, " L"],
+    label: Int[Tensor, " L"] | None,
+    starts: int,
+    config: SolveConfig,
+    progress: Callable[[float], None] = lambda done: None,
+) -> tuple[Basins, Ends]:
+    """The landscape of one puzzle from ``starts`` random starts, and their ends; ``progress`` is told of starts done.
+
+    Without ``label`` the task's rules say which answers are right. Raises InputError if it has none.
+    """
+    model = from_random_starts(model)
+    inputs = puzzle.expand(starts, -1)
+    ends = settle(model, inputs, range(starts), config, LAGS, progress)
+    return basins_of(ends, right_rows(model.task, puzzle, ends.answers, label), model.task), ends

@@ -1,0 +1,141 @@
+"""Does a small residual mean a right answer? Per budget (EqR Fig. 1), and per row: does it tell right from wrong?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from eqr.analysis.base import Finding, Row
+from eqr.analysis.traces import Traces
+from eqr.statistics import auroc, spearman
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """One depth and breadth; means over puzzles, and over disjoint groups of ``breadth`` restarts."""
+
+    depth: int
+    breadth: int
+    residual: float
+    """Of the restart with the smallest one, which is the one that answers."""
+    exact_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgets(Finding):
+    """Mean residual and exact accuracy of many budgets: powers of two of depth and breadth, and the full ones."""
+
+    budgets: tuple[Budget, ...]
+    over_depths: float
+    """Spearman's correlation of residual and accuracy over the depths, one restart."""
+    over_all: float
+    """The same over all budgets."""
+
+    def headline(self) -> Row:
+        """Both correlations, and where depth and breadth lead."""
+        first, last = self.budgets[0], self.budgets[-1]
+        return {
+            "Spearman of residual and accuracy over depths": self.over_depths,
+            "Spearman of residual and accuracy over depths and breadths": self.over_all,
+            f"exact accuracy, depth {first.depth}, breadth {first.breadth}": first.exact_accuracy,
+            f"exact accuracy, depth {last.depth}, breadth {last.breadth}": last.exact_accuracy,
+        }
+
+    def tables(self) -> dict[str, list[Row]]:
+        """A row for each budget."""
+        return {"": [dict(vars(budget)) for budget in self.budgets]}
+
+
+def powers(most: int) -> list[int]:
+    """1, 2, 4, ... and ``most``."""
+    return sorted({*(2**power for power in range(most.bit_length())), most})
+
+
+def correlation_of_budgets(traces: Traces) -> Budgets:
+    """What each smaller budget would have given, and whether accuracy rises as the residual falls."""
+    _, restarts, segments = traces.residual.shape
+    judged, budgets = traces.judged_residual(), []
+    for breadth in powers(restarts):
+        grouped = restarts // breadth * breadth
+        for depth in powers(segments):
+            least, chosen = judged[:, :grouped, depth - 1].reshape(-1, breadth).min(-1)
+            exact = traces.exact[:, :grouped, depth - 1].reshape(-1, breadth).gather(-1, chosen.unsqueeze(-1))
+            accuracy = float(exact.double().mean())
+            budgets.append(
+                Budget(depth=depth, breadth=breadth, residual=float(least.double().mean()), exact_accuracy=accuracy)
+            )
+    alone = [budget for budget in budgets if budget.breadth == 1]
+    return Budgets(budgets=tuple(budgets), over_depths=_spearman(alone), over_all=_spearman(budgets))
+
+
+def _spearman(budgets: list[Budget]) -> float:
+    return spearman([budget.residual for budget in budgets], [budget.exact_accuracy for budget in budgets])
+
+
+SIGNS = ("residual", "logit_change", "halt_logit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judges(Finding):
+    """How well each sign of a row tells whether its answer at that depth is right; T depths, rows of all puzzles.
+
+    Residual and logit change are means over the last ``window`` segments, as selection sees them.
+    """
+
+    auroc: dict[str, Float[Tensor, " T"]]
+    """By sign: chance that a right row looks better than a wrong one, ties counted half; NaN if all are of one kind."""
+    spearman_exact: Float[Tensor, " T"]
+    """Of the residual and whether the row is right."""
+    spearman_token: Float[Tensor, " T"]
+    """Of the residual and the share of cells that are right."""
+    right: Float[Tensor, " T"]
+    """Share of the rows that are right."""
+    rows: int
+
+    def headline(self) -> Row:
+        """At full depth."""
+        return {
+            "rows": self.rows,
+            "share of them right": float(self.right[-1]),
+            **{f"AUROC of the {sign.replace('_', ' ')}": float(self.auroc[sign][-1]) for sign in SIGNS},
+            "Spearman of residual and cells right": float(self.spearman_token[-1]),
+        }
+
+    def tables(self) -> dict[str, list[Row]]:
+        """A row for each depth."""
+        columns = {
+            "right": self.right,
+            **{f"auroc_{sign}": self.auroc[sign] for sign in SIGNS},
+            "spearman_exact": self.spearman_exact,
+            "spearman_token": self.spearman_token,
+        }
+        lines = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return {"": [{"depth": t, **dict(zip(columns, line, strict=True))} for t, line in enumerate(lines, 1)]}
+
+
+def correlation_of_rows(traces: Traces) -> Judges:
+    """The residual, the logits' change and the halting head as judges of single rows, at each depth."""
+    # Whatever the sign, more of it is better.
+    better = {
+        "residual": -traces.judged_residual(),
+        "logit_change": -traces.judged_logit_change(),
+        "halt_logit": traces.halt_logit,
+    }
+    return Judges(
+        auroc={sign: _by_depth(auroc, values, traces.exact) for sign, values in better.items()},
+        spearman_exact=-_by_depth(spearman, better["residual"], traces.exact),
+        spearman_token=-_by_depth(spearman, better["residual"], traces.token),
+        right=traces.exact.double().mean((0, 1)),
+        rows=traces.exact[..., 0].numel(),
+    )
+
+
+def _by_depth(
+    figure: Callable[[list[float], list[Any]], float], values: Float[Tensor, "B K T"], outcome: Shaped[Tensor, "B K T"]
+) -> Float[Tensor, " T"]:
+    """``figure`` of values and outcomes over all rows, at each depth."""
+    pairs = zip(values.flatten(0, 1).T.tolist(), outcome.flatten(0, 1).T.tolist(), strict=True)
+    return torch.tensor([figure(*pair) for pair in pairs], dtype=torch.double)

@@ -1,0 +1,75 @@
+"""One puzzle's decoded answers, segment by segment (EqR Fig. 13): which cells change, and do right ones turn wrong?"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from eqr.analysis.base import Finding, Row
+from eqr.engine import SolveConfig, gather
+from eqr.model import Reasoner
+from eqr.types import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory(Finding):
+    """The first restart of a puzzle, T segments."""
+
+    puzzle: Int[Tensor, " L"]
+    history: History
+    changed: Bool[Tensor, "T L"]
+    """Cells whose symbol differs from the segment before; none in the first."""
+    right: Bool[Tensor, "T L"] | None
+    """Cells that are as in the label; None without one."""
+    written: tuple[str, ...]
+    """The answers as text."""
+
+    @property
+    def last_change(self) -> int:
+        """The last segment that changed a cell; 1 if none did."""
+        moved = self.changed.any(1).nonzero()
+        return int(moved.max()) + 1 if len(moved) else 1
+
+    def headline(self) -> Row:
+        """How long the answer changes, and how often."""
+        said: Row = {
+            "last segment that changed a cell": self.last_change,
+            "changes of a cell": int(self.changed.sum()),
+            "residual at the end": float(self.history.residual[-1]),
+        }
+        if self.right is not None:
+            said["cells wrong at the end"] = int((~self.right[-1]).sum())
+            said["right cells that turned wrong"] = int((self.right[:-1] & ~self.right[1:]).sum())
+        return said
+
+    def tables(self) -> dict[str, list[Row]]:
+        """A row for each segment."""
+        lines: list[Row] = []
+        for t, answer in enumerate(self.written):
+            line: Row = {
+                "depth": t + 1,
+                "residual": float(self.history.residual[t]),
+                "changed": int(self.changed[t].sum()),
+                "mean_confidence": float(self.history.confidence[t].mean()),
+            }
+            if self.right is not None:
+                line["wrong"] = int((~self.right[t]).sum())
+            lines.append(line | {"answer": answer})
+        return {"": lines}
+
+
+def trajectory(
+    model: Reasoner, puzzle: Int[Tensor, " L"], label: Int[Tensor, " L"] | None, config: SolveConfig
+) -> Trajectory:
+    """Follow the first restart of ``puzzle`` to ``config.depth``; ``label``, if known, says which cells are right."""
+    config = replace(config, breadth=1, views=1, halt="fixed")
+    history = next(gather(model, puzzle.unsqueeze(0), config, record=True)).histories[0]
+    answers = history.answers
+    return Trajectory(
+        puzzle=puzzle,
+        history=history,
+        changed=torch.cat([torch.zeros_like(answers[:1], dtype=torch.bool), answers[1:] != answers[:-1]]),
+        right=None if label is None else answers == label,
+        written=tuple(model.task.format(answer) for answer in answers),
+    )

@@ -1,0 +1,135 @@
+"""Do harder puzzles take more steps? Segments to the right answer and to rest, against difficulty."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from eqr.analysis.base import Finding, Row
+from eqr.analysis.traces import Traces
+from eqr.statistics import spearman
+
+GROUPS = 5
+"""Groups of about as many puzzles, by difficulty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Puzzles of like difficulty."""
+
+    least: float
+    most: float
+    puzzles: int
+    right: float
+    """Share of their rows that end right."""
+    steps: float
+    """Median segments to the right answer, of the rows that end right; NaN if there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps(Finding):
+    """Segments each row took; 0 where it never got there."""
+
+    right_at: Int[Tensor, "B K"]
+    """First segment from which on the answer is right to the end."""
+    settled_at: Int[Tensor, "B K"]
+    """First segment at which the residual was below ``tol`` for a whole window."""
+    difficulty: Float[Tensor, " B"]
+    measure: str
+    groups: tuple[Group, ...]
+    spearman_right: float
+    """Of difficulty and ``right_at``, over the rows that end right."""
+    spearman_settled: float
+    """Of difficulty and ``settled_at``, over the rows that settle."""
+
+    def headline(self) -> Row:
+        """Correlations, and how many steps are usual."""
+        steps = self.right_at[self.right_at > 0].double()
+        return {
+            f"Spearman of {self.measure} and steps to the right answer": self.spearman_right,
+            f"Spearman of {self.measure} and steps to rest": self.spearman_settled,
+            "median steps to the right answer": float(steps.median()) if len(steps) else math.nan,
+            "share of right rows that take 5 or fewer": float((steps <= 5).double().mean()),
+            "share of rows that settle": float((self.settled_at > 0).double().mean()),
+        }
+
+    def tables(self) -> dict[str, list[Row]]:
+        """A row for each restart, and one for each group."""
+        restarts: list[Row] = []
+        rows = zip(self.difficulty.tolist(), self.right_at.tolist(), self.settled_at.tolist(), strict=True)
+        for puzzle, (difficulty, right_at, settled_at) in enumerate(rows, 1):
+            for restart, (right, settled) in enumerate(zip(right_at, settled_at, strict=True)):
+                place: Row = {"puzzle": puzzle, "restart": restart, self.measure: difficulty}
+                restarts.append(place | {"right_at": right, "settled_at": settled})
+        return {"": restarts, "_groups": [dict(vars(group)) for group in self.groups]}
+
+
+def steps(traces: Traces) -> Steps:
+    """How many segments each row took, and whether that grows with difficulty."""
+    segments, window = traces.exact.shape[-1], traces.window
+    # From the end on: right as long as it stays right.
+    stays = traces.exact.flip(-1).int().cummin(-1).values.sum(-1)
+    right_at = torch.where(stays > 0, segments - stays + 1, 0)
+    settled_at = torch.zeros_like(right_at)
+    if segments >= window:
+        still = traces.residual.unfold(-1, window, 1).amax(-1) < traces.tol
+        settled_at = torch.where(still.any(-1), still.int().argmax(-1) + window, 0)
+    return Steps(
+        right_at=right_at,
+        settled_at=settled_at,
+        difficulty=traces.difficulty,
+        measure=traces.measure,
+        groups=_groups(traces.difficulty, right_at),
+        spearman_right=_correlation(traces.difficulty, right_at),
+        spearman_settled=_correlation(traces.difficulty, settled_at),
+    )
+
+
+def easy_and_hard(found: Steps) -> list[int]:
+    """Two puzzles worth a look, by their numbers from 0; one if there is but one.
+
+    Easy: right from all starts, if there is one such, in the fewest steps. Hard: right from the fewest starts but
+    from some; else the most difficult of those no start solves; else the one that takes longest.
+    """
+    share = (found.right_at > 0).double().mean(1).tolist()
+    took = found.right_at.double().mean(1).tolist()
+    numbers = range(len(share))
+    easy = min(numbers, key=lambda at: (-share[at], took[at]))
+    some, never = [at for at in numbers if 0 < share[at] < 1], [at for at in numbers if not share[at]]
+    if some:
+        hard = min(some, key=lambda at: share[at])
+    elif never:
+        hard = max(never, key=lambda at: float(found.difficulty[at]))
+    else:
+        hard = max(numbers, key=lambda at: took[at])
+    return list(dict.fromkeys([easy, hard]))
+
+
+def _correlation(difficulty: Float[Tensor, " B"], steps: Int[Tensor, "B K"]) -> float:
+    there = steps > 0
+    if not there.any():
+        return math.nan
+    return spearman(difficulty.unsqueeze(1).expand_as(steps)[there].tolist(), steps[there].tolist())
+
+
+def _groups(difficulty: Float[Tensor, " B"], right_at: Int[Tensor, "B K"]) -> tuple[Group, ...]:
+    edges = np.unique(np.quantile(difficulty.numpy(), np.linspace(0, 1, GROUPS + 1)))
+    # A value on an edge belongs to the group above it; the last edge closes the last group.
+    place = torch.from_numpy(np.digitize(difficulty.numpy(), edges[1:-1]))
+    groups = []
+    for number in torch.unique(place).tolist():
+        within, rows = difficulty[place == number], right_at[place == number]
+        there = rows[rows > 0].double()
+        groups.append(
+            Group(
+                least=float(within.min()),
+                most=float(within.max()),
+                puzzles=len(within),
+                right=float((rows > 0).double().mean()),
+                steps=float(there.median()) if len(there) else math.nan,
+            )
+        )
+    return tuple(groups)

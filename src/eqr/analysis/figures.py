@@ -1,0 +1,202 @@
+"""Figures of findings, one function each. Draws what it is given."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from eqr.analysis.basins import MODES, Basins
+from eqr.analysis.correlation import SIGNS, Budgets, Judges, powers
+from eqr.analysis.decoded import Trajectory
+from eqr.analysis.difficulty import Steps
+from eqr.analysis.frames import frame
+from eqr.analysis.independence import PathIndependence
+from eqr.analysis.jacobian import Spectrum
+from eqr.analysis.residuals import ResidualDepth
+from eqr.checkpoint import write_atomically
+from eqr.plots import save_figure
+from eqr.tasks import Task
+
+RIGHT, WRONG, MOVING = "#2a9d57", "#c8553d", "#8d99ae"
+OTHERS = ("#c8553d", "#3d6fc8", "#e0a030", "#8a4fb0", "#50b8b8", "#a0522d")
+"""Colours of wrong answers, the heaviest first; the rest are grey."""
+MARKS = {1: ("o", "fixed point"), 2: ("s", "cycle"), 0: ("x", "wandering")}
+SHOWN = 6
+"""Boards of a strip."""
+
+
+def save_both(figure: Figure, stem: Path) -> None:
+    """Write ``stem``.svg and ``stem``.png; the same figure gives the same bytes."""
+    with rc_context({"svg.hashsalt": "eqr"}):
+        svg = stem.with_name(f"{stem.name}.svg")
+        write_atomically(
+            svg, lambda part: figure.savefig(part, format="svg", bbox_inches="tight", metadata={"Date": None})
+        )
+    save_figure(figure, stem.with_name(f"{stem.name}.png"))
+
+
+def residual_depth(found: ResidualDepth, title: str) -> Figure:
+    """Median and quartiles of the residual against depth, right rows and wrong ones apart."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    depths = range(1, found.solved.shape[1] + 1)
+    for band, rows, colour, name in (
+        (found.solved, found.solved_rows, RIGHT, "right"),
+        (found.unsolved, found.unsolved_rows, WRONG, "wrong"),
+    ):
+        if rows:
+            lower, median, upper = band.tolist()
+            axes.fill_between(depths, lower, upper, color=colour, alpha=0.2, lw=0)
+            axes.plot(depths, median, color=colour, label=f"{name} at the end ({rows} rows)")
+    axes.set(xscale="log", yscale="log", xlabel="depth (segments)", ylabel="residual |f(z) - z| / |z|", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def correlation_budgets(found: Budgets, title: str) -> Figure:
+    """Exact accuracy against residual, a point for each budget, coloured by depth (EqR Fig. 1)."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for breadth in sorted({budget.breadth for budget in found.budgets}):
+        line = [budget for budget in found.budgets if budget.breadth == breadth]
+        residuals, accuracies = [b.residual for b in line], [b.exact_accuracy for b in line]
+        axes.plot(residuals, accuracies, color="#ccc", lw=0.8, zorder=1)
+        points = axes.scatter(
+            residuals,
+            accuracies,
+            c=[math.log2(b.depth) for b in line],
+            s=20 + 12 * math.log2(breadth),
+            vmin=0,
+            vmax=math.log2(max(b.depth for b in found.budgets)) or 1,
+            zorder=2,
+        )
+    axes.set(xscale="log", xlabel="mean residual of the restart that answers", ylabel="exact accuracy", title=title)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    figure.colorbar(points, label="log2 depth; larger dots: more breadth")
+    return figure
+
+
+def correlation_rows(found: Judges, title: str) -> Figure:
+    """AUROC of each sign against depth."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    depths = range(1, len(found.right) + 1)
+    names = {"residual": "residual", "logit_change": "change of logits", "halt_logit": "halting head"}
+    for sign, style in zip(SIGNS, ("-", "--", ":"), strict=True):
+        axes.plot(depths, found.auroc[sign].tolist(), style, lw=2, label=f"AUROC, {names[sign]}")
+    axes.plot(depths, found.right.tolist(), color="#bbb", lw=1, label="share of rows that are right")
+    axes.set(xscale="log", ylim=(0, 1.03), xlabel="depth (segments)", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def steps(found: Steps, title: str) -> Figure:
+    """Segments to the right answer against difficulty, a dot for each row that ends right; medians of groups."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    there = found.right_at > 0
+    hard = found.difficulty.unsqueeze(1).expand_as(found.right_at)[there]
+    axes.plot(hard.tolist(), found.right_at[there].tolist(), ".", color=RIGHT, alpha=0.3, ms=5, label="a restart")
+    for group in found.groups:
+        if math.isfinite(group.steps):
+            label = "median of a group" if group is found.groups[0] else None
+            axes.plot([group.least, group.most], [group.steps] * 2, color="black", lw=2, marker="|", label=label)
+    axes.set(yscale="log", xlabel=found.measure, ylabel="segments to the right answer", title=title)
+    axes.set_xscale("symlog" if found.measure == "rating" else "linear")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def basins(found: Basins, title: str) -> Figure:
+    """End states along two principal components, coloured by answer; the answers' masses."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(3, 2))
+    colours = _colours_of(found)
+    kinds = found.period.clamp(max=2)
+    for kind, (mark, name) in MARKS.items():
+        here = kinds == kind
+        if here.any():
+            dots = [colours[basin] for basin in found.basin[here].tolist()]
+            left.scatter(*found.coordinates[here].T.tolist(), c=dots, marker=mark, s=22, alpha=0.7, label=name)
+    shares = found.explained.tolist()
+    left.set(xlabel=f"component 1 ({shares[0]:.0%} of variance)", ylabel=f"component 2 ({shares[1]:.0%})")
+    left.legend(fontsize=8)
+    left.set_title(f"end states of {len(found.right)} starts", fontsize=9)
+    shown = found.basins[:8]
+    bars = [*(basin.mass for basin in shown), sum(basin.mass for basin in found.basins[8:])]
+    names = [
+        *(f"{'right' if basin.right else 'wrong'}, residual {basin.residual:.0e}" for basin in shown),
+        f"{max(0, len(found.basins) - 8)} other answers",
+    ]
+    right.barh(range(len(bars)), bars, color=[*colours[: len(shown)], "#bbb"])
+    right.set_yticks(range(len(bars)), names, fontsize=7)
+    right.invert_yaxis()
+    right.xaxis.set_major_formatter(PercentFormatter(1))
+    right.set_title("starts by answer", fontsize=9)
+    figure.suptitle(f"{title}: ({found.mode}) {MODES[found.mode]}", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _colours_of(found: Basins) -> list[str]:
+    wrong = iter(OTHERS)
+    return [RIGHT if basin.right else next(wrong, "#bbb") for basin in found.basins]
+
+
+def spectrum(found: Spectrum, title: str) -> Figure:
+    """Spectral radius at each end state against its residual."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    marks = {"right": (RIGHT, "o"), "wrong, at rest": (WRONG, "s"), "wrong, moving": (MOVING, "x")}
+    for name, chosen in found.groups().items():
+        colour, mark = marks[name]
+        if chosen.any():
+            points = (found.residual[chosen].tolist(), found.radius[chosen].tolist())
+            axes.scatter(*points, c=colour, marker=mark, s=18, alpha=0.7, label=f"{name} ({int(chosen.sum())})")
+    axes.axhline(1, color="black", lw=0.8)
+    axes.set(xscale="log", xlabel="residual of the end state", ylabel="spectral radius of the Jacobian", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def path_independence(found: PathIndependence, title: str) -> Figure:
+    """Agreement of starts, Delta-PI and both accuracies against depth."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    depths = range(1, len(found.delta) + 1)
+    axes.plot(depths, found.random_accuracy.tolist(), color=RIGHT, label="exact accuracy, random starts")
+    axes.plot(depths, found.cold_accuracy.tolist(), "--", color="black", label="exact accuracy, cold start")
+    axes.plot(depths, found.agreement.tolist(), color="#3d6fc8", label="pairs of starts with the same answer")
+    axes.plot(depths, found.delta.tolist(), color=WRONG, label=f"Delta-PI({found.starts})")
+    axes.set(xscale="log", ylim=(0, 1.03), xlabel="depth (segments)", title=title)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def strip_of(task: Task) -> Callable[[Trajectory, str], Figure]:
+    """What draws a trajectory of ``task`` as a strip of boards."""
+
+    def strip(found: Trajectory, title: str) -> Figure:
+        last = found.last_change
+        # Powers of two, the last change always among them.
+        depths = [depth for depth in powers(max(last, 2)) if depth <= len(found.written)]
+        depths = sorted({*depths[: SHOWN - 1], depths[-1]})
+        figure, panels = plt.subplots(1, len(depths), figsize=(2.6 * len(depths), 3), squeeze=False)
+        for depth, axes in zip(depths, panels[0], strict=True):
+            _board(axes, frame(task, found, depth - 1))
+            axes.set_title(f"depth {depth}\nresidual {float(found.history.residual[depth - 1]):.1e}", fontsize=8)
+        figure.suptitle(title, fontsize=9)
+        return figure
+
+    return strip
+
+
+def _board(axes: Axes, picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    axes.imshow(picture, interpolation="antialiased")
+    axes.set_axis_off()

@@ -1,0 +1,132 @@
+"""Is the map contracting where a trajectory ended? The spectral radius of its Jacobian there, row by row.
+
+A fixed point attracts what is near it if the radius of ``df/dz`` is below 1, and then the distance to it shrinks by
+about that factor an update. At an end state that still moves, the radius tells how the map acts there and no more.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.func import jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from eqr.analysis.base import Finding, Row
+from eqr.analysis.basins import STILL
+from eqr.analysis.states import settle
+from eqr.data import Puzzles
+from eqr.engine import SolveConfig
+from eqr.model import Reasoner
+from eqr.runtime import CACHED_ROWS
+from eqr.types import Ids, State
+
+BURN_IN, MEASURED = 50, 100
+"""Steps of the power iteration that turn the vector, and those over which its growth is measured."""
+HELD = 64
+"""Rows whose end states are held at a time."""
+
+
+@contextmanager
+def _forward_mode() -> Iterator[None]:
+    """Within it forward derivatives of every block are there: fused attention kernels have none."""
+    with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        # torch's own forward derivatives are still scripted, which torch 2.13 calls deprecated.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        yield
+
+
+def spectral_radius(
+    model: Reasoner,
+    inputs: Ids,
+    states: State,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda done: None,
+    burn_in: int = BURN_IN,
+    measured: int = MEASURED,
+) -> Float[Tensor, " R"]:
+    """Spectral radius of the Jacobian of ``model.update`` at each state, by power iteration; no Jacobian is formed.
+
+    A vector drawn from ``seed`` is multiplied by the Jacobian again and again (``torch.func.jvp``), for all rows at
+    once. Where the largest eigenvalues are a complex pair its length swings, so the radius is not read off one step: it
+    is the geometric mean of the growth over ``measured`` steps, after ``burn_in`` that are not counted. Its error falls
+    as 1/``measured``. ``progress`` is told of rows done.
+
+    All rows in the caller's thread: torch counts the nesting of forward derivatives once for all threads.
+    """
+    device = model.answer_head.device
+    size = CACHED_ROWS if device.type == "cpu" else len(states)
+    generator = torch.Generator().manual_seed(seed)
+    # All rows get the same first vector, so that a row's radius does not depend on its neighbours.
+    first = torch.randn(states.shape[1:], generator=generator)
+    found = []
+    with _forward_mode():
+        for start in range(0, len(states), size):
+            z, ids = states[start : start + size].to(device), inputs[start : start + size].to(device)
+            x, v = model.embed(ids), first.expand_as(z).to(device)
+            growth = torch.zeros(len(z), dtype=torch.double, device=device)
+            for step in range(burn_in + measured):
+                length = v.flatten(1).norm(dim=1)
+                if step >= burn_in:
+                    growth += length.double().log()
+                v = jvp(partial(model.update, x=x), (z,), (v / length.view(-1, 1, 1, 1),))[1]
+            found.append((growth / measured).exp().float().cpu())
+            progress(len(z))
+    return torch.cat(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum(Finding):
+    """Spectral radii at the end states of R rows."""
+
+    radius: Float[Tensor, " R"]
+    right: Bool[Tensor, " R"]
+    residual: Float[Tensor, " R"]
+    """Of the end states."""
+
+    def groups(self) -> dict[str, Bool[Tensor, " R"]]:
+        """Which rows are right, which at rest and wrong, and which moving and wrong."""
+        rests = self.residual < STILL
+        return {"right": self.right, "wrong, at rest": ~self.right & rests, "wrong, moving": ~self.right & ~rests}
+
+    def headline(self) -> Row:
+        """Rows, median radius and the share below 1, by group."""
+        said: Row = {}
+        for name, chosen in self.groups().items():
+            radius = self.radius[chosen]
+            said[f"rows {name}"] = len(radius)
+            said[f"median radius, {name}"] = float(radius.median()) if len(radius) else math.nan
+        return said | {
+            "share of right rows with a radius below 1": float((self.radius[self.right] < 1).double().mean())
+        }
+
+    def tables(self) -> dict[str, list[Row]]:
+        """A row for each."""
+        lines = zip(*(column.tolist() for column in (self.right, self.residual, self.radius)), strict=True)
+        return {"": [{"row": at, "right": r, "residual": s, "radius": q} for at, (r, s, q) in enumerate(lines, 1)]}
+
+
+def spectrum(
+    model: Reasoner,
+    puzzles: Puzzles,
+    config: SolveConfig,
+    progress: Callable[[float], None] = lambda done: None,
+) -> Spectrum:
+    """The radius where the first restart of each puzzle ends; ``progress`` is told of puzzles done.
+
+    Of ``config`` depth and seed count.
+    """
+    model, batch = model.on(puzzles.task), puzzles.batch()
+    columns = []
+    for start in range(0, len(puzzles), HELD):
+        inputs, labels = batch.inputs[start : start + HELD], batch.labels[start : start + HELD]
+        ends = settle(model, inputs, [0] * len(inputs), config)
+        radius = spectral_radius(model, inputs, ends.states, config.seed, progress)
+        columns.append((radius, (ends.answers == labels).all(-1), ends.residual))
+    radius, right, residual = (torch.cat(column) for column in zip(*columns, strict=True))
+    return Spectrum(radius=radius, right=right, residual=residual)

@@ -1,0 +1,105 @@
+"""What every restart of every puzzle did, segment by segment, beside the labels: what most analyses look at.
+
+B puzzles, K restarts, T segments at fixed depth. Histories are boiled down as they come, so what is held is some twenty
+bytes a segment of a row and no board but the last. Knows no latent state.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from eqr.data import Puzzles
+from eqr.engine import SolveConfig, gather
+from eqr.model import Reasoner
+from eqr.types import Evidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traces:
+    """Trajectories of B puzzles x K restarts over T segments."""
+
+    residual: Float[Tensor, "B K T"]
+    """Relative residual of the segment's last update."""
+    logit_change: Float[Tensor, "B K T"]
+    """Infinite in the first segment."""
+    halt_logit: Float[Tensor, "B K T"]
+    exact: Bool[Tensor, "B K T"]
+    """Every cell is as in the label."""
+    token: Float[Tensor, "B K T"]
+    """Share of the cells to find that are as in the label; 1 if there are none."""
+    answer: Int[Tensor, "B K T"]
+    """Number of the decoded board: the same for the same boards of a puzzle."""
+    ends: UInt8[Tensor, "B K L"]
+    """The last boards."""
+    difficulty: Float[Tensor, " B"]
+    measure: str
+    """What ``difficulty`` is: rating, or cells to find (those in which question and answer differ)."""
+    window: int
+    """Segments over which signs are averaged when rows are judged, and a row must be still to count as settled."""
+    tol: float
+    """Residual below which a row is still."""
+
+    def judged_residual(self) -> Float[Tensor, "B K T"]:
+        """What selection by residual would see at each depth: the mean over the last ``window`` segments.
+
+        Infinite where it is not a number.
+        """
+        return _recent_mean(self.residual, self.window)
+
+    def judged_logit_change(self) -> Float[Tensor, "B K T"]:
+        """The same of the logits' change; the first segment has none."""
+        later = _recent_mean(self.logit_change[..., 1:], self.window)
+        return torch.cat([self.logit_change[..., :1], later], -1)
+
+
+def _recent_mean(values: Float[Tensor, "B K T"], window: int) -> Float[Tensor, "B K T"]:
+    """The mean over the last ``window`` values, over fewer at the start."""
+    before = values.new_zeros(*values.shape[:2], window - 1)
+    count = torch.arange(1, values.shape[-1] + 1).clamp(max=window)
+    mean = torch.cat([before, values], -1).unfold(-1, window, 1).sum(-1) / count
+    return torch.where(mean.isnan(), torch.inf, mean)
+
+
+def difficulty_of(puzzles: Puzzles) -> tuple[Float[Tensor, " B"], str]:
+    """The puzzles' ratings if they have any, else the number of cells in which question and answer differ."""
+    if len(set(puzzles.ratings.tolist())) > 1:
+        return torch.from_numpy(puzzles.ratings).float(), "rating"
+    return torch.from_numpy((puzzles.questions != puzzles.answers).sum(1)).float(), "cells to find"
+
+
+def traces_of(found: Iterable[Evidence], puzzles: Puzzles, window: int, tol: float) -> Traces:
+    """From evidence with histories (``gather(..., record=True)``) of all ``puzzles``, run at fixed depth."""
+    batch, layout = puzzles.batch(), puzzles.task.layout
+    columns: list[tuple[Tensor, ...]] = []
+    for evidence, question, label in zip(found, batch.inputs, batch.labels, strict=True):
+        rows = evidence.histories
+        boards = torch.stack([row.answers for row in rows])
+        right = boards == label
+        number = torch.unique(boards.flatten(0, 1), dim=0, return_inverse=True)[1].view(boards.shape[:2])
+        signs = (torch.stack([vars(row)[name] for row in rows]) for name in ("residual", "logit_change", "halt_logit"))
+        token = right[..., layout.to_find(question)].float().mean(-1).nan_to_num(nan=1.0)
+        columns.append((*signs, right.all(-1), token, number, boards[:, -1].to(torch.uint8)))
+    names = ("residual", "logit_change", "halt_logit", "exact", "token", "answer", "ends")
+    stacked = dict(zip(names, map(torch.stack, zip(*columns, strict=True)), strict=True))
+    difficulty, measure = difficulty_of(puzzles)
+    return Traces(**stacked, difficulty=difficulty, measure=measure, window=window, tol=tol)
+
+
+def traced(
+    model: Reasoner, puzzles: Puzzles, config: SolveConfig, progress: Callable[[float], None] = lambda done: None
+) -> Traces:
+    """Run ``config.breadth`` restarts of every puzzle to ``config.depth``; ``progress`` is told of each puzzle.
+
+    Rows never halt, whatever ``config.halt`` is.
+    """
+    model, config = model.on(puzzles.task), replace(config, halt="fixed", views=1)
+
+    def found() -> Iterable[Evidence]:
+        for evidence in gather(model, puzzles.batch().inputs, config, record=True):
+            yield evidence
+            progress(1)
+
+    return traces_of(found(), puzzles, config.window, config.thresholds(model.calibration).tol)

@@ -1,0 +1,62 @@
+"""The folder of an analysis: figures, the numbers behind them, one summary. Knows no model."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from matplotlib.figure import Figure
+from rich.box import SIMPLE
+from rich.table import Table
+
+from eqr.analysis.base import Finding, Row, Value
+from eqr.analysis.figures import save_both
+from eqr.checkpoint import write_text_atomically
+from eqr.report import csv_text
+
+F = TypeVar("F", bound=Finding)
+
+
+@dataclass(kw_only=True)
+class Written:
+    """What was put into the folder so far."""
+
+    folder: Path
+    title: str
+    """Model and data."""
+    headlines: dict[str, Row] = field(default_factory=dict)
+
+    def put(self, name: str, found: F, draw: Callable[[F, str], Figure], puzzle: str = "") -> Path:
+        """Write the tables and the figure of a finding, be it of one puzzle; gives their path but for what follows."""
+        title = f"{self.title}, puzzle {puzzle}" if puzzle else self.title
+        name = f"{name}_{puzzle}" if puzzle else name
+        for suffix, rows in found.tables().items():
+            text = csv_text([{column: _short(value) for column, value in row.items()} for row in rows])
+            write_text_atomically(self.folder / f"{name}{suffix}.csv", text)
+        save_both(draw(found, title), self.folder / name)
+        self.headlines[name] = found.headline()
+        return self.folder / name
+
+    def summarise(self, settings: dict[str, object]) -> Table:
+        """Write summary.json: the settings, and the headlines of every finding; give these as a table too."""
+        findings = {name: {key: _or_none(v) for key, v in line.items()} for name, line in self.headlines.items()}
+        text = json.dumps({**settings, "findings": findings}, indent=2) + "\n"
+        write_text_atomically(self.folder / "summary.json", text)
+        table = Table("figure", "", "", title=self.title, title_justify="left", box=SIMPLE)
+        for name, headline in self.headlines.items():
+            for at, (key, value) in enumerate(headline.items()):
+                shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+                table.add_row(name if at == 0 else "", key, shown, end_section=at == len(headline) - 1)
+        return table
+
+
+def _short(value: Value) -> Value:
+    """A number with six significant digits: what the figures show, in files of a fair size."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _or_none(value: Value) -> Value | None:
+    """JSON has no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

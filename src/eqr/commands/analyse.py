@@ -1,0 +1,180 @@
+"""``eqr analyse``: where a model's trajectories end, as figures, tables and one summary. Wires, measures nothing."""
+
+import time
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from eqr.analysis import (
+    Ends,
+    Spectrum,
+    correlation_of_budgets,
+    correlation_of_rows,
+    easy_and_hard,
+    explore,
+    from_cold_start,
+    from_random_starts,
+    path_independence,
+    residual_depth,
+    right_rows,
+    spectral_radius,
+    spectrum,
+    steps,
+    traced,
+    trajectory,
+)
+from eqr.checkpoint import load
+from eqr.commands.own import judged
+from eqr.console import progress_bar
+from eqr.data import parse_at, read_labelled
+from eqr.engine import SolveConfig
+from eqr.errors import InputError
+from eqr.model import Reasoner
+from eqr.pictures import picture_folder, save_animation
+from eqr.runtime import pick_device, set_threads
+
+if TYPE_CHECKING:
+    from eqr.analysis.writing import Written
+
+LOOKED_AT = 16
+"""Starts of a single puzzle at which the Jacobian is looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analyse:
+    """See whether trajectories settle, and on solutions: figures, tables and a summary (docs/attractors.md)."""
+
+    data: str | None = None
+    """CSV (question, answer and perhaps rating), npz or folder of puzzles with answers."""
+    puzzle: str | None = None
+    """Look at one puzzle only: its text, or its number in --data, from 1."""
+    model: str = "sudoku"
+    """Bundled model or model folder."""
+    limit: int = 64
+    """Use the first N puzzles only."""
+    depth: int = 64
+    """Segments of every row."""
+    breadth: int = 8
+    """Random restarts of each puzzle of --data."""
+    starts: int = 256
+    """Random starts of a puzzle whose basins are looked at."""
+    out: str = "analysis"
+    """Folder for the figures (PNG, SVG), their numbers (CSV) and summary.json."""
+    checker: str | None = None
+    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
+    tol: float | None = None
+    """Relative residual below which a row counts as settled; the calibrated one by default."""
+    seed: int = 0
+    """Seed of starts."""
+    rows: int = 16
+    """Rows under way at a time."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def run(self) -> None:
+        """Write the files and print the headline figures."""
+        from eqr.analysis.writing import Written  # matplotlib takes a second to import
+
+        started = time.perf_counter()
+        for name, least in (("breadth", 2), ("starts", 2)):
+            if vars(self)[name] < least:
+                raise InputError(f"--{name} {vars(self)[name]}: at least {least} are needed, to compare them")
+        if self.data is None and self.puzzle is None:
+            raise InputError("no puzzles are given: use --data F.csv, or --puzzle with one as text")
+        config = SolveConfig(depth=self.depth, breadth=self.breadth, tol=self.tol, seed=self.seed, rows=self.rows)
+        threads = set_threads(self.threads)
+        model = judged(load(self.model, pick_device(self.device)), self.checker)
+        source = Path(self.data).name if self.data else "one puzzle"
+        written = Written(folder=picture_folder("--out", self.out), title=f"{Path(self.model).name} on {source}")
+        count = self._all(model, config, written) if self.puzzle is None else self._one(model, config, written)
+        settings = {name: value for name, value in vars(self).items() if name not in ("out", "threads", "limit")}
+        settings |= {"puzzles": count, "threads": threads, "torch": torch.__version__, "eqr_version": version("eqr")}
+        Console().print(written.summarise(settings | {"seconds": round(time.perf_counter() - started, 1)}))
+        print(f"figures, tables and summary.json are in {self.out}")
+
+    def _all(self, model: Reasoner, config: SolveConfig, written: "Written") -> int:
+        """Every analysis of many puzzles, and the landscapes of two of them."""
+        from eqr.analysis import figures
+
+        puzzles = read_labelled(str(self.data), model.task, self.limit)
+        model = model.on(puzzles.task)
+        with progress_bar("trajectories", len(puzzles)) as advance:
+            found = traced(model, puzzles, config, lambda done: advance(done, ""))
+        right = found.exact[..., -1].flatten()
+        written.put("residual_depth", residual_depth(found.residual.flatten(0, 1), right), figures.residual_depth)
+        written.put("correlation_budgets", correlation_of_budgets(found), figures.correlation_budgets)
+        written.put("correlation_rows", correlation_of_rows(found), figures.correlation_rows)
+        taken = steps(found)
+        written.put("steps", taken, figures.steps)
+        anywhere = from_random_starts(model)
+        if anywhere is not model:
+            with progress_bar("random starts", len(puzzles)) as advance:
+                found = traced(anywhere, puzzles, config, lambda done: advance(done, ""))
+        with progress_bar("cold start", len(puzzles)) as advance:
+            cold = traced(from_cold_start(model), puzzles, replace(config, breadth=1), lambda done: advance(done, ""))
+        written.put("path_independence", path_independence(found, cold), figures.path_independence)
+        with progress_bar("spectra", len(puzzles)) as advance:
+            radii = spectrum(model, puzzles, config, lambda done: advance(done, ""))
+        written.put("spectrum", radii, figures.spectrum)
+        batch = puzzles.batch()
+        for at in easy_and_hard(taken):
+            self._landscape(model, batch.inputs[at], batch.labels[at], str(at + 1), config, written)
+        return len(puzzles)
+
+    def _one(self, model: Reasoner, config: SolveConfig, written: "Written") -> int:
+        """What can be seen of a single puzzle."""
+        from eqr.analysis import figures
+
+        model, puzzle, label, number = self._chosen(model)
+        ends = self._landscape(model, puzzle, label, number, config, written)
+        right = right_rows(model.task, puzzle, ends.answers, label)
+        written.put("residual_depth", residual_depth(ends.residuals, right), figures.residual_depth, number)
+        few = slice(0, LOOKED_AT)
+        inputs = puzzle.expand(len(ends.answers), -1)[few]
+        with progress_bar("spectra", len(inputs)) as advance:
+            radius = spectral_radius(model, inputs, ends.states[few], self.seed, lambda done: advance(done, ""))
+        radii = Spectrum(radius=radius, right=right[few], residual=ends.residual[few])
+        written.put("spectrum", radii, figures.spectrum, number)
+        return 1
+
+    def _chosen(self, model: Reasoner) -> tuple[Reasoner, torch.Tensor, torch.Tensor | None, str]:
+        """The model on its board, the puzzle, its label if known, and its number if it has one."""
+        text = str(self.puzzle)
+        if text.isdecimal() and len(text) < model.task.layout.cells:
+            number = int(text)
+            if self.data is None:
+                raise InputError(f"--puzzle {text} is the number of a puzzle of --data: give that too, or its text")
+            puzzles = read_labelled(self.data, model.task, number)
+            if number > len(puzzles):
+                raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose one of 1 to that")
+            batch = puzzles.batch()
+            return model.on(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
+        task = model.task.sized(model.task.cells_in(text))
+        return model.on(task), torch.from_numpy(parse_at(task, "--puzzle", text)).long(), None, ""
+
+    def _landscape(
+        self,
+        model: Reasoner,
+        puzzle: torch.Tensor,
+        label: torch.Tensor | None,
+        number: str,
+        config: SolveConfig,
+        written: "Written",
+    ) -> Ends:
+        """Basins and one trajectory of a puzzle; where its starts end."""
+        from eqr.analysis import figures
+        from eqr.analysis.frames import animation
+
+        with progress_bar(f"basins {number}", self.starts) as advance:
+            basins, ends = explore(model, puzzle, label, self.starts, config, lambda done: advance(done, ""))
+        written.put("basins", basins, figures.basins, number)
+        path = trajectory(model, puzzle, label, config)
+        stem = written.put("trajectory", path, figures.strip_of(model.task), number)
+        save_animation(*animation(model.task, path), stem.with_name(f"{stem.name}.gif"))
+        return ends
