@@ -7,19 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eqr.checkpoint import write_atomically
-from eqr.errors import InputError
 
 EASY_TO_SEE = 360
 """Pixels up to which small pictures are enlarged by whole factors."""
-
-
-def picture_folder(flag: str, path: str) -> Path:
-    """The folder at ``path``, made if need be; raises InputError naming ``flag`` if it cannot be one."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{flag} {path} cannot be used as a folder ({error.strerror}): choose another") from None
-    return Path(path)
 
 
 def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,14 +1,13 @@
 """Claims about attractors: path independence, the landscape of a puzzle, the way to a solution."""
 
 from collections import Counter
-from dataclasses import replace
 
 import torch
 
+from eqr.analysis import from_random_starts
 from eqr.claims.base import FAILS, HOLDS, UNDECIDED, UNTESTED, Claim, Laboratory, Measured, Row, mean, right
 from eqr.claims.scaling import deep_rows, labels_of
 from eqr.engine import SolveConfig
-from eqr.model import Reasoner
 
 STARTS = 16
 MANY = 96
@@ -16,13 +15,6 @@ LOOKED_AT = 8
 """Puzzles whose landscape is looked at."""
 BROAD_MASS = 0.9
 NARROW_MASS = 0.1
-
-
-def from_random_starts(model: Reasoner) -> Reasoner:
-    """The same network, started at random whatever it was trained with."""
-    other = Reasoner(replace(model.config, init="truncated"))
-    other.load_state_dict(model.state_dict(), strict=False)
-    return other
 
 
 def path_independence(lab: Laboratory) -> Measured:

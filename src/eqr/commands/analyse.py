@@ -28,13 +28,14 @@ from eqr.analysis import (
     trajectory,
 )
 from eqr.checkpoint import load
+from eqr.commands.out import output_folder
 from eqr.commands.own import judged
 from eqr.console import progress_bar
 from eqr.data import parse_at, read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.pictures import picture_folder, save_animation
+from eqr.pictures import save_animation
 from eqr.runtime import pick_device, set_threads
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Analyse:
         threads = set_threads(self.threads)
         model = judged(load(self.model, pick_device(self.device)), self.checker)
         source = Path(self.data).name if self.data else "one puzzle"
-        written = Written(folder=picture_folder("--out", self.out), title=f"{Path(self.model).name} on {source}")
+        written = Written(folder=output_folder("--out", self.out), title=f"{Path(self.model).name} on {source}")
         count = self._all(model, config, written) if self.puzzle is None else self._one(model, config, written)
         settings = {name: value for name, value in vars(self).items() if name not in ("out", "threads", "limit")}
         settings |= {"puzzles": count, "threads": threads, "torch": torch.__version__, "eqr_version": version("eqr")}

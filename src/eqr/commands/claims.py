@@ -10,6 +10,7 @@ from rich.table import Table
 from eqr.checkpoint import load, write_text_atomically
 from eqr.claims import CLAIMS, Laboratory, Measured, OutOfTime
 from eqr.claims.report import keep, kept, page
+from eqr.commands.out import output_folder
 from eqr.console import progress_bar
 from eqr.data import Puzzles, collect, read_labelled
 from eqr.errors import InputError
@@ -49,11 +50,7 @@ class Claims:
     def run(self) -> None:
         """Measure, write, and print the verdicts."""
         started = time.monotonic()
-        folder = Path(self.out)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {folder} cannot be used as a folder ({error.strerror})") from None
+        folder = output_folder("--out", self.out)
         for name in ("budget", "limit", "seeds", "boards"):
             if not vars(self)[name] > 0:
                 raise InputError(f"--{name} {vars(self)[name]}: more than 0 is needed")

@@ -15,12 +15,13 @@ import tyro
 from rich.console import Console
 
 from eqr.checkpoint import load
+from eqr.commands.out import output_folder
 from eqr.commands.own import judged
 from eqr.data import parse_at, read_rows
 from eqr.engine import SolveConfig, gather, select
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.pictures import picture_folder, save_picture
+from eqr.pictures import save_picture
 from eqr.runtime import pick_device, set_threads
 from eqr.tasks import Task
 from eqr.types import Solution
@@ -56,7 +57,7 @@ class Solve:
         """Print one answer a puzzle, in input order."""
         if self.json and self.watch:
             raise InputError("both --json and --watch are given: give one of them")
-        pictures = picture_folder("--png", self.png) if self.png else None
+        pictures = output_folder("--png", self.png) if self.png else None
         set_threads(self.threads)
         model = judged(load(self.model, pick_device(self.device)), self.checker)
         done = valid = 0

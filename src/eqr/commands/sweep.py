@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eqr.checkpoint import load, write_text_atomically
+from eqr.commands.out import output_folder
 from eqr.commands.own import judged
 from eqr.console import progress_bar
 from eqr.data import read_labelled
@@ -55,11 +56,7 @@ class Sweep:
     def run(self) -> None:
         """Write the files and print the table."""
         depths, breadths = _numbers("--depths", self.depths), _numbers("--breadths", self.breadths)
-        folder = Path(self.out)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out {folder} cannot be used as a folder ({error.strerror})") from None
+        folder = output_folder("--out", self.out)
         config = SolveConfig(select=self.select, tol=self.tol, noise=self.noise, seed=self.seed, rows=self.rows)
         set_threads(self.threads)
         model = judged(load(self.model, pick_device(self.device)), self.checker)

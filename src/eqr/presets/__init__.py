@@ -12,6 +12,21 @@ from eqr.training.config import TrainConfig
 
 SOME_GRID = GridConfig(rows=2, cols=2, symbols="12", blank=".", clues_stand=True, interchangeable=True, dihedral=True)
 
+# Goes on from sudoku_cpu: damping and slots that keep solved puzzles make solutions hold still; harder draws. The
+# rate stays up: decayed to 0, the same run let wrong answers settle too (docs/record.md).
+SETTLE = TrainConfig(
+    model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2, damping=0.2),
+    max_segments=32,
+    leave_probability=0.2,
+    lr=2e-3,
+    decay_share=0.0,
+    ema=0.999,
+    hard_share=0.15,
+    extra_share=0.5,
+    reveal_share=0.3,
+    default_minutes=40.0,
+)
+
 PRESETS: dict[str, TrainConfig] = {
     # Board relations and symbol symmetry built in; the bundled model.
     "sudoku_cpu": TrainConfig(
@@ -20,28 +35,11 @@ PRESETS: dict[str, TrainConfig] = {
         ema=0.999,
         hard_share=0.15,
     ),
-    # Goes on from sudoku_cpu: damping and slots that keep solved puzzles make solutions hold still; harder draws. The
-    # rate stays up: decayed to 0, the same run let wrong answers settle too (docs/record.md).
-    "sudoku_settle": TrainConfig(
-        model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2, damping=0.2),
-        max_segments=32,
-        leave_probability=0.2,
-        lr=2e-3,
-        decay_share=0.0,
-        ema=0.999,
-        hard_share=0.15,
-        extra_share=0.5,
-        reveal_share=0.3,
-        default_minutes=40.0,
-    ),
+    "sudoku_settle": SETTLE,
     # Goes on from sudoku_settle with two more blocks, which do nothing at first; and with more of the hardest draws.
-    "sudoku_deep": TrainConfig(
-        model=ModelConfig(task="sudoku", block="relation", channels=32, layers=4, damping=0.2),
-        max_segments=32,
-        leave_probability=0.2,
-        lr=2e-3,
-        decay_share=0.0,
-        ema=0.999,
+    "sudoku_deep": replace(
+        SETTLE,
+        model=replace(SETTLE.model, layers=4),
         hard_share=0.1,
         extra_share=0.65,
         reveal_share=0.25,
