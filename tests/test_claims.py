@@ -71,6 +71,15 @@ def test_training_claims_train_what_they_compare_once(
     assert json.loads((tmp_path / "07.json").read_text())["rows"][0]["variant"] == "TRM"
 
 
+def test_a_shorter_training_goes_on_to_the_steps_asked_for(tmp_path: Path, tiny_run: Path) -> None:
+    claims(tmp_path, tiny_run, "--only", "2")
+    (tmp_path / "02.json").unlink()
+    claims(tmp_path, tiny_run, "--only", "2", "--train-steps", "3")
+    log = (tmp_path / "runs" / "small_trm-0" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log if '"start"' in line] == [0, 2]
+    assert json.loads(log[-1])["step"] == 3
+
+
 def test_a_spent_budget_leaves_the_rest_for_later(
     tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqr.checkpoint import has_state, load
+from eqr.checkpoint import has_state, load, load_state
 from eqr.data import Puzzles, collect
 from eqr.engine import SolveConfig, gather
 from eqr.model import Reasoner
@@ -115,10 +115,11 @@ class Laboratory:
         return collect(task, task.generate(HELD_OUT_STREAM + 1), self.boards)
 
     def trained(self, preset: str, seed: int) -> Reasoner:
-        """The preset trained with this seed: once, and kept."""
+        """The preset trained with this seed: once, and kept; a run that was stopped, or shorter, goes on."""
         folder, config = self.folder / "runs" / f"{preset}-{seed}", PRESETS[preset]
         steps = self.train_steps or config.default_steps
-        if not (folder / "done").exists():
+        going = has_state(folder)
+        if not (going and load_state(folder)["step"] >= steps):
             self.in_time()
             self.said(f"training {preset}, seed {seed}: {steps} steps")
             folder.mkdir(parents=True, exist_ok=True)
@@ -130,12 +131,11 @@ class Laboratory:
                 [],
                 None,
                 None,
-                has_state(folder),
+                going,
                 Ranks(),
                 CPU,
                 _unsaid,
             )
-            (folder / "done").touch()
         return load(folder)
 
     def gathered(
