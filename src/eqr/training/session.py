@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import nn
 
-from eqr.blocks import Block
 from eqr.checkpoint import has_state, load, misfit, write_atomically, write_text_atomically
 from eqr.console import progress_bar
 from eqr.data import Draws, Puzzles, collect, load_puzzles, read_labelled, save_puzzles
@@ -20,6 +17,7 @@ from eqr.model import Reasoner
 from eqr.runtime import CPU, Ranks
 from eqr.tasks import Task, task_named
 from eqr.training.config import Budget, TrainConfig
+from eqr.training.growth import grown
 from eqr.training.streams import WEIGHTS, torch_stream
 from eqr.training.trainer import Record, Trainer
 
@@ -110,20 +108,14 @@ def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
 
 
 def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
-    """A new network, or the trained one in ``start_from``; raises InputError if that is another network.
-
-    Blocks beyond those of the trained one, in a single stack, do nothing at first: the map is still the trained one.
+    """A new network, or the trained one in ``start_from``, grown to the preset's size (``growth``); raises InputError
+    if that is another network.
     """
-    model = Reasoner(config.model, torch_stream(CPU, seed, WEIGHTS))
+    generator = torch_stream(CPU, seed, WEIGHTS)
+    model = Reasoner(config.model, generator)
     if start_from is None:
         return model
-    source = load(start_from)
-    trained = source.state_dict()
-    if model.recursion.stacks == 1:
-        for number, block in enumerate(list(model.blocks)[len(source.blocks) :], len(source.blocks)):
-            for matrix in cast(Block, block).outward():
-                nn.init.zeros_(matrix)
-            trained |= {f"blocks.{number}.{name}": value for name, value in block.state_dict().items()}
+    trained = grown(model, load(start_from), generator)
     wrong = misfit(model, trained)
     if wrong:
         raise InputError(
