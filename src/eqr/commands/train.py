@@ -34,7 +34,7 @@ class Train:
     steps: int | None = None
     """Budget in optimizer steps, instead of minutes."""
     start_from: str | None = None
-    """Start from the weights of this bundled model or model folder instead of new ones."""
+    """Start from the weights of this bundled model, model folder, or hf:user/name instead of new ones."""
     resume: bool = False
     """Go on from the folder's last checkpoint."""
     tiny: bool = False
