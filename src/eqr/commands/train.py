@@ -116,6 +116,7 @@ class Train:
                 raise
             except Diverged as error:
                 raise InputError(str(error)) from None
+        ranks.leave()
         if ranks.first:
             print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
 
