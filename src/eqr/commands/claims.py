@@ -114,9 +114,10 @@ class Claims:
         return collect(task, task.generate(HELD_OUT_STREAM + 2), self.limit)
 
     def _opening(self) -> str:
-        # Names of files only: where they lie is nobody's business.
-        names = {name: Path(vars(self)[name]).name for name in ("report", "model", "data") if vars(self)[name]}
-        given = {**names, **{name: vars(self)[name] for name in ("limit", "seeds", "boards", "train_steps", "threads")}}
+        report = Path(self.report) if self.report else None
+        names: dict[str, object] = {"report": report.name if report and report.is_absolute() else report}
+        names |= {name: Path(vars(self)[name]).name for name in ("model", "data") if vars(self)[name]}
+        given = names | {name: vars(self)[name] for name in ("limit", "seeds", "boards", "train_steps", "threads")}
         options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items() if value is not None)
         return (
             f"Written by `eqr claims{options}`. Each claim tells with what it was measured. Standard errors are those "
