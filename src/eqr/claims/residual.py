@@ -74,7 +74,7 @@ def residual_judges(lab: Laboratory) -> Measured:
         f"Large model: over depths 1 to {most} mean residual and accuracy have a rank correlation of {across:.2f}, and "
         f"at depth {most} the residual tells right rows from wrong ones with an AUROC of {last:.3f}. Small models from "
         f"random starts at depth {RESTARTED.depth}: {trm:.3f} for TRM, {eqr:.3f} for EqR (means of "
-        f"{len(lab.seeds)} seeds); the paper's TRM is broken here, ours {'is' if broken else 'is not'}."
+        f"{len(lab.seeds)} seeds); in the paper TRM's does not tell, here it {'does not either' if broken else 'does'}."
     )
     return Measured(verdict=verdict, why=why, rows=rows)
 
