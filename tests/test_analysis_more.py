@@ -22,6 +22,7 @@ from eqr.analysis import (
 )
 from eqr.analysis.frames import animation, frame
 from eqr.analysis.principal import principal_components
+from eqr.analysis.traces import turned_wrong
 from eqr.checkpoint import load
 from eqr.data import collect
 from eqr.engine import SolveConfig, gather
@@ -38,6 +39,7 @@ def by_hand(exact: list[list[str]], residual: torch.Tensor, difficulty: list[flo
         halt_logit=right.float(),
         exact=right,
         token=right.float(),
+        lost=turned_wrong(right.unsqueeze(-1)),  # boards of one cell
         answer=(~right).long() * torch.arange(1, right.shape[1] + 1).view(1, -1, 1),
         ends=right[..., -1:].to(torch.uint8),
         difficulty=torch.tensor(difficulty),
