@@ -10,10 +10,10 @@ SRC = Path(__file__).parents[1] / "src" / "eqr"
 ORDER = [
     *("errors", "statistics", "runtime", "types", "tasks", "folders", "data", "few_shot", "layers", "blocks"),
     *("recursion", "rules", "model"),
-    *("solvers", "halting", "selection", "breadth", "engine"),
+    *("solvers", "halting", "selection", "breadth", "engine", "answers"),
     *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "reference"),
     *("training", "presets"),
-    *("bench", "plots", "pictures", "analysis", "claims", "watch", "commands", "cli"),
+    *("bench", "plots", "pictures", "analysis", "claims", "watch", "web", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))
 

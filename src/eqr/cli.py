@@ -15,6 +15,7 @@ from eqr.commands.data import Data
 from eqr.commands.eval import Eval
 from eqr.commands.generate import Generate
 from eqr.commands.import_reference import ImportReference
+from eqr.commands.serve import Serve
 from eqr.commands.solve import Solve
 from eqr.commands.submit import Submit
 from eqr.commands.sweep import Sweep
@@ -32,6 +33,7 @@ Command = (
     | Annotated[Sweep, tyro.conf.subcommand("sweep")]
     | Annotated[Analyse, tyro.conf.subcommand("analyse")]
     | Annotated[Claims, tyro.conf.subcommand("claims")]
+    | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]

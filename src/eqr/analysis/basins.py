@@ -83,10 +83,10 @@ class Basins(Finding):
         return {
             "starts": len(self.right),
             "landscape": f"({self.mode}) {MODES[self.mode]}",
-            "starts with the right answer": float(self.right.double().mean()),
-            "starts at rest on wrong answers": float((rest & ~self.right).double().mean()),
-            "starts that wander": float((~rest).double().mean()),
-            "different wrong answers at rest": len(torch.unique(self.basin[rest & ~self.right])),
+            "right": float(self.right.double().mean()),
+            "at_rest_wrong": float((rest & ~self.right).double().mean()),
+            "wandering": float((~rest).double().mean()),
+            "wrong_answers_at_rest": len(torch.unique(self.basin[rest & ~self.right])),
         }
 
     def tables(self) -> dict[str, list[Row]]:

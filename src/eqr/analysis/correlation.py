@@ -36,12 +36,11 @@ class Budgets(Finding):
 
     def headline(self) -> Row:
         """Both correlations, and where depth and breadth lead."""
-        first, last = self.budgets[0], self.budgets[-1]
         return {
-            "Spearman of residual and accuracy over depths": self.over_depths,
-            "Spearman of residual and accuracy over depths and breadths": self.over_all,
-            f"exact accuracy, depth {first.depth}, breadth {first.breadth}": first.exact_accuracy,
-            f"exact accuracy, depth {last.depth}, breadth {last.breadth}": last.exact_accuracy,
+            "spearman_over_depths": self.over_depths,
+            "spearman_over_budgets": self.over_all,
+            "exact_accuracy_least_budget": self.budgets[0].exact_accuracy,
+            "exact_accuracy_full_budget": self.budgets[-1].exact_accuracy,
         }
 
     def tables(self) -> dict[str, list[Row]]:
@@ -99,9 +98,9 @@ class Judges(Finding):
         """At full depth."""
         return {
             "rows": self.rows,
-            "share of them right": float(self.right[-1]),
-            **{f"AUROC of the {sign.replace('_', ' ')}": float(self.auroc[sign][-1]) for sign in SIGNS},
-            "Spearman of residual and cells right": float(self.spearman_token[-1]),
+            "right": float(self.right[-1]),
+            **{f"auroc_{sign}": float(self.auroc[sign][-1]) for sign in SIGNS},
+            "spearman_residual_cells_right": float(self.spearman_token[-1]),
         }
 
     def tables(self) -> dict[str, list[Row]]:

@@ -34,13 +34,13 @@ class Trajectory(Finding):
     def headline(self) -> Row:
         """How long the answer changes, and how often."""
         said: Row = {
-            "last segment that changed a cell": self.last_change,
-            "changes of a cell": int(self.changed.sum()),
-            "residual at the end": float(self.history.residual[-1]),
+            "last_change_at": self.last_change,
+            "cell_changes": int(self.changed.sum()),
+            "residual": float(self.history.residual[-1]),
         }
         if self.right is not None:
-            said["cells wrong at the end"] = int((~self.right[-1]).sum())
-            said["right cells that turned wrong"] = int((self.right[:-1] & ~self.right[1:]).sum())
+            said["cells_wrong"] = int((~self.right[-1]).sum())
+            said["right_cells_that_turned_wrong"] = int((self.right[:-1] & ~self.right[1:]).sum())
         return said
 
     def tables(self) -> dict[str, list[Row]]:

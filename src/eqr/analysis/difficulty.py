@@ -49,11 +49,12 @@ class Steps(Finding):
         """Correlations, and how many steps are usual."""
         steps = self.right_at[self.right_at > 0].double()
         return {
-            f"Spearman of {self.measure} and steps to the right answer": self.spearman_right,
-            f"Spearman of {self.measure} and steps to rest": self.spearman_settled,
-            "median steps to the right answer": float(steps.median()) if len(steps) else math.nan,
-            "share of right rows that take 5 or fewer": float((steps <= 5).double().mean()),
-            "share of rows that settle": float((self.settled_at > 0).double().mean()),
+            "difficulty": self.measure,
+            "spearman_difficulty_right_at": self.spearman_right,
+            "spearman_difficulty_settled_at": self.spearman_settled,
+            "median_right_at": float(steps.median()) if len(steps) else math.nan,
+            "right_within_5_of_those_right": float((steps <= 5).double().mean()),
+            "settled": float((self.settled_at > 0).double().mean()),
         }
 
     def tables(self) -> dict[str, list[Row]]:
@@ -62,7 +63,7 @@ class Steps(Finding):
         rows = zip(self.difficulty.tolist(), self.right_at.tolist(), self.settled_at.tolist(), strict=True)
         for puzzle, (difficulty, right_at, settled_at) in enumerate(rows, 1):
             for restart, (right, settled) in enumerate(zip(right_at, settled_at, strict=True)):
-                place: Row = {"puzzle": puzzle, "restart": restart, self.measure: difficulty}
+                place: Row = {"puzzle": puzzle, "restart": restart, "difficulty": difficulty}
                 restarts.append(place | {"right_at": right, "settled_at": settled})
         return {"": restarts, "_groups": [dict(vars(group)) for group in self.groups]}
 

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
 from eqr.analysis.basins import MODES, Basins
 from eqr.analysis.correlation import SIGNS, Budgets, Judges, powers
@@ -41,6 +41,18 @@ def save_both(figure: Figure, stem: Path) -> None:
     save_figure(figure, stem.with_name(f"{stem.name}.png"))
 
 
+def _over_depth(axes: Axes, title: str) -> None:
+    """Depth across, in powers of two."""
+    axes.set(xscale="log", xlabel="depth (segments)", title=title)
+    axes.xaxis.set_major_locator(LogLocator(2))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(_plain)
+    axes.grid(alpha=0.3)
+
+
+_plain = FuncFormatter(lambda value, _: f"{value:g}")
+
+
 def residual_depth(found: ResidualDepth, title: str) -> Figure:
     """Median and quartiles of the residual against depth, right rows and wrong ones apart."""
     figure, axes = plt.subplots(figsize=(6, 4))
@@ -53,8 +65,8 @@ def residual_depth(found: ResidualDepth, title: str) -> Figure:
             lower, median, upper = band.tolist()
             axes.fill_between(depths, lower, upper, color=colour, alpha=0.2, lw=0)
             axes.plot(depths, median, color=colour, label=f"{name} at the end ({rows} rows)")
-    axes.set(xscale="log", yscale="log", xlabel="depth (segments)", ylabel="residual |f(z) - z| / |z|", title=title)
-    axes.grid(alpha=0.3)
+    axes.set(yscale="log", ylabel="residual |f(z) - z| / |z|")
+    _over_depth(axes, title)
     axes.legend(fontsize=8)
     return figure
 
@@ -90,8 +102,8 @@ def correlation_rows(found: Judges, title: str) -> Figure:
     for sign, style in zip(SIGNS, ("-", "--", ":"), strict=True):
         axes.plot(depths, found.auroc[sign].tolist(), style, lw=2, label=f"AUROC, {names[sign]}")
     axes.plot(depths, found.right.tolist(), color="#bbb", lw=1, label="share of rows that are right")
-    axes.set(xscale="log", ylim=(0, 1.03), xlabel="depth (segments)", title=title)
-    axes.grid(alpha=0.3)
+    axes.set(ylim=(0, 1.03))
+    _over_depth(axes, title)
     axes.legend(fontsize=8)
     return figure
 
@@ -107,7 +119,11 @@ def steps(found: Steps, title: str) -> Figure:
             label = "median of a group" if group is found.groups[0] else None
             axes.plot([group.least, group.most], [group.steps] * 2, color="black", lw=2, marker="|", label=label)
     axes.set(yscale="log", xlabel=found.measure, ylabel="segments to the right answer", title=title)
-    axes.set_xscale("symlog" if found.measure == "rating" else "linear")
+    if found.measure == "rating":  # from 0, over magnitudes
+        axes.set_xscale("symlog")
+        axes.set_xlim(-0.5, None)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_plain)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
@@ -172,9 +188,9 @@ def path_independence(found: PathIndependence, title: str) -> Figure:
     axes.plot(depths, found.cold_accuracy.tolist(), "--", color="black", label="exact accuracy, cold start")
     axes.plot(depths, found.agreement.tolist(), color="#3d6fc8", label="pairs of starts with the same answer")
     axes.plot(depths, found.delta.tolist(), color=WRONG, label=f"Delta-PI({found.starts})")
-    axes.set(xscale="log", ylim=(0, 1.03), xlabel="depth (segments)", title=title)
+    axes.set(ylim=(0, 1.03))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.grid(alpha=0.3)
+    _over_depth(axes, title)
     axes.legend(fontsize=8)
     return figure
 

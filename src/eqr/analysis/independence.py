@@ -31,12 +31,12 @@ class PathIndependence(Finding):
     def headline(self) -> Row:
         """At full depth."""
         return {
-            "random starts of each puzzle": self.starts,
-            "Delta-PI": float(self.delta[-1]),
-            "pairs of starts with the same answer": float(self.agreement[-1]),
-            "exact accuracy from random starts": float(self.random_accuracy[-1]),
-            "exact accuracy from the cold start": float(self.cold_accuracy[-1]),
-            "random starts with the cold one's answer": self.cold_agreement,
+            "starts": self.starts,
+            "delta_pi": float(self.delta[-1]),
+            "pairs_that_agree": float(self.agreement[-1]),
+            "exact_accuracy_random": float(self.random_accuracy[-1]),
+            "exact_accuracy_cold": float(self.cold_accuracy[-1]),
+            "agree_with_cold": self.cold_agreement,
         }
 
     def tables(self) -> dict[str, list[Row]]:

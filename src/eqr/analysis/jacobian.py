@@ -97,13 +97,11 @@ class Spectrum(Finding):
     def headline(self) -> Row:
         """Rows, median radius and the share below 1, by group."""
         said: Row = {}
-        for name, chosen in self.groups().items():
-            radius = self.radius[chosen]
-            said[f"rows {name}"] = len(radius)
-            said[f"median radius, {name}"] = float(radius.median()) if len(radius) else math.nan
-        return said | {
-            "share of right rows with a radius below 1": float((self.radius[self.right] < 1).double().mean())
-        }
+        for group, chosen in self.groups().items():
+            name, radius = group.replace(",", "").replace(" ", "_"), self.radius[chosen]
+            said[f"rows_{name}"] = len(radius)
+            said[f"median_radius_{name}"] = float(radius.median()) if len(radius) else math.nan
+        return said | {"contracting_right": float((self.radius[self.right] < 1).double().mean())}
 
     def tables(self) -> dict[str, list[Row]]:
         """A row for each."""

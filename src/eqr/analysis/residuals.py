@@ -25,10 +25,10 @@ class ResidualDepth(Finding):
     def headline(self) -> Row:
         """Medians at full depth."""
         return {
-            "rows right": self.solved_rows,
-            "rows wrong": self.unsolved_rows,
-            "median residual at the end, right": float(self.solved[1, -1]),
-            "median residual at the end, wrong": float(self.unsolved[1, -1]),
+            "rows_right": self.solved_rows,
+            "rows_wrong": self.unsolved_rows,
+            "median_residual_right": float(self.solved[1, -1]),
+            "median_residual_wrong": float(self.unsolved[1, -1]),
         }
 
     def tables(self) -> dict[str, list[Row]]:

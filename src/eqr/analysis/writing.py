@@ -47,8 +47,7 @@ class Written:
         table = Table("figure", "", "", title=self.title, title_justify="left", box=SIMPLE)
         for name, headline in self.headlines.items():
             for at, (key, value) in enumerate(headline.items()):
-                shown = f"{value:.3g}" if isinstance(value, float) else str(value)
-                table.add_row(name if at == 0 else "", key, shown, end_section=at == len(headline) - 1)
+                table.add_row("" if at else name, key, f"{value:.3g}" if isinstance(value, float) else str(value))
         return table
 
 

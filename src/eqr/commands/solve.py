@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import sys
 import time
 from collections import deque
@@ -14,6 +13,7 @@ import torch
 import tyro
 from rich.console import Console
 
+from eqr.answers import as_record
 from eqr.checkpoint import load
 from eqr.commands.out import output_folder
 from eqr.commands.own import judged
@@ -80,7 +80,7 @@ class Solve:
 
     def _print(self, task: Task, title: str, puzzle: torch.Tensor, solution: Solution) -> None:
         if self.json:
-            print(json.dumps(_record(task, puzzle, solution)), flush=True)
+            print(json.dumps(as_record(task, puzzle, solution)), flush=True)
             return
         print(title)
         if solution.history:
@@ -156,20 +156,6 @@ def _on(model: Reasoner, task: Task, place: str) -> Reasoner:
         return model.on(task)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
-
-
-def _record(task: Task, puzzle: torch.Tensor, solution: Solution) -> dict[str, object]:
-    return {
-        "question": task.format(puzzle),
-        "answer": task.format(solution.answer),
-        "valid": solution.valid if task.has_rules else None,
-        "converged": solution.converged,
-        "residual": solution.residual if math.isfinite(solution.residual) else None,
-        "depth": solution.depth,
-        "restart": solution.restart,
-        "restarts": solution.restarts,
-        "seconds": round(solution.seconds, 4),
-    }
 
 
 def _title(place: str, row: dict[str, str]) -> str:

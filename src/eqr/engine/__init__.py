@@ -5,22 +5,22 @@ compute goes where a puzzle still needs it, and memory depends on the number of 
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 from jaxtyping import Int
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.jobs import Jobs
+from eqr.engine.driver import Closed, Driver, Full
+from eqr.engine.jobs import Jobs, Moment
+from eqr.engine.loop import carry
 from eqr.engine.slots import Slots
 from eqr.engine.views import Views
-from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.runtime import row_workers
 from eqr.selection import choose
 from eqr.types import Evidence, Solution
 
-__all__ = ["SolveConfig", "gather", "select", "solve"]
+__all__ = ["Closed", "Driver", "Full", "Moment", "SolveConfig", "gather", "select", "solve"]
 
 
 def gather(
@@ -35,11 +35,7 @@ def gather(
     ``compile`` runs torch.compile on the segment where it can: slow to start, then faster. ``record``
     keeps each row's history. Raises InputError if the task cannot check what the verifier is to select.
     """
-    if config.select == "verifier" and not model.task.has_rules:
-        raise InputError(
-            f"select is verifier, but {model.task.name} has no rules to check by: give a --checker (grids only), or "
-            "select by residual"
-        )
+    config.check(model.task)
     views = Views(model.task, config.views, config.seed)
     yield from views.merged(_run(model, Jobs(views.of(puzzles), model, config), config, compile, record))
 
@@ -48,13 +44,7 @@ def _run(model: Reasoner, jobs: Jobs, config: SolveConfig, compile: bool, record
     """The evidence of every job's puzzle, in order."""
     with row_workers(model.answer_head.device) as workers:
         slots = Slots(model, config, workers, compile, record)
-        while True:
-            slots.enter(list(islice(iter(jobs.start, None), slots.free)))
-            if not slots.rows:
-                return
-            slots.advance()
-            for job, end in slots.leave():
-                jobs.end(job, end)
+        while carry(slots, jobs):
             yield from jobs.answered()
 
 

@@ -7,6 +7,7 @@ from eqr.errors import InputError, unknown
 from eqr.halting import HALTING, UNCALIBRATED, Thresholds
 from eqr.selection import SELECTION
 from eqr.solvers import SOLVERS, Anderson, Picard, Solver
+from eqr.tasks import Task
 from eqr.types import Calibration
 
 AUTO = "auto:"
@@ -58,7 +59,7 @@ class SolveConfig:
             ("noise", self.noise, 0),
             ("damping", self.damping, 0),
         ):
-            if not (value >= least and math.isfinite(value)):
+            if not (least <= value < math.inf):
                 raise InputError(f"{name} is {value}: it must be {least} or more")
         if not self.damping < 1:
             raise InputError(f"damping is {self.damping}: it must be less than 1")
@@ -105,6 +106,14 @@ class SolveConfig:
             tol=next(tol for tol in tols if tol is not None),
             delta=next(delta for delta in deltas if delta is not None),
         )
+
+    def check(self, task: Task) -> None:
+        """Raises InputError if the task cannot check what the verifier is to select."""
+        if self.select == "verifier" and not task.has_rules:
+            raise InputError(
+                f"select is verifier, but {task.name} has no rules to check by: give a --checker (grids only), or "
+                "select by residual"
+            )
 
     def make_solver(self) -> Solver:
         """The solver these options describe."""

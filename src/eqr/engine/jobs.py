@@ -1,15 +1,16 @@
-"""Which row starts next, and when a puzzle has its answer. Knows evidence, not the network.
+"""Which row of one asker starts next, and when a puzzle has its answer. Knows evidence, not the network.
 
 A job is one restart of one puzzle. Puzzles are taken one at a time from an iterator and leave in its order, so what is
-held is the puzzles under way, however many there are in all.
+held is the puzzles under way, however many there are in all. Who else is asking is in ``line``.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eqr.breadth import suffices, waves
@@ -32,6 +33,20 @@ class RowEnd:
     halted: bool
     seconds: float
     history: History | None
+
+
+class Moment(NamedTuple):
+    """One row after one segment; the fields are those of History."""
+
+    answer: Int[Tensor, " L"]
+    confidence: Float[Tensor, " L"]
+    residual: Float[Tensor, ""]
+    logit_change: Float[Tensor, ""]
+    halt_logit: Float[Tensor, ""]
+
+
+Watch = Callable[[int, Moment], None]
+"""What is told of each segment of each restart, as it is moved."""
 
 
 def evidence_of(ends: Sequence[RowEnd], puzzle: Int[Tensor, " L"], task: Task) -> Evidence:
@@ -64,6 +79,7 @@ class _UnderWay:
 class Job:
     """One restart of one puzzle."""
 
+    jobs: "Jobs"
     of: _UnderWay
     restart: int
 
@@ -72,13 +88,24 @@ class Job:
         """Symbol ids, 0 = blank."""
         return self.of.puzzle
 
+    @property
+    def config(self) -> SolveConfig:
+        """What its asker asked for: its depth, halting rule and seed."""
+        return self.jobs.config
+
 
 class Jobs:
-    """The puzzles under way and the rows they still need."""
+    """The puzzles of one asker under way and the rows they still need."""
 
-    def __init__(self, puzzles: Iterable[Int[Tensor, " L"]], model: Reasoner, config: SolveConfig) -> None:
-        self.puzzles, self.config = iter(puzzles), config
+    def __init__(
+        self, puzzles: Iterable[Int[Tensor, " L"]], model: Reasoner, config: SolveConfig, watch: Watch | None = None
+    ) -> None:
+        self.puzzles, self.config, self.watch = iter(puzzles), config, watch
         self.task, self.calibration = model.task, model.calibration
+        self.rows = 0
+        """Rows that have started and not ended."""
+        self.started = 0
+        """Rows that have started."""
         self.under_way: deque[_UnderWay] = deque()
         self.ready: deque[Job] = deque()
 
@@ -91,6 +118,7 @@ class Jobs:
             entry = _UnderWay(puzzle=puzzle.cpu(), waves=waves(self.config.restarts, self.config.adaptive))
             self.under_way.append(entry)
             self._start_wave(entry)
+        self.rows, self.started = self.rows + 1, self.started + 1
         return self.ready.popleft()
 
     def end(self, job: Job, end: RowEnd) -> None:
@@ -99,6 +127,7 @@ class Jobs:
         Deciding between waves only, never by which row happened to end first, keeps answers independent of scheduling.
         """
         entry = job.of
+        self.rows -= 1
         entry.ends[job.restart] = end
         if len(entry.ends) < entry.started:
             return
@@ -117,6 +146,6 @@ class Jobs:
 
     def _start_wave(self, entry: _UnderWay) -> bool:
         size = next(entry.waves, 0)
-        self.ready.extend(Job(of=entry, restart=entry.started + number) for number in range(size))
+        self.ready.extend(Job(jobs=self, of=entry, restart=entry.started + number) for number in range(size))
         entry.started += size
         return size > 0

@@ -1,6 +1,7 @@
 """The rows that iterate: they enter, move by a segment, and leave when their halting rule says so. Knows no queue.
 
-Rows under way are the first ones of every tensor. Shapes never change when compiled; idle rows are moved along.
+Depth, halting rule and seed are those of each row's job; the rest of the options is the same for all rows. Rows under
+way are the first ones of every tensor. Shapes never change when compiled; idle rows are moved along.
 """
 
 import time
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.jobs import Job, RowEnd
+from eqr.engine.jobs import Job, Jobs, Moment, RowEnd
 from eqr.engine.streams import row_generator
 from eqr.halting import HALTING, Signs, settled
 from eqr.model import Reasoner
@@ -20,13 +21,16 @@ from eqr.runtime import RowWorkers, can_compile, compiled
 from eqr.solvers import Memory, Solver, relative_residual
 from eqr.types import Embedded, History, Logits, State
 
+RULES = tuple(HALTING)
+"""Halting rules by the number that a place keeps."""
+
 
 @dataclass(kw_only=True)
 class _Row:
     job: Job
     generator: torch.Generator
     seconds: float = 0.0
-    history: list[tuple[Tensor, ...]] = field(default_factory=list)
+    history: list[Moment] = field(default_factory=list)
 
 
 def segment(
@@ -58,8 +62,7 @@ class Slots:
         self.part = workers.rows_each(config.rows)
         places = -(-config.rows // self.part) * self.part if compile else config.rows
         self.segment = compiled(segment) if compile else segment
-        self.solver, self.rule = config.make_solver(), HALTING[config.halt]
-        self.thresholds = config.thresholds(model.calibration)
+        self.solver, self.thresholds = config.make_solver(), config.thresholds(model.calibration)
         self.rows: list[_Row] = []
         self.z = model.init(places, torch.Generator()).to(device)
         self.inputs = torch.zeros(places, model.task.layout.width, dtype=torch.long)
@@ -68,6 +71,7 @@ class Slots:
         self.logits = model.decode(self.z)
         self.halt_logit = model.halt_logit(self.z)
         self.age = torch.zeros(places, dtype=torch.long, device=device)
+        self.depth, self.rule = self.age.clone(), self.age.clone()
         self.residuals = torch.full((places, config.window), torch.inf, device=device)
         self.changes = self.residuals.clone()
         if compile:  # once, before several workers call it
@@ -83,7 +87,7 @@ class Slots:
         """Start a row for each job."""
         if not jobs:
             return
-        rows = [_Row(job=job, generator=row_generator(self.config.seed, job.puzzle, job.restart)) for job in jobs]
+        rows = [_Row(job=job, generator=row_generator(job.config.seed, job.puzzle, job.restart)) for job in jobs]
         new = slice(len(self.rows), len(self.rows) + len(jobs))
         self.inputs[new] = torch.stack([job.puzzle for job in jobs])
         self.z[new] = torch.cat([self.model.init(1, row.generator) for row in rows]).to(self.z.device)
@@ -91,6 +95,8 @@ class Slots:
         for carried, fresh in zip(self.memory, self.solver.init(self.z[new]), strict=True):
             carried[new] = fresh
         self.age[new] = 0
+        self.depth[new] = torch.tensor([job.config.depth for job in jobs]).to(self.depth.device)
+        self.rule[new] = torch.tensor([RULES.index(job.config.halt) for job in jobs]).to(self.rule.device)
         self.residuals[new] = torch.inf
         self.changes[new] = torch.inf
         self.rows += rows
@@ -103,8 +109,9 @@ class Slots:
         share = (time.perf_counter() - started) / count
         for row in self.rows:
             row.seconds += share
-        if self.record:
-            self._note()
+        noted = [at for at, row in enumerate(self.rows) if self.record or row.job.jobs.watch]
+        if noted:
+            self._note(noted)
 
     @torch.inference_mode()
     def _advance(self, part: slice) -> None:
@@ -134,10 +141,10 @@ class Slots:
     def leave(self) -> list[tuple[Job, RowEnd]]:
         """End the rows that halt or have reached full depth, and give their evidence."""
         count = len(self.rows)
-        config, residuals, age = self.config, self.residuals[:count], self.age[:count]
+        residuals, age = self.residuals[:count], self.age[:count]
         signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], thresholds=self.thresholds)
-        halts = self.rule(signs)
-        leaving = (halts | (age == config.depth)).nonzero().flatten()
+        halts = torch.stack([HALTING[rule](signs) for rule in RULES]).gather(0, self.rule[None, :count])[0]
+        leaving = (halts | (age == self.depth[:count])).nonzero().flatten()
         if not len(leaving):
             return []
         answers = self._answers()[leaving.cpu()]
@@ -170,6 +177,13 @@ class Slots:
             self._close(at)
         return ends
 
+    @torch.inference_mode()
+    def drop(self, jobs: Jobs) -> None:
+        """End the rows of one asker without evidence: nobody waits for it any more."""
+        for at in reversed(range(len(self.rows))):
+            if self.rows[at].job.jobs is jobs:
+                self._close(at)
+
     def _close(self, at: int) -> None:
         """Let the last row take the place of one that has left."""
         last = len(self.rows) - 1
@@ -182,6 +196,8 @@ class Slots:
                 self.logits,
                 self.halt_logit,
                 self.age,
+                self.depth,
+                self.rule,
                 self.residuals,
                 self.changes,
             )
@@ -195,12 +211,17 @@ class Slots:
         return torch.where(self.model.task.layout.to_find(inputs), found, inputs)
 
     @torch.inference_mode()
-    def _note(self) -> None:
-        count = len(self.rows)
-        signs = (self.residuals[:count, -1], self.changes[:count, -1], self.halt_logit[:count])
-        columns = (self._answers(), self.logits[:count].softmax(-1).amax(-1), *signs)
-        for row, *values in zip(self.rows, *(column.cpu() for column in columns), strict=True):
-            row.history.append(tuple(value.clone() for value in values))
+    def _note(self, noted: list[int]) -> None:
+        """Keep or tell what these rows have come to."""
+        at = torch.tensor(noted).to(self.age.device)
+        signs = (self.residuals[at, -1], self.changes[at, -1], self.halt_logit[at])
+        columns = (self._answers()[at.cpu()], self.logits[at].softmax(-1).amax(-1), *signs)
+        for place, *values in zip(noted, *(column.cpu() for column in columns), strict=True):
+            row, moment = self.rows[place], Moment(*(value.clone() for value in values))
+            if self.record:
+                row.history.append(moment)
+            if row.job.jobs.watch:
+                row.job.jobs.watch(row.job.restart, moment)
 
 
 def _recent_mean(values: Float[Tensor, "R W"], count: Tensor) -> Float[Tensor, " R"]:

@@ -1,0 +1,129 @@
+"""Load a running `eqr serve` with many clients at once, and check every answer.
+
+    eqr serve --port 8000 & python examples/load/load.py --data examples/sudoku/puzzles.csv --pid $!
+
+Each client sends a request of a few puzzles drawn from a CSV (columns question and answer), waits for the answers, and
+sends the next. Of every answer it is checked that
+
+- it belongs to the question that was sent in its place (else it is counted as swapped);
+- it is the answer of the file, if the service calls it valid (puzzles have one solution; else it is wrong);
+- it is the one that this question got every other time (else it is unsteady: who else asks must change nothing).
+
+An answer that is not valid is counted as not solved; that is a result, not an error. Exit code 1 if anything was wrong.
+Needs the packages httpx2 and tyro.
+"""
+
+import asyncio
+import csv
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import tyro
+
+
+@dataclass(kw_only=True)
+class Load:
+    """What to send, and for how long."""
+
+    data: Path
+    """CSV with the columns question and answer."""
+    url: str = "http://127.0.0.1:8000"
+    """Where the service listens."""
+    task: str = "sudoku"
+    """Family of the puzzles."""
+    clients: int = 50
+    """Clients at once, each with one request under way."""
+    seconds: float = 10.0
+    """How long they send."""
+    puzzles: int = 4
+    """Puzzles in a request, at most."""
+    depth: int = 64
+    """Segments a row may use."""
+    breadth: int = 1
+    """Restarts of each puzzle."""
+    seed: int = 0
+    """Seed of the drawing of puzzles."""
+    pid: int | None = None
+    """Process of the service, if its memory is to be read (Linux)."""
+
+
+@dataclass
+class Seen:
+    """What came back."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    latencies: list[float] = field(default_factory=list)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def judge(self, sent: list[tuple[str, str]], answers: list[dict[str, object]]) -> None:
+        """Check the answers of one request."""
+        if len(answers) != len(sent):
+            self.counts["swapped"] += 1
+        for (question, known), answer in zip(sent, answers, strict=False):
+            found = str(answer["answer"])
+            self.counts["puzzles"] += 1
+            self.counts["solved"] += answer["valid"] is True
+            self.counts["swapped"] += answer["question"] != question
+            self.counts["wrong"] += answer["valid"] is True and found != known
+            self.counts["unsteady"] += self.first.setdefault(question, found) != found
+
+
+async def client(load: Load, rows: list[tuple[str, str]], seen: Seen, number: int, end: float) -> None:
+    """One client, until the time is up."""
+    draw = random.Random(load.seed * 1_000_003 + number)
+    async with httpx2.AsyncClient(base_url=load.url, timeout=120) as session:
+        while time.perf_counter() < end:
+            sent = [draw.choice(rows) for _ in range(draw.randint(1, load.puzzles))]
+            asked = {"task": load.task, "depth": load.depth, "breadth": load.breadth, "puzzles": [q for q, _ in sent]}
+            started = time.perf_counter()
+            try:
+                response = await session.post("/v1/solve", json=asked)
+            except httpx2.HTTPError as error:
+                seen.errors[type(error).__name__] += 1
+                continue
+            seen.counts["requests"] += 1
+            if response.status_code == 200:
+                seen.latencies.append(time.perf_counter() - started)
+                seen.judge(sent, response.json()["answers"])
+            else:
+                seen.errors[str(response.status_code)] += 1
+                await asyncio.sleep(float(response.headers.get("retry-after", 0)))
+
+
+def resident(pid: int | None) -> str:
+    """Memory of the service, in words."""
+    if pid is None:
+        return "not asked for"
+    status = Path(f"/proc/{pid}/status").read_text()
+    return f"{int(status.split('VmRSS:')[1].split()[0]) / 1024:.0f} MB"
+
+
+async def run(load: Load) -> int:
+    """Load the service and print what came of it; returns how many answers were wrong in any way."""
+    with load.data.open() as file:
+        rows = [(row["question"], row["answer"]) for row in csv.DictReader(file)]
+    seen, before, started = Seen(), resident(load.pid), time.perf_counter()
+    await asyncio.gather(*(client(load, rows, seen, n, started + load.seconds) for n in range(load.clients)))
+    seconds, counts = time.perf_counter() - started, seen.counts
+    bad = counts["swapped"] + counts["wrong"] + counts["unsteady"]
+    print(f"{load.clients} clients, {seconds:.1f} s, {load.task}, depth {load.depth}, breadth {load.breadth}")
+    print(f"requests    {counts['requests']} ({counts['requests'] / seconds:.1f}/s)")
+    print(f"puzzles     {counts['puzzles']} ({counts['puzzles'] / seconds:.1f}/s), {counts['solved']} solved")
+    print(f"errors      {sum(seen.errors.values())} {dict(seen.errors) or ''}")
+    print(f"wrong       {counts['wrong']}, swapped {counts['swapped']}, unsteady {counts['unsteady']}")
+    if seen.latencies:
+        ordered = sorted(seen.latencies)
+        p50, p99 = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.99))
+        print(f"latency     p50 {p50:.3f} s, p99 {p99:.3f} s, most {ordered[-1]:.3f} s")
+    print(f"memory      {before} before, {resident(load.pid)} after")
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(1 if asyncio.run(run(tyro.cli(Load, description=__doc__))) else 0)

@@ -1,0 +1,31 @@
+"""One answer as plain values: a line of ``eqr solve --json``, an answer of the service. Knows no file, no network."""
+
+import math
+
+from jaxtyping import Int
+from torch import Tensor
+
+from eqr.tasks import Task
+from eqr.types import Solution
+
+Record = dict[str, str | bool | int | float | None]
+
+
+def finite(value: float) -> float | None:
+    """``value``, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None
+
+
+def as_record(task: Task, puzzle: Int[Tensor, " L"], solution: Solution) -> Record:
+    """The answer and how it was reached; ``valid`` is None for a task that has no rules."""
+    return {
+        "question": task.format(puzzle),
+        "answer": task.format(solution.answer),
+        "valid": solution.valid if task.has_rules else None,
+        "converged": solution.converged,
+        "residual": finite(solution.residual),
+        "depth": solution.depth,
+        "restart": solution.restart,
+        "restarts": solution.restarts,
+        "seconds": round(solution.seconds, 4),
+    }

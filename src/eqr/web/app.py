@@ -1,0 +1,167 @@
+"""Routes: what is asked over HTTP, given to the service; its answers and refusals given back. Decides nothing else."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from eqr.web.bodies import GONE, Bodies, Outermost
+from eqr.web.problems import Problem, Refusal, stopping
+from eqr.web.schemas import Answers, Health, Offered, SolveAsked, StreamAsked, described, events, read_json, read_query
+from eqr.web.service import Service
+from eqr.web.stream import Events, Trajectories
+
+T = TypeVar("T")
+STATIC = Path(__file__).parent / "static"
+REFUSALS = {
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    415: "The body is not said to be JSON.",
+    422: "Something asked for cannot be used; a puzzle is named by its index, from 0.",
+    429: "The queue is full; Retry-After says when to come again.",
+    503: "The time of the request is up, or the service is stopping.",
+}
+
+
+def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Refusal, "description": REFUSALS[code]} for code in codes}
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application around a service whose driver runs."""
+    app = FastAPI(
+        title="Equilibrium Reasoners",
+        description="Puzzles answered by networks that settle to a fixed point. An answer may be wrong: see `valid`.",
+        version="1",
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(Bodies, limits=service.limits)
+    app.add_middleware(Outermost, done=service.metrics.done)
+    _refuse(app)
+    _solving(app, service)
+    _telling(app, service)
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    return app
+
+
+def _refuse(app: FastAPI) -> None:
+    """Every error in the one shape."""
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return error.response()
+
+    async def routed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        what = f"{HTTPStatus(error.status_code).phrase.lower()}: see /openapi.json for what there is"
+        response = Problem(error.status_code, what).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    async def failed(request: Request, error: Exception) -> Response:
+        return Problem(500, "the service failed: its log says why").response()  # which Starlette writes
+
+    app.add_exception_handler(Problem, refused)
+    app.add_exception_handler(HTTPException, routed)
+    app.add_exception_handler(500, failed)
+
+
+def _solving(app: FastAPI, service: Service) -> None:
+    known = (service.limits, {facts.name: facts.task for facts in service.facts}, service.example())
+    body = {"required": True, "content": {"application/json": {"schema": described(SolveAsked, *known)}}}
+    stream = described(StreamAsked, *known)
+    query = [
+        {"in": "query", "name": name, "required": name in stream["required"], "schema": schema}
+        for name, schema in stream["properties"].items()
+    ]
+
+    @app.post(
+        "/v1/solve",
+        summary="Answer puzzles.",
+        response_model=Answers,
+        responses=_refusals(*REFUSALS),
+        openapi_extra={"requestBody": body},
+    )
+    async def solve(request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Problem(415, "the body must be JSON: send it with the header content-type: application/json")
+        asked = read_json(SolveAsked, await request.body())
+        name, config = service.named(asked), service.config(asked)
+        seconds = service.limits.seconds
+        try:
+            async with asyncio.timeout(seconds):
+                records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
+        except TimeoutError:
+            raise Problem(503, f"time is up after {seconds} s: ask for fewer puzzles, depth or breadth") from None
+        return JSONResponse({"model": name, "answers": records}) if records else Response(status_code=GONE)
+
+    @app.get(
+        "/v1/solve/stream",
+        summary="Follow one puzzle's restarts, segment by segment, as server-sent events.",
+        response_class=Response,
+        responses={
+            200: {"description": "Events.", "content": {"text/event-stream": {"schema": events()}}},
+            **_refusals(422, 429, 503),
+        },
+        openapi_extra={"parameters": query},
+    )
+    async def follow(request: Request) -> Response:
+        asked = read_query(StreamAsked, request.query_params)
+        name, config = service.named(asked), service.config(asked)
+        (read,) = await asyncio.to_thread(service.read, name, [asked.puzzle], config)
+        return Events(Trajectories(service, name, read, config))
+
+
+def _telling(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/models", summary="The models, and what a request may ask for.", response_model=Offered)
+    async def models() -> Response:
+        limits = service.limits
+        most = {"puzzles": limits.puzzles, "depth": limits.depth, "breadth": limits.breadth}
+        return JSONResponse({"models": [facts.model_dump() for facts in service.facts], "limits": most})
+
+    @app.get("/healthz", summary="Whether requests are taken.", response_model=Health, responses=_refusals(503))
+    async def healthz() -> Response:
+        if service.stopping or not service.driver.alive:
+            raise stopping()
+        return JSONResponse({"status": "ok"})
+
+    @app.get(
+        "/metrics",
+        summary="Counts in the text format of Prometheus.",
+        response_class=Response,
+        responses={200: {"description": "Counts.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T | None:
+    """The outcome of ``work``, or None as soon as the client has left, which ends it."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await leaving

@@ -1,0 +1,117 @@
+"""Bodies that are too large or too slow, stopped before anything reads them; headers that every response has.
+
+ASGI middleware: knows no route.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from eqr.web.limits import Limits
+from eqr.web.problems import Problem
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+GONE = 499
+"""What a request counts as whose client left before the answer."""
+
+
+class Bodies:
+    """Read the body of a POST whole, within its limits, and pass it on."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self.app, self.limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            problem = Problem(
+                408,
+                f"the body had not come after {self.limits.body_seconds} s: send it faster, or less",
+                connection="close",
+            )
+            await problem.response()(scope, receive, send)
+            return
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        if body is None:
+            return
+        passed = False
+
+        async def again() -> Message:
+            nonlocal passed
+            if passed:
+                return await receive()
+            passed = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, again, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The body; None if the client left. Raises Problem as soon as it is known to be too large."""
+        large = Problem(
+            413,
+            f"the body is larger than {self.limits.body_bytes} bytes: send fewer puzzles at a time",
+            connection="close",
+        )
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if len(told) > 18 or int(told) > self.limits.body_bytes:
+            raise large
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self.limits.body_bytes:
+                raise large
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+class Outermost:
+    """Add the headers of every response, and tell ``done`` of each request: path, status, seconds."""
+
+    def __init__(self, app: ASGIApp, done: Callable[[str, int, float], None]) -> None:
+        self.app, self.done = app, done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except asyncio.CancelledError:
+            status = GONE
+            raise
+        finally:
+            self.done(scope["path"], status, time.perf_counter() - started)

@@ -1,0 +1,69 @@
+"""The process that serves: socket, signals, the server's loop. Knows no route."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+from eqr.errors import InputError
+from eqr.runtime import stop_requests
+from eqr.web.app import create_app
+from eqr.web.service import Service
+
+LONGEST_LINE = 64 * 1024
+"""Bytes of a request's line and headers: a maze of 99x99 in the address of a stream takes 30,000."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises InputError if there is none to be had."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: it must be from 0 (any free one) to 65535")
+    listening = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not after this port's last user has gone
+        listening.bind(address)
+        listening.listen()
+        return listening
+    except OSError as error:
+        if listening:
+            listening.close()
+        raise InputError(
+            f"cannot listen on {host}, port {port} ({error.strerror}): choose another --port, or end what uses it"
+        ) from None
+
+
+def address_of(listening: socket.socket) -> str:
+    """What to type into a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Requests under way may end; new ones are refused."""
+        self.service.stop()
+        await super().shutdown(sockets)
+
+
+def serve(service: Service, listening: socket.socket) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for requests under way."""
+    config = uvicorn.Config(
+        create_app(service),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=LONGEST_LINE,
+        # Those that are then still open have been told to end, and read nothing.
+        timeout_graceful_shutdown=service.limits.grace + 1,
+    )
+    with stop_requests():  # the server passes signals on when it has ended
+        asyncio.run(_Server(config, service).serve([listening]))

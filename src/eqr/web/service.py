@@ -1,0 +1,200 @@
+"""Requests -> the engine -> answers. Knows models and limits, not HTTP.
+
+What is asked is read in a thread of its own, for a body may hold a hundred large mazes; the engine has its thread
+anyway. An answer that is no longer waited for frees its rows.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from math import ceil
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eqr.answers import Record, as_record
+from eqr.data import parse_at
+from eqr.engine import Closed, Driver, Full, SolveConfig, select
+from eqr.engine.jobs import Watch
+from eqr.errors import InputError
+from eqr.model import Reasoner
+from eqr.tasks import Task
+from eqr.types import Evidence
+from eqr.web.limits import Limits
+from eqr.web.metrics import Metrics
+from eqr.web.problems import Problem, stopping
+from eqr.web.schemas import SEEDS, Asked, ModelFacts
+
+Board = NDArray[np.uint8]
+EXAMPLES = {
+    "sudoku": "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3..",
+    "maze": "##########...#...####.###.##....S#G##.#####.##.#...#.##.#.#.#.##...#...##########",
+}
+"""By family: the first of examples/sudoku/puzzles.csv and of examples/maze/mazes.txt."""
+
+
+def family_of(task: Task) -> str:
+    """The family's name, without sizes."""
+    return task.name.rstrip("0123456789x")
+
+
+class Service:
+    """What answers requests, for as long as its driver runs."""
+
+    def __init__(self, models: Mapping[str, Reasoner], driver: Driver, limits: Limits) -> None:
+        self.models, self.driver, self.limits = dict(models), driver, limits
+        self.metrics = Metrics(driver)
+        self.facts = [_facts(name, model) for name, model in models.items()]
+        self.stopping = False
+        self._sized: dict[tuple[str, str], Reasoner] = {}
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """Take no more requests; those under way have ``grace`` seconds left."""
+        self.stopping = True
+        asyncio.get_running_loop().call_later(self.limits.grace, self.driver.close)
+
+    def named(self, asked: Asked) -> str:
+        """The model that answers; raises Problem."""
+        names = [facts.name for facts in self.facts if facts.task == asked.task]
+        if not names:
+            known = sorted({facts.task for facts in self.facts})
+            raise Problem(422, f"task {asked.task[:40]!r} is not answered here: choose one of {', '.join(known)}")
+        if "model" not in asked.model_fields_set:
+            return names[0]
+        if asked.model not in names:
+            raise Problem(422, f"model {asked.model[:40]!r} does not answer {asked.task}: choose {', '.join(names)}")
+        return asked.model
+
+    def example(self) -> str:
+        """A puzzle that the first model takes; empty if none is known."""
+        task = next(iter(self.models.values())).task
+        text = EXAMPLES.get(family_of(task), "")
+        cells = task.cells_in(text)
+        return text if task.sized(cells).layout.cells == cells else ""
+
+    def config(self, asked: Asked) -> SolveConfig:
+        """The engine's options; raises Problem for what is beyond the limits."""
+        try:
+            config = SolveConfig(
+                depth=asked.depth, breadth=asked.breadth, seed=asked.seed, halt=asked.halt, select=asked.select
+            )
+        except InputError as error:
+            raise Problem(422, str(error)) from None
+        if isinstance(asked.breadth, str) and not config.adaptive:
+            raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto: and a number")
+        for name, value, most in (
+            ("depth", config.depth, self.limits.depth),
+            ("breadth", config.restarts, self.limits.breadth),
+        ):
+            if value > most:
+                raise Problem(422, f"{name} is {value}: this service allows at most {most}")
+        if not 0 <= asked.seed < SEEDS:
+            raise Problem(422, f"seed is {asked.seed}: it must be from 0 to {SEEDS - 1}")
+        return config
+
+    def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[tuple[Reasoner, Board]]:
+        """Each puzzle, and the model on a board of its size; raises Problem naming the first that is none."""
+        if not texts:
+            raise Problem(422, "puzzles is empty: give at least one")
+        if len(texts) > self.limits.puzzles:
+            raise Problem(422, f"{len(texts)} puzzles are given: this service takes {self.limits.puzzles} at a time")
+        rows = len(texts) * config.restarts
+        if rows > self.limits.queue:
+            raise Problem(
+                422, f"puzzles x breadth is {rows} rows: this service holds {self.limits.queue}, send fewer at a time"
+            )
+        task, read = self.models[name].task, []
+        try:
+            config.check(task)
+            for index, text in enumerate(texts):
+                sized = task.sized(task.cells_in(text))
+                board = parse_at(sized, f"puzzles[{index}]", text)
+                read.append((self._on(name, sized, f"puzzles[{index}]"), board))
+        except InputError as error:
+            raise Problem(422, str(error)) from None
+        return read
+
+    def _on(self, name: str, task: Task, place: str) -> Reasoner:
+        """The model on a board, the same each time: the engine keeps rows by it."""
+        with self._lock:
+            key = (name, task.name)
+            if key not in self._sized:
+                try:
+                    self._sized[key] = self.models[name].on(task)
+                except InputError as error:
+                    raise InputError(f"{place}: {error}") from None
+            return self._sized[key]
+
+    def submit(
+        self, model: Reasoner, boards: Sequence[Board], config: SolveConfig, watch: Watch | None = None
+    ) -> "Future[list[Evidence]]":
+        """The engine's answer to come; raises Problem if it takes no more now."""
+        try:
+            if self.stopping:
+                raise Closed
+            return self.driver.submit(model, boards, config, watch)
+        except Closed:
+            raise stopping() from None
+        except Full:
+            seconds = min(self.limits.seconds, max(1, ceil(self.driver.patience())))
+            raise Problem(
+                429,
+                f"the queue is full ({self.limits.queue} rows): send the request again after {seconds} s",
+                retry_after=str(seconds),
+            ) from None
+
+    async def solve(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Record]:
+        """The answers, in order; raises Problem."""
+        read = await asyncio.to_thread(self.read, name, texts, config)
+        places: dict[Reasoner, list[int]] = {}
+        for place, (model, _) in enumerate(read):
+            places.setdefault(model, []).append(place)
+        futures: list[Future[list[Evidence]]] = []
+        try:
+            for model, at in places.items():  # the engine moves boards of one size together
+                futures.append(self.submit(model, [read[place][1] for place in at], config))
+            found = await asyncio.gather(*map(asyncio.wrap_future, futures))
+        except Closed:
+            raise stopping() from None
+        finally:  # those that are done do not mind
+            for future in futures:
+                future.cancel()
+        evidence: list[Evidence | None] = [None] * len(read)
+        for at, part in zip(places.values(), found, strict=True):
+            for place, each in zip(at, part, strict=True):
+                evidence[place] = each
+        return await asyncio.to_thread(self.records, name, read, [each for each in evidence if each], config)
+
+    def records(
+        self, name: str, read: Sequence[tuple[Reasoner, Board]], evidence: Sequence[Evidence], config: SolveConfig
+    ) -> list[Record]:
+        """What ``eqr solve --json`` would print of each puzzle."""
+        records = []
+        for (model, board), found in zip(read, evidence, strict=True):
+            record = as_record(model.task, torch.from_numpy(board).long(), select(found, config.select))
+            self.metrics.puzzles.labels(name, str(record["valid"]).lower()).inc()
+            records.append(record)
+        return records
+
+
+def _facts(name: str, model: Reasoner) -> ModelFacts:
+    return ModelFacts(
+        name=name,
+        task=family_of(model.task),
+        board=model.task.name,
+        other_sizes=_takes_other_sizes(model),
+        block=model.config.block,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        updates_per_segment=model.config.updates_per_segment,
+    )
+
+
+def _takes_other_sizes(model: Reasoner) -> bool:
+    try:
+        model.on(model.task.larger())
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,208 @@
+// The page: what is asked, who is asked, what comes back.
+
+import { paintScale } from "./colours.js";
+import { MazeEditor } from "./maze.js";
+import { BOXES, EXAMPLES, LARGEST, readMaze, readSudoku, room, rows } from "./puzzles.js";
+import { Replay } from "./replay.js";
+import { power, Results } from "./results.js";
+import { follow } from "./stream.js";
+import { SudokuEditor } from "./sudoku.js";
+
+const SIZES = [7, 9, 11, 13, 15, 21, 31];
+const SHOWN = 16; // starts that fit side by side
+const $ = (id) => document.getElementById(id);
+const say = (text) => ($("said").textContent = text);
+
+const results = new Results($("boards"));
+const replay = new Replay({
+  slider: $("segment"),
+  output: $("at"),
+  play: $("play"),
+  show: (at) => results.show(at),
+  rested: () => tell(),
+});
+let offered = { models: [], limits: { depth: 1024, breadth: SHOWN } };
+let sudoku = null;
+const maze = new MazeEditor($("drawing"), () => written(), say);
+let asking = null; // what stops the request under way
+let outcome = null;
+let ran = false;
+
+const task = () => document.querySelector("input[name=task]:checked").value;
+const editor = () => (task() === "maze" ? maze : sudoku);
+const puzzle = () => ({ task: task(), side: editor().side, question: editor().text });
+
+/** What was asked has changed: before the first run the boards show it. */
+function written() {
+  if (!ran) results.lay(puzzle(), Math.min(SHOWN, Number($("breadth").value) || 1));
+  if (document.activeElement === $("text")) return; // who is typing there keeps their text and place
+  $("text").value = task() === "maze" ? rows(maze.text, maze.side) : sudoku.text;
+}
+
+function put(kind, text) {
+  document.querySelector(`input[name=task][value=${kind}]`).checked = true;
+  pick();
+  editor().text = text;
+  if (kind === "maze") offerSize(maze.side);
+  written();
+}
+
+function pick() {
+  const kind = task();
+  $("sudoku").hidden = kind !== "sudoku";
+  $("maze").hidden = kind !== "maze";
+  const models = offered.models.filter((model) => model.task === kind);
+  $("models").hidden = models.length < 2;
+  $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  const fits = kind === "maze" || sudoku?.side === 9;
+  $("examples").replaceChildren(
+    ...(fits ? EXAMPLES[kind] : []).map(([name, text]) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = name;
+      button.addEventListener("click", () => put(kind, kind === "maze" ? readMaze(text) : text));
+      return button;
+    }),
+  );
+  maze.paint();
+}
+
+function offerSize(size) {
+  const sizes = [...new Set([...SIZES, size])].filter((n) => n <= LARGEST).sort((a, b) => a - b);
+  $("size").replaceChildren(...sizes.map((n) => new Option(`${n} × ${n}`, n, false, n === size)));
+}
+
+/** A puzzle from any text; false if it is none. */
+function take(text) {
+  const [digits, walls] = [sudoku && readSudoku(text, sudoku.side), readMaze(text)];
+  if (!digits && !walls) return false;
+  put(digits ? "sudoku" : "maze", digits ?? walls);
+  return true;
+}
+
+function verdict(kind, title, facts) {
+  document.querySelector(".verdict").className = `verdict ${kind}`;
+  $("verdict").textContent = title;
+  $("facts").textContent = facts;
+  say(`${title}. ${facts}`);
+}
+
+function busy(now) {
+  $("solve").textContent = now ? "Stop" : "Solve";
+  $("result").setAttribute("aria-busy", String(now));
+}
+
+function wholeNumber(id) {
+  const field = $(id);
+  if (field.checkValidity() && field.value) return Number(field.value);
+  field.focus();
+  throw new Error(`${id[0].toUpperCase()}${id.slice(1)} must be a whole number from ${field.min} to ${field.max}.`);
+}
+
+async function solve() {
+  const controller = new AbortController();
+  try {
+    const asked = puzzle();
+    const query = { task: asked.task, puzzle: asked.question, depth: wholeNumber("depth"), breadth: wholeNumber("breadth") };
+    if (!$("models").hidden) query.model = $("model").value;
+    asking = controller;
+    outcome = null;
+    ran = true;
+    busy(true);
+    results.lay(asked, query.breadth);
+    replay.reset();
+    for (const id of ["replay", "legend"]) $(id).hidden = false;
+    $("answer").hidden = true;
+    paintScale($("scale"));
+    verdict("", "Settling …", `${query.breadth} start${query.breadth > 1 ? "s" : ""}, up to ${query.depth} segments each`);
+    if (window.matchMedia("(max-width: 60rem)").matches) $("result").scrollIntoView();
+    outcome = await follow(query, controller.signal, (segment) => replay.grow(results.take(segment)));
+    replay.end();
+  } catch (error) {
+    if (asking !== controller && asking) return; // another run has begun
+    const stopped = error.name === "AbortError";
+    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? "What had come is kept." : error.message);
+    if (!stopped && !results.last) for (const id of ["replay", "legend"]) $(id).hidden = true;
+  } finally {
+    if (asking === controller) {
+      asking = null;
+      busy(false);
+    }
+  }
+}
+
+/** Say how it ended, once the boards show it. */
+function tell() {
+  if (!outcome) return;
+  const { record, restart } = outcome;
+  outcome = null;
+  results.choose(restart);
+  const title = record.valid === null ? "Not checked" : record.valid ? "Valid" : "Not valid";
+  const rest = record.converged ? "at rest" : "not at rest";
+  const which = record.restarts > 1 ? ` · start ${restart + 1} of ${record.restarts} settled best` : "";
+  const cost = `${record.depth} segments · ${Math.round(record.seconds * 1000)} ms`;
+  verdict(record.valid === false ? "invalid" : "valid", title, `${cost} · ${rest}, residual ${power(record.residual)}${which}`);
+  const { side, task: kind } = results.puzzle;
+  $("answer-text").textContent = kind === "maze" ? rows(record.answer, side) : record.answer;
+  $("answer-text").classList.toggle("rows", kind === "maze");
+  $("answer").hidden = false;
+}
+
+async function offer() {
+  try {
+    offered = await (await fetch("v1/models")).json();
+  } catch {
+    verdict("failed", "Not reached", "The service does not answer: start it, then load this page again.");
+    return;
+  }
+  const known = offered.models.map((model) => model.task);
+  for (const input of document.querySelectorAll("input[name=task]")) input.closest("label").hidden = !known.includes(input.value);
+  const first = known.find((kind) => kind in EXAMPLES);
+  const board = offered.models.find((model) => model.task === "sudoku")?.board ?? "sudoku9";
+  sudoku = new SudokuEditor($("cells"), Number(board.replace("sudoku", "")) || 9, written);
+  $("depth").max = offered.limits.depth;
+  $("breadth").max = Math.min(SHOWN, offered.limits.breadth);
+  if (!first) return;
+  $("tasks").hidden = known.length < 2;
+  put(first, first === "maze" ? readMaze(EXAMPLES.maze[0][1]) : sudoku.side in BOXES && sudoku.side === 9 ? EXAMPLES.sudoku[0][1] : sudoku.text);
+}
+
+$("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (asking) asking.abort();
+  else solve();
+});
+$("clear").addEventListener("click", () => {
+  editor().clear();
+  written();
+});
+$("tasks").addEventListener("change", () => {
+  pick();
+  written();
+});
+$("brushes").addEventListener("change", () => (maze.brush = document.querySelector("input[name=brush]:checked").value));
+$("breadth").addEventListener("input", () => written());
+$("size").addEventListener("change", () => put("maze", room(Number($("size").value))));
+$("text").addEventListener("input", () => take($("text").value));
+$("copy").addEventListener("click", async () => {
+  await navigator.clipboard.writeText($("answer-text").textContent);
+  say("Copied.");
+});
+document.addEventListener("paste", (event) => {
+  if (event.target === $("text")) return; // read as typed
+  if (take(event.clipboardData.getData("text"))) {
+    event.preventDefault();
+    say("Pasted.");
+  } else if (!(event.target instanceof HTMLInputElement)) {
+    say("What was pasted is neither a Sudoku nor a square maze with S and G.");
+  }
+});
+const again = () => {
+  maze.paint();
+  if (results.puzzle) results.show(results.at);
+  if (!$("legend").hidden) paintScale($("scale"));
+};
+new ResizeObserver(again).observe(document.querySelector("main"));
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+offerSize(9);
+offer();

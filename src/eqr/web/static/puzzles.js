@@ -1,0 +1,107 @@
+// What a puzzle is on this page: a task, a side, and one character a cell. Reading text, and examples.
+
+export const BOXES = { 9: [3, 3], 6: [2, 3], 4: [2, 2] }; // rows and columns of a box, by the side of the board
+export const SMALLEST = 5;
+export const LARGEST = 99;
+
+/** A Sudoku of this side written in `text`, "." for blanks; null if it is none. */
+export function readSudoku(text, side) {
+  const cells = text.replace(/[\s|+-]/g, "").replaceAll("0", ".");
+  const known = "123456789".slice(0, side);
+  return cells.length === side * side && [...cells].every((char) => char === "." || known.includes(char)) ? cells : null;
+}
+
+/** A square maze written in `text`, row by row or on one line; null if it is none. */
+export function readMaze(text) {
+  const lines = text.split(/[\r\n/]+/).filter((line) => line.length);
+  const cells = lines.join("").replace(/[ _o]/g, ".");
+  const side = Math.sqrt(cells.length);
+  const square = Number.isInteger(side) && side >= SMALLEST && side <= LARGEST;
+  const even = lines.length === 1 || lines.every((line) => line.length === side);
+  return square && even && /^[#.SG]+$/.test(cells) && cells.includes("S") && cells.includes("G") ? cells : null;
+}
+
+/** The rows of a board, one a line. */
+export function rows(cells, side) {
+  return Array.from({ length: side }, (_, row) => cells.slice(row * side, (row + 1) * side)).join("\n");
+}
+
+/** A room of this side: walls around, S and G in opposite corners. */
+export function room(side) {
+  const edge = side - 1;
+  const cells = Array.from({ length: side * side }, (_, cell) => {
+    const [row, col] = [Math.floor(cell / side), cell % side];
+    return row % edge === 0 || col % edge === 0 ? "#" : ".";
+  });
+  cells[side + 1] = "S";
+  cells[(side - 2) * side + side - 2] = "G";
+  return cells.join("");
+}
+
+// Those of examples/sudoku/puzzles.csv and examples/maze/mazes.txt.
+export const EXAMPLES = {
+  sudoku: [
+    ["Easy", "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."],
+    ["Hard", "..3.615..9..3..2..........774.....9.....9.....3.8..........6..5...2.8...6..1.7..2"],
+    ["17 clues", "4.....5.8.3..........7......2.....6.....5.8......1.......6.3.7.5..2.....1.8......"],
+    ["Too hard for it", "..53.....8......2..7..1.5..4....53...1..7...6..32...8..6.5....9..4....3......97.."],
+  ],
+  maze: [
+    ["9 × 9", "##########...#...####.###.##....S#G##.#####.##.#...#.##.#.#.#.##...#...##########"],
+    [
+      "15 × 15",
+      `
+###############
+#...#.........#
+#.#.#.###S#####
+#.#.#...#.....#
+#.#.###.#######
+#.#.#.#.#...#.#
+#.#.#.#.#.#.#.#
+#.#.#.#.#.#...#
+#.#.#.#.#.###.#
+#.#...#.#...#.#
+#.###.#.###.#.#
+#G..#.#.....#.#
+#.#.#########.#
+#.#...........#
+###############`,
+    ],
+    [
+      "31 × 31",
+      `
+###############################
+#.........#...................#
+#.#.#######.###.###.#########.#
+#.#.#.......#...#...#...#...#.#
+#.###.#######.#######.#.#.#.#.#
+#.#...#.....#.#...#...#.#.#...#
+#.#.###.#.###.#.#.#.###.#######
+#.#.....#.#...#.#...#...#.....#
+#.#######.#.###.#####.###.###.#
+#.........#.....#...#...S.#...#
+#.#################.#######.#.#
+#...#...#.............#...#.#.#
+###.#.#.###.#########.#.#.#.#.#
+#.#...#.#...#.#.......#.#.#.#.#
+#.#####.#.###.#.#######.#.#.#.#
+#.....#...#...#.#.......#.#.#.#
+#.#.#######.#.#.###.#######.#.#
+#.#.........#.#.....#...#...#.#
+#.#######.#####.#####.#.#.###.#
+#.#.......#.....#...#.#.#...#.#
+###.#.#####.#####.#.#.#.###.#.#
+#.G.#.#...#.#.#...#.#.#...#.#.#
+#.#####.#.#.#.#.###.#.###.#.#.#
+#...#...#.....#.#.#.#.#...#.#.#
+#.#.#.#########.#.#.#.###.#.#.#
+#.#.#...#.#.....#.#.#...#.#.#.#
+###.###.#.#######.#.###.#.#.###
+#...#...#.......#.#.....#.#...#
+#.###.#######.#.#.#######.###.#
+#.............#.........#.....#
+###############################`,
+    ],
+    ["A room: not its kind", "########S....##.....##..#..##.....##....G########"],
+  ],
+};

@@ -1,0 +1,126 @@
+"""One puzzle's trajectories as server-sent events, as the engine moves them. Knows no route.
+
+An event ``segment`` for each segment of each restart, then ``done``; or ``error``, with what a refusal says.
+"""
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from contextlib import suppress
+
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from eqr.answers import finite
+from eqr.engine import Closed, Moment, SolveConfig
+from eqr.model import Reasoner
+from eqr.types import Evidence
+from eqr.web.problems import Problem, stopping
+from eqr.web.service import Board, Service
+
+BACKLOG = 2_000_000
+"""Cells of segments that a slow reader may leave unread."""
+
+
+class Trajectories:
+    """What has been told of one puzzle and not been sent."""
+
+    def __init__(self, service: Service, name: str, read: tuple[Reasoner, Board], config: SolveConfig) -> None:
+        """Asks the engine; raises Problem if it takes no more now."""
+        self.service, self.name, self.read, self.config = service, name, read, config
+        self.model, self.board = read
+        self.seconds = service.limits.seconds
+        self.told: deque[tuple[int, Moment]] = deque()
+        self.most = BACKLOG // len(self.board)
+        self.news = asyncio.Event()
+        self.depth: Counter[int] = Counter()
+        self.ended = False
+        self.loop = asyncio.get_running_loop()
+        self.future: Future[list[Evidence]] = service.submit(self.model, [self.board], config, self._watch)
+        self.future.add_done_callback(self._done)
+
+    def _watch(self, restart: int, moment: Moment) -> None:
+        """Called by the engine's thread, perhaps after all is over here."""
+        with suppress(RuntimeError):  # the loop has closed
+            self.loop.call_soon_threadsafe(self._tell, restart, moment)
+
+    def _tell(self, restart: int, moment: Moment) -> None:
+        self.told.append((restart, moment))
+        if len(self.told) > self.most:
+            self.future.cancel()
+        self.news.set()
+
+    def _done(self, _: "Future[list[Evidence]]") -> None:
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        """Called after all there was to tell, which the engine's thread may still have been handing over."""
+        self.ended = True
+        self.news.set()
+
+    async def events(self) -> AsyncIterator[str]:
+        """The events, as long as time lasts."""
+        try:
+            deadline = self.loop.time() + self.seconds
+            while not self.ended or self.told:
+                async with asyncio.timeout_at(deadline):
+                    await self.news.wait()
+                self.news.clear()
+                while self.told and not self.future.cancelled():
+                    yield self._segment(*self.told.popleft())
+                if self.future.cancelled():
+                    raise Problem(503, "the events are read more slowly than they come: ask for less depth or breadth")
+            found = self.future.result()
+            (record,) = self.service.records(self.name, [self.read], found, self.config)
+            yield _event("done", {"restart": record["restart"], "record": record})
+        except TimeoutError:
+            yield _failed(Problem(503, f"time is up after {self.seconds} s: ask for less depth or breadth"))
+        except Closed:
+            yield _failed(stopping())
+        except Problem as problem:
+            yield _failed(problem)
+
+    def _segment(self, restart: int, moment: Moment) -> str:
+        self.depth[restart] += 1
+        header = self.model.task.layout.header
+        return _event(
+            "segment",
+            {
+                "restart": restart,
+                "depth": self.depth[restart],
+                "answer": self.model.task.format(moment.answer),
+                "confidence": [round(value, 3) for value in moment.confidence[header:].tolist()],
+                "residual": finite(float(moment.residual)),
+                "halt_logit": finite(float(moment.halt_logit)),
+            },
+        )
+
+
+def _event(name: str, data: object) -> str:
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+def _failed(problem: Problem) -> str:
+    return f"event: error\ndata: {problem.text()}\n\n"
+
+
+class Events(StreamingResponse):
+    """The response that carries them. However it ends, the rows are free afterwards."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, trajectories: Trajectories) -> None:
+        super().__init__(trajectories.events())
+        self.future, self.seconds = trajectories.future, trajectories.seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them; a reader who takes nothing is left when the time of a request has passed twice."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * self.seconds):
+                    await super().__call__(scope, receive, send)
+        finally:
+            self.future.cancel()

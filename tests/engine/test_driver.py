@@ -1,0 +1,186 @@
+"""Many askers of one engine: answers are those each would get alone, and nobody waits for somebody else's long rows."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from eqr.engine import Closed, Driver, Full, Moment, SolveConfig, gather
+from eqr.engine.jobs import Jobs
+from eqr.engine.line import Line
+from eqr.model import ModelConfig, Reasoner
+from eqr.tasks import task_named
+from eqr.types import BY_RESTART, Evidence
+
+TASK = task_named("sudoku4")
+MODEL = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=4, updates_per_segment=1)).eval()
+MAZES = Reasoner(ModelConfig(task="maze5", block="conv", channels=4, updates_per_segment=1)).eval()
+LONG = SolveConfig(depth=100_000, halt="fixed")
+
+
+def boards(count: int, seed: int = 3) -> list[NDArray[np.uint8]]:
+    return [puzzle.question for puzzle in itertools.islice(TASK.generate(seed=seed), count)]
+
+
+def jobs(seed: int, config: SolveConfig) -> Jobs:
+    return Jobs((torch.from_numpy(board).long() for board in boards(20, seed)), MODEL, config)
+
+
+def alone(model: Reasoner, puzzles: list[NDArray[np.uint8]], config: SolveConfig) -> list[Evidence]:
+    return list(gather(model, torch.from_numpy(np.stack(puzzles)).long(), config))
+
+
+def same(one: Evidence, other: Evidence) -> bool:
+    return all(torch.equal(vars(one)[name], vars(other)[name]) for name in BY_RESTART)
+
+
+@contextmanager
+def running(models: tuple[Reasoner, ...] = (MODEL,), rows: int = 8, queue: int = 10_000) -> Iterator[Driver]:
+    with Driver(models, SolveConfig(rows=rows), queue) as driver:
+        yield driver
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_requests_that_differ_in_all_they_may_are_answered_as_if_alone() -> None:
+    configs = [
+        SolveConfig(depth=1),
+        SolveConfig(depth=1, breadth=3, seed=7),
+        SolveConfig(depth=9, breadth=2, halt="fixed"),
+        SolveConfig(depth=30, breadth=3),
+        SolveConfig(depth=30, breadth="auto:5", seed=1),
+        SolveConfig(depth=20, halt="either"),
+        SolveConfig(depth=20, breadth="auto:3", halt="learned"),
+    ]
+    puzzles = [boards(3, seed=number) for number in range(len(configs))]
+    with running() as driver:
+        asked = [driver.submit(MODEL, *pair) for pair in zip(puzzles, configs, strict=True)]
+        answers = [future.result(60) for future in asked]
+    for found, mine, config in zip(answers, puzzles, configs, strict=True):
+        assert all(same(*pair) for pair in zip(found, alone(MODEL, mine, config), strict=True))
+
+
+def test_boards_of_several_sizes_take_turns_and_go_when_nobody_asks() -> None:
+    sizes = [MAZES, *(MAZES.on(task_named(f"maze{size}")) for size in (7, 9))]
+    config = SolveConfig(depth=5, breadth=2)
+    with running((MAZES, MODEL)) as driver:
+        held = driver.submit(MODEL, boards(30), LONG)  # does not keep the mazes waiting
+        asked = {}
+        for model in sizes:
+            puzzles = [puzzle.question for puzzle in itertools.islice(model.task.generate(seed=1), 4)]
+            asked[model] = (puzzles, driver.submit(model, puzzles, config))
+        for model, (puzzles, future) in asked.items():
+            assert all(same(*pair) for pair in zip(future.result(60), alone(model, puzzles, config), strict=True))
+        assert not held.done()
+        held.cancel()
+        until(lambda: driver.rows == 0)
+        assert list(driver._boards) == [MAZES, MODEL]
+
+
+def test_one_long_request_does_not_keep_others_waiting() -> None:
+    with running() as driver:
+        long = driver.submit(MODEL, boards(300), LONG)
+        until(lambda: driver.rows > 0)
+        for _ in range(5):
+            driver.submit(MODEL, boards(4), SolveConfig(depth=5)).result(20)
+        assert not long.done()
+        long.cancel()
+
+
+def test_the_last_places_are_for_those_who_have_few() -> None:
+    line = Line(8)
+    many, few, late = (jobs(seed, SolveConfig()) for seed in range(3))
+    line.askers.append(many)
+    assert [line.start() is not None for _ in range(8)] == [True] * 6 + [False] * 2
+    line.askers += [few, late]
+    started = [line.start(), line.start()]
+    assert [job.jobs for job in started if job] == [few, late]
+    assert line.start() is None
+
+
+def test_askers_with_equally_many_rows_take_turns() -> None:
+    line = Line(100)
+    askers = [jobs(seed, SolveConfig(breadth=2)) for seed in range(3)]
+    line.askers += askers
+    turns = [askers.index(job.jobs) for job in (line.start() for _ in range(12)) if job]
+    assert turns == [0, 1, 2] * 4
+
+
+def test_a_cancelled_request_frees_its_rows_and_its_place_in_the_queue() -> None:
+    with running() as driver:
+        future = driver.submit(MODEL, boards(50), LONG)
+        until(lambda: driver.rows == 6)
+        assert driver.waiting == 44
+        assert future.cancel()
+        until(lambda: driver.rows == 0)
+        assert driver.waiting == 0
+        with pytest.raises(CancelledError):
+            future.result(1)
+        assert driver.submit(MODEL, boards(1), SolveConfig(depth=1)).result(20)
+
+
+def test_beyond_its_queue_the_engine_takes_nothing() -> None:
+    with running(queue=20) as driver:
+        with pytest.raises(Full):
+            driver.submit(MODEL, boards(11), SolveConfig(breadth=2))
+        driver.submit(MODEL, boards(20), LONG)
+        until(lambda: driver.rows > 0)
+        with pytest.raises(Full):
+            driver.submit(MODEL, boards(20), SolveConfig())
+        assert driver.submit(MODEL, boards(2), SolveConfig(depth=2)).result(20)
+
+
+def test_each_segment_is_told_in_order() -> None:
+    told: dict[int, list[Moment]] = {0: [], 1: []}
+    config = SolveConfig(depth=7, breadth=2, halt="fixed")
+    (puzzle,) = boards(1)
+    with running() as driver:
+        driver.submit(MODEL, boards(20, seed=9), LONG)
+        driver.submit(MODEL, [puzzle], config, lambda restart, moment: told[restart].append(moment)).result(60)
+    (found,) = gather(MODEL, torch.from_numpy(puzzle).long()[None], config, record=True)
+    for history, moments in zip(found.histories, told.values(), strict=True):
+        for name in ("answer", "confidence", "residual", "logit_change", "halt_logit"):
+            kept = history.answers if name == "answer" else vars(history)[name]
+            assert torch.equal(torch.stack([moment._asdict()[name] for moment in moments]), kept)
+
+
+def test_closing_fails_what_is_not_answered() -> None:
+    with running() as driver:
+        future = driver.submit(MODEL, boards(50), LONG)
+        until(lambda: driver.rows > 0)
+    with pytest.raises(Closed):
+        future.result(1)
+    with pytest.raises(Closed):
+        driver.submit(MODEL, boards(1), SolveConfig())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_an_engine_that_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> bool:
+        raise MemoryError("no memory is left")
+
+    with running() as driver:
+        monkeypatch.setattr("eqr.engine.driver.carry", failing)
+        future: Future[list[Evidence]] = driver.submit(MODEL, boards(1), SolveConfig())
+        with pytest.raises(Closed):
+            future.result(20)
+        assert not driver.alive
+
+
+def test_the_counts_are_those_of_the_work_done() -> None:
+    with running() as driver:
+        driver.submit(MODEL, boards(5), SolveConfig(depth=3, breadth=2, halt="fixed")).result(20)
+        until(lambda: driver.rows == 0)
+        assert (driver.segments, driver.updates, driver.ended) == (30, 30, 10)
+        assert driver.busy > 0

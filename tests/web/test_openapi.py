@@ -1,0 +1,65 @@
+"""The service keeps to its own description: generated requests, good and bad, get described answers and no failure."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from serving import untrained
+from starlette.testclient import TestClient
+
+from eqr.engine import Driver, SolveConfig
+from eqr.model import ModelConfig, Reasoner
+from eqr.web.app import create_app
+from eqr.web.limits import Limits
+from eqr.web.service import Service
+
+LIMITS = Limits(puzzles=8, depth=100, breadth=8, queue=60)
+MODELS = {
+    "sudoku": Reasoner(ModelConfig(task="sudoku", block="relation", channels=4, updates_per_segment=1)).eval(),
+    "mazes": untrained(),
+}
+DRIVER = Driver(list(MODELS.values()), SolveConfig(), LIMITS.queue)
+APP = create_app(Service(MODELS, DRIVER, LIMITS))
+SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
+# A puzzle may break rules that no schema can state (a digit twice in a row): then what fits the schema is refused.
+UNSAID = [positive_data_acceptance]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running() -> Iterator[None]:
+    with DRIVER:
+        yield
+
+
+SEEN: Counter[tuple[str, int]] = Counter()
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_generated_requests_find_nothing(case: Case) -> None:
+    response = case.call_and_validate(excluded_checks=UNSAID)
+    SEEN[case.path, response.status_code] += 1
+
+
+def test_both_good_and_bad_requests_were_among_them() -> None:
+    """What is generated comes first in this file."""
+    for path in ("/v1/solve", "/v1/solve/stream"):
+        assert SEEN[path, 200] >= 1
+        assert SEEN[path, 422] >= 30
+
+
+def test_limits_are_told_to_those_who_read_the_description() -> None:
+    paths = TestClient(APP).get("/openapi.json").json()["paths"]
+    body = paths["/v1/solve"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert body["depth"] == {**body["depth"], "minimum": 1, "maximum": 100, "default": 64}
+    assert body["puzzles"] == {**body["puzzles"], "minItems": 1, "maxItems": 8}
+    assert body["breadth"]["anyOf"][0]["maximum"] == 8
+    assert body["task"]["enum"] == ["maze", "sudoku"]
+    assert set(paths["/v1/solve"]["post"]["responses"]) == {"200", "408", "413", "415", "422", "429", "503"}
+    query = {one["name"]: one for one in paths["/v1/solve/stream"]["get"]["parameters"]}
+    assert [name for name, one in query.items() if one["required"]] == ["task", "puzzle"]
+    assert query["depth"]["schema"]["maximum"] == 100

@@ -1,0 +1,269 @@
+"""What requests get, in this process."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from serving import EASY, FIVE, SEVEN, service_of, until, untrained
+from starlette.testclient import TestClient
+
+import eqr
+from eqr.cli import main
+from eqr.engine import SolveConfig
+from eqr.web.app import create_app
+from eqr.web.service import Service
+
+BLANK = "." * 81
+LONG = {"depth": 100, "halt": "fixed", "breadth": 4}
+
+
+def solve(client: TestClient, **asked: object) -> list[dict[str, object]]:
+    response = client.post("/v1/solve", json={"task": "sudoku", **asked})
+    assert response.status_code == 200, response.text
+    return response.json()["answers"]
+
+
+def refused(response: object, status: int, said: str) -> None:
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert list(body) == ["status", "error"]
+    assert body["status"] == status
+    assert re.search(said, body["error"]), body["error"]
+    assert "\n" not in body["error"]
+
+
+def test_answers_have_the_fields_and_values_of_eqr_solve_json_in_order(
+    client: TestClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "puzzles.txt"
+    path.write_text("\n".join(EASY[:4]))
+    main(["solve", "--file", str(path), "--depth", "20", "--breadth", "auto:2", "--threads", "1", "--json"])
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    answers = solve(client, puzzles=EASY[:4], depth=20, breadth="auto:2")
+    assert list(answers[0]) == list(printed[0])
+    for answer, line in zip(answers, printed, strict=True):
+        assert {**answer, "seconds": 0} == {**line, "seconds": 0}
+    assert any(answer["valid"] for answer in answers)
+
+
+def test_mazes_of_several_sizes_are_answered_in_order(client: TestClient) -> None:
+    answers = solve(client, task="maze", puzzles=[FIVE, SEVEN, FIVE.replace("/", "\n")], depth=3)
+    assert [answer["question"] for answer in answers] == [text.replace("/", "") for text in (FIVE, SEVEN, FIVE)]
+    assert answers[0]["answer"] == answers[2]["answer"]
+    assert answers[0]["converged"] is False
+
+
+def test_a_residual_that_is_not_finite_is_null(service: Service, client: TestClient) -> None:
+    model = service.models["mazes"]
+    weight = model.blocks[0].state_dict(keep_vars=True)
+    kept = {name: tensor.detach().clone() for name, tensor in weight.items()}
+    with torch.no_grad():
+        for tensor in weight.values():
+            tensor.fill_(float("nan"))
+    (answer,) = solve(client, task="maze", puzzles=[FIVE], depth=2)
+    with torch.no_grad():
+        for name, tensor in weight.items():
+            tensor.copy_(kept[name])
+    assert answer["residual"] is None
+
+
+def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> None:
+    asked = {"puzzles": EASY[:1], "depth": 5, "breadth": 3, "model": "sudoku", "select": "first", "halt": "fixed"}
+    one, other = (solve(client, seed=seed, **asked)[0] for seed in (1, 2))
+    model = eqr.load("sudoku")
+    for seed, answer in ((1, one), (2, other)):
+        config = SolveConfig(depth=5, breadth=3, seed=seed, halt="fixed", select="first")
+        (alone,) = eqr.solve(model, model.task.encode(EASY[:1]), config)
+        assert (answer["residual"], answer["restart"]) == (alone.residual, 0)
+    assert one["residual"] != other["residual"]
+    assert one["depth"] == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"puzzles": [BLANK, BLANK[1:]]}, r"puzzles\[1\]: puzzle '\.+' has 80 cells, a sudoku puzzle has 81"),
+        ({"puzzles": ["11" + BLANK[2:]]}, r"puzzles\[0\]: digit 1 is given 2 times in row 1"),
+        ({"puzzles": ["\x00\ud800".encode("utf-16", "surrogatepass").decode("utf-16", "replace")]}, r"puzzles\[0\]"),
+        ({"task": "maze", "puzzles": [FIVE, FIVE.replace("S", ".")]}, r"puzzles\[1\]: the maze has no S"),
+        ({"puzzles": []}, "puzzles is empty"),
+        ({"puzzles": [BLANK] * 9}, "9 puzzles are given: this service takes 8 at a time"),
+        ({"puzzles": [BLANK], "depth": 101}, "depth is 101: this service allows at most 100"),
+        ({"puzzles": [BLANK], "depth": 0}, "depth is 0: it must be 1 or more"),
+        ({"puzzles": [BLANK], "depth": 10**400}, "depth"),
+        ({"puzzles": [BLANK], "depth": True}, "depth: it must be a valid integer"),
+        ({"puzzles": [BLANK], "breadth": "auto:9"}, "breadth is 9: this service allows at most 8"),
+        ({"puzzles": [BLANK], "breadth": "4"}, "breadth is '4': give the number itself"),
+        ({"puzzles": [BLANK], "breadth": "many"}, "breadth is many"),
+        ({"puzzles": [BLANK], "breadth": None}, "breadth: it must be a number, or auto: and a number"),
+        ({"puzzles": [BLANK] * 8, "breadth": 8}, "puzzles x breadth is 64 rows: this service holds 60"),
+        ({"puzzles": [BLANK], "breadth": "auto:2", "halt": "fixed"}, "needs rows that halt"),
+        ({"puzzles": [BLANK], "select": "best"}, "selection rule 'best' is not known"),
+        ({"puzzles": [BLANK], "seed": -1}, "seed is -1"),
+        ({"puzzles": [BLANK], "task": "chess"}, "task 'chess' is not answered here: choose one of maze, sudoku"),
+        ({"puzzles": [BLANK], "model": "mazes"}, "model 'mazes' does not answer sudoku: choose sudoku"),
+        ({"puzzles": [BLANK], "deep": 4}, "'deep': there is no such field"),
+        ({"puzzles": [BLANK, 7]}, r"puzzles\[1\]: it must be a valid string"),
+        ({"puzzles": {}}, "puzzles: it must be a valid"),
+        ({}, "puzzles: it is needed, give it"),
+    ],
+)
+def test_what_cannot_be_used_is_422_in_one_sentence(client: TestClient, asked: dict[str, object], said: str) -> None:
+    refused(client.post("/v1/solve", json={"task": "sudoku", **asked}), 422, said)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        '{"task": "sudoku", "puzzles": ["é"]}'.encode("latin-1"),
+        b'{"task": "sudoku", "puzzles": ["\\ud800"]}',
+        b'{"task": "sudoku", "puzzles": [NaN]}',
+        b'{"task": "sudoku", "puzzles": [], "depth": NaN}',
+        b'{"task": "sudoku", "puzzles": [], "depth": ' + b"9" * 20_000 + b"}",
+        b'{"task": "sudoku", "puzzles": [], "seed": 1e999}',
+        b"[" * 40_000,
+        b'{"a":' * 9_000,
+    ],
+)
+def test_garbage_is_422_in_one_sentence(client: TestClient, body: bytes) -> None:
+    refused(client.post("/v1/solve", content=body, headers={"content-type": "application/json"}), 422, ".")
+
+
+def test_a_body_that_is_too_large_or_no_json_is_refused(client: TestClient) -> None:
+    json_type = {"content-type": "application/json"}
+    refused(client.post("/v1/solve", content=b" " * 50_001, headers=json_type), 413, "larger than 50000 bytes")
+    pieces = (b" " * 1000 for _ in range(51))
+    refused(client.post("/v1/solve", content=pieces, headers=json_type), 413, "larger than 50000 bytes")
+    refused(client.post("/v1/solve", content=b"{}", headers={"content-type": "text/plain"}), 415, "must be JSON")
+
+
+def test_a_full_queue_is_429_and_says_when_to_come_again(service: Service, client: TestClient) -> None:
+    model = service.models["sudoku"]
+    board = model.task.parse(EASY[0])
+    held = service.driver.submit(model, [board] * 60, SolveConfig(depth=100_000, halt="fixed"))
+    until(lambda: service.driver.rows > 0)
+    response = client.post("/v1/solve", json={"task": "sudoku", "puzzles": EASY[:8], "breadth": 7})
+    refused(response, 429, "the queue is full")
+    assert 1 <= int(response.headers["retry-after"]) <= 60
+    stream = client.get("/v1/solve/stream", params={"task": "sudoku", "puzzle": EASY[0], "depth": 1})
+    assert stream.status_code == 200  # a few rows still fit
+    held.cancel()
+    until(lambda: service.driver.rows == 0)
+
+
+def test_when_time_is_up_the_answer_is_503_and_the_rows_are_free() -> None:
+    with service_of({"mazes": untrained()}, seconds=1, depth=10_000_000) as service:
+        client = TestClient(create_app(service))
+        asked = {"task": "maze", "depth": 10_000_000, "halt": "fixed"}
+        started = time.monotonic()
+        refused(client.post("/v1/solve", json={**asked, "puzzles": [FIVE, SEVEN]}), 503, "time is up after 1 s")
+        assert time.monotonic() - started < 10
+        until(lambda: service.driver.rows == 0)
+        events = client.get("/v1/solve/stream", params={**asked, "puzzle": FIVE}).text
+        kind, data = events.rstrip().split("\n\n")[-1].split("\n")
+        assert kind == "event: error"
+        assert json.loads(data.removeprefix("data: "))["status"] == 503
+        until(lambda: service.driver.rows == 0)
+
+
+def test_a_stopped_engine_is_503_everywhere() -> None:
+    with service_of({"mazes": untrained()}) as service:
+        client = TestClient(create_app(service))
+        assert client.get("/healthz").json() == {"status": "ok"}
+    refused(client.post("/v1/solve", json={"task": "maze", "puzzles": [FIVE]}), 503, "stopping")
+    refused(client.get("/v1/solve/stream", params={"task": "maze", "puzzle": FIVE}), 503, "stopping")
+    refused(client.get("/healthz"), 503, "stopping")
+
+
+def events_of(text: str) -> list[tuple[str, dict[str, object]]]:
+    blocks = [block.split("\n") for block in text.rstrip().split("\n\n")]
+    return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in blocks]
+
+
+def test_a_stream_tells_every_segment_of_every_restart_and_then_the_answer(client: TestClient) -> None:
+    asked = {"task": "sudoku", "puzzle": EASY[0], "depth": 25, "breadth": 3, "seed": 5}
+    response = client.get("/v1/solve/stream", params=asked)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *segments, (kind, done) = events_of(response.text)
+    assert kind == "done"
+    assert all(kind == "segment" for kind, _ in segments)
+    (record,) = solve(client, puzzles=EASY[:1], depth=25, breadth=3, seed=5)
+    assert {**done["record"], "seconds": 0} == {**record, "seconds": 0}
+    assert done["restart"] == record["restart"]
+    for restart in range(3):
+        mine = [data for _, data in segments if data["restart"] == restart]
+        assert [data["depth"] for data in mine] == list(range(1, len(mine) + 1))
+        assert len(mine[0]["confidence"]) == 81
+        if restart == done["restart"]:
+            assert mine[-1]["answer"] == record["answer"]
+            assert len(mine) == record["depth"]
+            assert sum(data["residual"] for data in mine[-3:]) / 3 == pytest.approx(record["residual"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"task": "sudoku"}, "puzzle: it is needed"),
+        ({"task": "sudoku", "puzzle": "1"}, r"puzzles\[0\]: puzzle '1' has 1 cells"),
+        ({"task": "sudoku", "puzzle": BLANK, "depth": "many"}, "depth: it must be a valid integer"),
+        ({"task": "sudoku", "puzzle": BLANK, "breadth": "0"}, "breadth is 0"),
+        ({"task": "sudoku", "puzzle": BLANK, "colour": "red"}, "'colour': there is no such field"),
+    ],
+)
+def test_a_stream_refuses_as_solving_does(client: TestClient, query: dict[str, str], said: str) -> None:
+    refused(client.get("/v1/solve/stream", params=query), 422, said)
+
+
+def test_models_and_limits_are_told(client: TestClient) -> None:
+    offered = client.get("/v1/models").json()
+    assert [(model["name"], model["task"], model["other_sizes"]) for model in offered["models"]] == [
+        ("sudoku", "sudoku", False),
+        ("mazes", "maze", True),
+    ]
+    assert offered["limits"] == {"puzzles": 8, "depth": 100, "breadth": 8}
+
+
+def metrics_of(client: TestClient) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line[0] != "#")}
+
+
+def test_metrics_count_what_was_done(client: TestClient) -> None:
+    before = metrics_of(client)
+    solve(client, puzzles=EASY[:2], depth=3, breadth=2, halt="fixed")
+    client.post("/v1/solve", json={})
+    after = metrics_of(client)
+
+    def more(name: str) -> float:
+        return after[name] - before.get(name, 0)
+
+    assert more('eqr_requests_total{code="200",path="/v1/solve"}') == 1
+    assert more('eqr_requests_total{code="422",path="/v1/solve"}') == 1
+    assert more('eqr_request_seconds_count{path="/v1/solve"}') == 2
+    verdicts = [f'eqr_puzzles_total{{model="sudoku",valid="{valid}"}}' for valid in ("true", "false")]
+    assert sum(after.get(name, 0) - before.get(name, 0) for name in verdicts) == 2
+    assert (more("eqr_segments_total"), more("eqr_updates_total"), more("eqr_rows_ended_total")) == (12, 48, 4)
+    assert (after["eqr_rows_under_way"], after["eqr_rows_waiting"]) == (0, 0)
+
+
+def test_the_page_is_served_with_a_strict_policy_and_needs_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    static = Path(eqr.__file__).parent / "web" / "static"
+    for file in static.iterdir():
+        response = client.get(f"/static/{file.name}")
+        assert response.status_code == 200
+        assert response.text == file.read_text()
+        assert not re.search(r"https?://(?!www\.w3\.org)", response.text)
+        assert not re.search(r"style=|on(click|load|input)=|<script>", response.text)
+    refused(client.get("/static/../app.py"), 404, "not found")
+    refused(client.get("/nothing"), 404, "not found")
+    refused(client.put("/v1/solve"), 405, "method not allowed")
