@@ -11,9 +11,9 @@ ORDER = [
     *("errors", "statistics", "runtime", "types", "tasks", "folders", "data", "few_shot", "layers", "blocks"),
     *("recursion", "rules", "model"),
     *("solvers", "halting", "selection", "breadth", "engine", "answers"),
-    *("report", "evaluate", "sweep", "calibrate", "console", "checkpoint", "reference"),
+    *("report", "evaluate", "sweep", "calibrate", "console", "hub", "checkpoint", "reference"),
     *("training", "presets"),
-    *("bench", "plots", "pictures", "analysis", "claims", "watch", "web", "commands", "cli"),
+    *("bench", "plots", "pictures", "analysis", "claims", "watch", "export", "web", "commands", "cli"),
 ]
 FILES = sorted(SRC.rglob("*.py"))
 

@@ -1,5 +1,5 @@
 """Models and training states on disk. A model is a folder: model.safetensors + config.json, perhaps
-calibration.json; a run adds state.pt.
+calibration.json and card.md (README.md on the hub); a run adds state.pt.
 
 Nothing is unpickled but tensors and plain containers. Files are written under a temporary name, flushed and renamed,
 so a reader sees the old file or the new one, never half of one.
@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
 from eqr.errors import InputError, unknown
+from eqr.hub import fetched, is_on_hub
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks.grid import GridConfig
 from eqr.types import Calibration
@@ -33,6 +34,9 @@ T = TypeVar("T", ModelConfig, Calibration, GridConfig)
 BUNDLED = Path(__file__).parent / "weights"
 WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
 PREVIOUS = "state.previous.pt"
+CARD, README = "card.md", "README.md"
+PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
+"""The files of a model on the hub; of what else may be there nothing is fetched."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
@@ -89,7 +93,9 @@ def save_calibration(calibration: Calibration, folder: Path) -> None:
 
 
 def folder_of(name: str | Path) -> Path:
-    """The folder of a bundled model or a path; raises InputError if there is none."""
+    """The folder of a bundled model, a path or ``hf:user/name``; raises InputError if there is none."""
+    if is_on_hub(name):
+        return fetched(name, PUBLISHED)
     bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
     folder = BUNDLED / name if str(name) in bundled else Path(name)
     if not folder.is_dir():
@@ -98,7 +104,7 @@ def folder_of(name: str | Path) -> Path:
 
 
 def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
-    """Load a bundled model by name or a model folder by path, ready for inference.
+    """Load a bundled model by name, a model folder by path or ``hf:user/name`` from the hub, ready for inference.
 
     Raises InputError when it is missing, truncated, or made by something else.
     """
@@ -118,6 +124,26 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
     if (folder / CALIBRATION).exists():
         model.calibration = _read(folder / CALIBRATION, Calibration)
     return model.to(device).eval()
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    """The files of a model folder as the hub has them; raises InputError if it holds no model."""
+    model = load(folder)
+    files = {name: (folder / name).read_bytes() for name in PUBLISHED if (folder / name).exists()}
+    card = folder / CARD
+    text = card.read_text(encoding="utf-8") if card.exists() else files.get(README, b"").decode() or _card(model)
+    head = "" if text.startswith("---") else "---\nlibrary_name: eqr\ntags: [equilibrium-reasoner]\n---\n\n"
+    return files | {README: (head + text).encode()}
+
+
+def _card(model: Reasoner) -> str:
+    """What can be told of a model without a card."""
+    count, config = sum(weight.numel() for weight in model.parameters()), model.config
+    return (
+        f"# {config.task}\n\nAn Equilibrium Reasoner (EqR, arXiv 2605.21488) for {config.task}: {config.block} block, "
+        f"{config.recursion} recursion, {count:,} parameters. `eqr.load` reads it. How it was trained and what it "
+        "does is not told here.\n"
+    )
 
 
 def misfit(model: Reasoner, tensors: Mapping[str, torch.Tensor]) -> str | None:

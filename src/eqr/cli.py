@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import tyro
@@ -13,8 +14,10 @@ from eqr.commands.calibrate import Calibrate
 from eqr.commands.claims import Claims
 from eqr.commands.data import Data
 from eqr.commands.eval import Eval
+from eqr.commands.export import Export
 from eqr.commands.generate import Generate
 from eqr.commands.import_reference import ImportReference
+from eqr.commands.push import Push
 from eqr.commands.serve import Serve
 from eqr.commands.solve import Solve
 from eqr.commands.submit import Submit
@@ -36,17 +39,23 @@ Command = (
     | Annotated[Serve, tyro.conf.subcommand("serve")]
     | Annotated[Submit, tyro.conf.subcommand("submit")]
     | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Push, tyro.conf.subcommand("push")]
     | Annotated[Bench, tyro.conf.subcommand("bench")]
 )
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit code 0 done, 2 bad input, 1 internal error, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        print(f"eqr {version('eqr')}")
+        return
     try:
         command = tyro.cli(
             Command,
             prog="eqr",
-            description="Neural networks that solve puzzles by settling to a fixed point.",
+            description="Neural networks that solve puzzles by settling to a fixed point (eqr --version tells which).",
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
         )

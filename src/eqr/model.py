@@ -172,7 +172,7 @@ class Reasoner(nn.Module):
             x = x + self.rules(*self.task.named_rule(header)).unsqueeze(1)
         x = x.flatten(-2)
         if self.prefix is not None:
-            x = torch.cat([self.prefix.expand(len(ids), -1, -1), x], 1)
+            x = torch.cat([self.prefix.expand(ids.shape[0], -1, -1), x], 1)
         return x * self.embedding_scale if self.config.scaled_embedding else x
 
     def init(self, rows: int, generator: torch.Generator) -> State:
@@ -231,7 +231,7 @@ class Reasoner(nn.Module):
         if self.config.halt_head == "first":
             seen = z[:, 0, 0]
         else:
-            h = z[:, 0].reshape(len(z), -1, self.config.channels)
+            h = z[:, 0].reshape(z.shape[0], -1, self.config.channels)
             seen = torch.cat([h.mean(1), h.amax(1)], -1)
         score: Tensor = (seen * self.halt_head).sum(-1)
         return score + self.halt_bias

@@ -33,7 +33,7 @@ class ConvBlock(Block):
         """Mix each cell with its neighbours, then over channels; post-norm residuals."""
         kernel = self.near_in.view(len(self.near_in), 3, 3, -1).permute(0, 3, 1, 2)
         # The channels stay last in memory: the permutations move no number.
-        near = F.conv2d(h.view(len(h), *self.board, -1).permute(0, 3, 1, 2), kernel, padding=1)
+        near = F.conv2d(h.view(-1, *self.board, h.shape[-1]).permute(0, 3, 1, 2), kernel, padding=1)
         h = rms_norm(h + gated(near.permute(0, 2, 3, 1).flatten(1, 2), -1) @ self.near_out.T)
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
 

@@ -54,7 +54,7 @@ class Analyse:
     puzzle: str | None = None
     """Look at one puzzle only: its text, or its number in --data, from 1."""
     model: str = "sudoku"
-    """Bundled model or model folder."""
+    """Bundled model, model folder, or hf:user/name."""
     limit: int = 64
     """Use the first N puzzles only."""
     depth: int = 64

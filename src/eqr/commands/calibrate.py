@@ -12,6 +12,7 @@ from eqr.console import progress_bar
 from eqr.data import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
+from eqr.hub import is_on_hub
 from eqr.runtime import pick_device, set_threads
 
 
@@ -41,6 +42,10 @@ class Calibrate:
         """Print the thresholds and write calibration.json."""
         set_threads(self.threads)
         config = SolveConfig(depth=self.depth, halt="fixed")
+        if is_on_hub(self.model):
+            raise InputError(
+                f"{self.model} is on the hub: copy it with `eqr push --model {self.model} --to FOLDER` first"
+            )
         folder, model = folder_of(self.model), load(self.model, pick_device(self.device))
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder} cannot be written to: copy the model to a folder of your own first")

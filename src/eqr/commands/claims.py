@@ -31,7 +31,8 @@ class Claims:
     budget: float = 30.0
     """Minutes after which no further training or measurement starts; the same command goes on later."""
     model: str = "sudoku"
-    """Trained Sudoku reasoner whose compute and attractors are looked at: bundled model or model folder."""
+    """Trained Sudoku reasoner whose compute and attractors are looked at: bundled model, model folder, or
+    hf:user/name."""
     data: str | None = None
     """Its puzzles: CSV or npz with answers, rated if possible; generated ones by default."""
     limit: int = GENERATED

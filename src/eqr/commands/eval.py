@@ -23,7 +23,7 @@ class Eval:
     data: str
     """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
     model: str = "sudoku"
-    """Bundled model or model folder."""
+    """Bundled model, model folder, or hf:user/name."""
     limit: int | None = None
     """Use the first N puzzles only."""
     solving: SolveConfig = field(default_factory=SolveConfig)

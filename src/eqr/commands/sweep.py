@@ -31,7 +31,7 @@ class Sweep:
     breadths: str = "1,4,16"
     """Numbers of restarts."""
     model: str = "sudoku"
-    """Bundled model or model folder."""
+    """Bundled model, model folder, or hf:user/name."""
     limit: int | None = None
     """Use the first N puzzles only."""
     select: str = "residual"

@@ -1,0 +1,39 @@
+"""``eqr export``: a model as an ONNX file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eqr.checkpoint import load
+from eqr.errors import InputError
+from eqr.export import difference, export
+from eqr.runtime import set_threads
+from eqr.tasks import task_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a model as an ONNX file, for programs without PyTorch (docs/export.md)."""
+
+    model: str = "sudoku"
+    """Bundled model, model folder, or hf:user/name."""
+    out: str = "model.onnx"
+    """File to write."""
+    task: str | None = None
+    """Board of the file, such as maze30, for models that answer boards of any size; the model's own by default."""
+    threads: int | None = None
+    """CPU threads; all by default."""
+
+    def run(self) -> None:
+        """Write the file, run it once beside the model, and print both."""
+        out = Path(self.out)
+        if out.is_dir():
+            raise InputError(f"--out {out} is a folder: give the name of a file, such as {out / 'model.onnx'}")
+        set_threads(self.threads)
+        model = load(self.model)
+        if self.task:
+            model = model.on(task_named(self.task, model.config.grid))
+        export(model, out)
+        streams, cells, width = model.state_shape
+        shapes = f"z (R, {streams}, {cells}, {width}), ids (R, {model.task.layout.width})"
+        print(f"written to {out}: {model.task.name}, {out.stat().st_size:,} bytes, inputs {shapes}")
+        print(f"one segment under onnxruntime: logits differ by {difference(model, out):.1e} at most")

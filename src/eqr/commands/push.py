@@ -1,0 +1,44 @@
+"""``eqr push``: a model to the Hugging Face hub, or the same files to a folder."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from eqr.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published, write_atomically
+from eqr.errors import InputError
+from eqr.hub import is_on_hub, push
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """Send a model to the Hugging Face hub: weights, configuration, calibration, and its card as README.md."""
+
+    model: str
+    """Model folder, bundled model, or hf:user/name."""
+    to: str
+    """hf:user/name, made if need be; or a new folder, to see what would be sent."""
+    private: bool = False
+    """Let nobody else see it, if it is made."""
+
+    def run(self) -> None:
+        """Print what was sent and where it is."""
+        files = published(folder_of(self.model))
+        if is_on_hub(self.to):
+            where = push(files, self.to, PUBLISHED, self.private)
+        else:
+            where = self.to
+            _write(files, Path(self.to))
+        for name, content in files.items():
+            print(f"{name}: {len(content):,} bytes")
+        print(f"sent to {where}")
+
+
+def _write(files: dict[str, bytes], folder: Path) -> None:
+    if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
+        raise InputError(f"--to {folder}: a model is there already, give a new folder or hf:user/name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--to {folder} cannot be made ({error.strerror}): give a folder that can") from None
+    for name, content in files.items():
+        write_atomically(folder / name, partial(Path.write_bytes, data=content))

@@ -1,0 +1,95 @@
+"""Files on the Hugging Face hub: ``hf:user/name``, at a branch, tag or commit ``hf:user/name@revision``.
+
+Fetches the files it is told to and no others, into the hub's own cache, and sends files in one commit. Where the hub
+cannot be reached, what the cache holds is used. Knows no model.
+"""
+
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from eqr.errors import InputError
+
+PREFIX = "hf:"
+LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
+
+
+def is_on_hub(name: str | Path) -> bool:
+    """Whether ``name`` is one of the hub's."""
+    return str(name).startswith(PREFIX)
+
+
+def place(name: str | Path) -> tuple[str, str | None]:
+    """``user/name`` and the revision, if one is named; raises InputError for anything else."""
+    found = re.fullmatch(PREFIX + r"([\w.-]+/[\w.-]+)(?:@(.+))?", str(name), re.ASCII)
+    if found is None:
+        raise InputError(f"{str(name)!r} names nothing on the hub: write hf:user/name, or hf:user/name@revision")
+    return found[1], found[2]
+
+
+def fetched(name: str | Path, files: Collection[str]) -> Path:
+    """The folder of the cache with those of ``files`` that ``name`` has; raises InputError if it cannot be had."""
+    repository, revision = place(name)
+    with _told(str(name)):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        with nullcontext() if sys.stderr.isatty() else disable_progress_bars():
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
+
+
+def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: bool = False) -> str:
+    """Send ``files`` in one commit to ``to``, made if need be, and return the commit's address.
+
+    Those of ``known`` that are there and not among ``files`` are removed: they belong to what was there before.
+    """
+    repository, revision = place(to)
+    if revision:
+        raise InputError(f"--to {to}: models are sent to the main branch, leave out @{revision}")
+    with _told(to):
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+
+        if get_token() is None:
+            raise InputError(f"there is no token to send {to} with: {LOGIN}")
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        old = set(known) & set(api.list_repo_files(repository)) - set(files)
+        added = [CommitOperationAdd(path, content) for path, content in files.items()]
+        removed = [CommitOperationDelete(path) for path in sorted(old)]
+        return api.create_commit(repository, [*added, *removed], commit_message="Model of eqr").commit_url
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What goes wrong on the way to the hub, as one sentence."""
+    try:
+        import httpx2
+        from huggingface_hub import errors
+    except ImportError:
+        raise InputError(f"{name} needs the extra 'hub': pip install 'eqr[hub]'") from None
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise InputError(f"{name} is shown to those who asked for it: ask on its page, then {LOGIN}") from None
+    except errors.RepositoryNotFoundError:
+        raise InputError(f"{name} is not on the hub: correct the name, or if it is private, {LOGIN}") from None
+    except errors.RevisionNotFoundError:
+        raise InputError(f"{name}: there is no such branch, tag or commit, correct what follows the @") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        raise InputError(
+            f"{name} is not in the cache, and the hub is out of reach: connect, or unset HF_HUB_OFFLINE"
+        ) from None
+    except errors.HFValidationError as error:
+        raise InputError(f"{name} is no name on the hub ({str(error)[:80]}): write hf:user/name") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        cure = f"its owner's token is needed, {LOGIN}" if status in (401, 403) else "try again later"
+        raise InputError(f"the hub refuses {name} (HTTP status {status}): {cure}") from None
+    except httpx2.TransportError as error:
+        raise InputError(f"{name}: the hub cannot be reached ({error}): connect and try again") from None
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be kept in the hub's cache ({error.strerror}): make room, or set HF_HOME to another folder"
+        ) from None
