@@ -187,6 +187,12 @@ class Ranks:
         if self.size > 1:
             self._joined(self.fabric.barrier)
 
+    def leave(self) -> None:
+        """End the work in common once all are done; without it gloo's threads may abort the process at its exit."""
+        if self.size > 1:
+            self.wait()
+            torch.distributed.destroy_process_group()
+
     def _joined(self, work: Callable[[], T]) -> T:
         try:
             return work()

@@ -17,6 +17,8 @@ from eqr.web.app import create_app
 from eqr.web.limits import Limits
 from eqr.web.service import Service
 
+# Schemathesis draws some of its values by the random module while a strategy of Hypothesis runs.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisWarning")
 LIMITS = Limits(puzzles=8, depth=100, breadth=8, queue=60)
 MODELS = {
     "sudoku": Reasoner(ModelConfig(task="sudoku", block="relation", channels=4, updates_per_segment=1)).eval(),

@@ -57,6 +57,7 @@ class Eval:
 
             names = (self.model, Path(self.data).name)
             report = evaluate(model, puzzles, self.solving, *names, self.compile, progress, ranks)
+        ranks.leave()
         if not ranks.first:
             return
         if self.json == "-":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eqr.checkpoint import folder_of, load
+from eqr.checkpoint import load
 from eqr.engine import Driver, SolveConfig
 from eqr.errors import InputError
 from eqr.model import Reasoner
@@ -20,7 +20,7 @@ class Serve:
     port: int = 8000
     """Port to listen on; 0 for any free one."""
     models: tuple[str, ...] = ("sudoku", "maze")
-    """Bundled models and model folders. The first of a family answers unless a request names another."""
+    """Bundled models, model folders, and hf:user/name. The first of a family answers unless a request names another."""
     rows: int = 16
     """Rows under way at a time on one board; fewer where boards are larger than 32x32."""
     compile: bool = False
@@ -51,7 +51,7 @@ class Serve:
         """The models by the names requests call them by."""
         device, models = pick_device(self.device), dict[str, Reasoner]()
         for given in self.models:
-            name = Path(folder_of(given)).name
+            name = Path(given).name
             if name in models:
                 raise InputError(f"--models {given}: another model is called {name!r} too, rename its folder")
             models[name] = load(given, device)

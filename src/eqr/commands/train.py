@@ -34,8 +34,8 @@ class Train:
     steps: int | None = None
     """Budget in optimizer steps, instead of minutes."""
     start_from: str | None = None
-    """Start from the weights of this bundled model, model folder or hf:user/name instead of new ones; it may have fewer
-    blocks, and channels that divide the preset's."""
+    """Start from the weights of this bundled model, model folder, or hf:user/name instead of new ones; it may have
+    fewer blocks, and channels that divide the preset's."""
     resume: bool = False
     """Go on from the folder's last checkpoint."""
     tiny: bool = False
@@ -116,6 +116,7 @@ class Train:
                 raise
             except Diverged as error:
                 raise InputError(str(error)) from None
+        ranks.leave()
         if ranks.first:
             print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
 
