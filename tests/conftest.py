@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in eqr/__init__.py, be
 
 CHECKED = """types tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
 folders data few_shot layers blocks recursion model solvers halting
-selection breadth engine evaluate training reference analysis"""
+selection breadth engine questions evaluate training reference analysis"""
 install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
 
 

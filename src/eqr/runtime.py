@@ -201,10 +201,9 @@ class Ranks:
 
 @contextmanager
 def joined_ranks(device: str, patience: timedelta) -> Iterator[tuple[Ranks, torch.device]]:
-    """Within it this process is one of those torchrun started, if it did; gives the device it is to work on.
+    """The processes torchrun started, if it did, and this one's device. All leave together; after an error at once.
 
-    A process that waits for another longer than ``patience`` takes it for dead. All leave together, unless something
-    is raised: then this one does not wait, for others may have nothing to raise. Raises InputError without the extra
+    A process that waits for another longer than ``patience`` takes it for dead. Raises InputError without the extra
     ``train``, which brings Lightning Fabric.
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
