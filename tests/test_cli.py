@@ -200,7 +200,7 @@ def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     documented = {
-        *("model", "data", "puzzles", "depth", "breadth", "select", "halt", "noise", "seed"),
+        *("model", "data", "puzzles", "depth", "breadth", "select", "halt", "noise", "suppose", "seed"),
         *("exact_accuracy", "valid_accuracy", "token_accuracy", "any_correct", "converged"),
         *("updates_per_puzzle", "layer_evals_per_puzzle", "seconds", "puzzles_per_second"),
         *("threads", "device", "torch", "eqr_version"),

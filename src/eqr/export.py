@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from eqr.checkpoint import write_atomically
 from eqr.engine import SolveConfig
-from eqr.engine.slots import segment
+from eqr.engine.segment import segment
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.solvers import Picard
