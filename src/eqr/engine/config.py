@@ -84,9 +84,7 @@ class SolveConfig:
                 f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or breadth K"
             )
         if self.suppose and self.halt != "learned":
-            raise InputError(
-                f"suppose is {self.suppose}: rows must know when they are sure: use halt learned"
-            )
+            raise InputError(f"suppose is {self.suppose}: rows must know when they are sure: use halt learned")
         if self.solver == "anderson" and self.damping:
             raise InputError(f"damping is {self.damping}: the anderson solver has none, use picard")
 

@@ -1,10 +1,10 @@
 """What one row supposes: cells of its own answer that it takes for clues for a while. Knows no network and no rule.
 
-A row that rests on an answer it is not sure of stays there, from whatever start. So it supposes: a cell is held at a
-symbol, drawn by what the row itself believes, as if the puzzle had given it. If the row becomes sure, or if a second
-supposition has not made it so, it lets go of all of them and goes on from where it is: an answer counts only if the row
-is sure of it without them. Nothing is checked by the task's rules, and nothing is tried in order: each row is one
-trajectory, its draws are its own.
+A row that rests on an answer it is not sure of stays there, from whatever start. So it supposes: a cell that it doubts
+is drawn, and held at the symbol the row itself believes likeliest, as if the puzzle had given it. If the row becomes
+sure, or if a second supposition has not made it so, it lets go of all of them and goes on from where it is: an answer
+counts only if the row is sure of it without them. Nothing is checked by the task's rules, no state is kept to come back
+to, and nothing is tried in order: a row is one trajectory, perturbed by what it believes.
 """
 
 import torch
@@ -40,16 +40,13 @@ class Suppositions:
         open_cells = [cell for cell in to_find.nonzero().flatten().tolist() if cell not in self.cells]
         if sure or self.left > 0 or not open_cells:
             return False
-        chances = logits.softmax(-1).cpu().nan_to_num() + NEVER_ZERO
-        at = int(torch.multinomial(doubt(chances.amax(-1))[open_cells], 1, generator=generator))
-        symbol = 1 + int(torch.multinomial(chances[open_cells[at]], 1, generator=generator))
-        self.cells, self.left = {**self.cells, open_cells[at]: symbol}, self.hold
+        chances = logits[open_cells].softmax(-1).cpu().nan_to_num()
+        drawn = int(torch.multinomial(doubt(chances.amax(-1)), 1, generator=generator))
+        self.cells = {**self.cells, open_cells[drawn]: 1 + int(chances[drawn].argmax())}
+        self.left = self.hold
         return True
 
 
 def doubt(confidence: Float[Tensor, " L"]) -> Float[Tensor, " L"]:
-    """How likely a cell is chosen, not normalised: one of which the row is fairly but not quite sure, 0.74 at best.
-
-    There the draw is mostly right, and still says something new.
-    """
-    return (confidence * (1 - confidence**7)).clamp(min=0) ** 4 + NEVER_ZERO
+    """A cell's chance to be drawn, not normalised: most where its symbol is as likely as not."""
+    return confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
