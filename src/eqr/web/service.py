@@ -77,7 +77,12 @@ class Service:
         """The engine's options; raises Problem for what is beyond the limits."""
         try:
             config = SolveConfig(
-                depth=asked.depth, breadth=asked.breadth, seed=asked.seed, halt=asked.halt, select=asked.select
+                depth=asked.depth,
+                breadth=asked.breadth,
+                seed=asked.seed,
+                halt=asked.halt,
+                select=asked.select,
+                suppose=asked.suppose,
             )
         except InputError as error:
             raise Problem(422, str(error)) from None
@@ -85,6 +90,7 @@ class Service:
             raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto: and a number")
         for name, value, most in (
             ("depth", config.depth, self.limits.depth),
+            ("suppose", config.suppose, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
             if value > most:
