@@ -7,7 +7,7 @@ are drawn in ``figures`` and ``frames``.
 
 from eqr.analysis.base import Finding
 from eqr.analysis.basins import Basins, basins_of, explore
-from eqr.analysis.correlation import Budgets, Judges, correlation_of_budgets, correlation_of_rows
+from eqr.analysis.correlation import Budgets, Judges, best_settled, correlation_of_budgets, correlation_of_rows
 from eqr.analysis.decoded import Trajectory, trajectory
 from eqr.analysis.difficulty import Steps, easy_and_hard, steps
 from eqr.analysis.independence import PathIndependence, path_independence
@@ -30,6 +30,7 @@ __all__ = [
     "Traces",
     "Trajectory",
     "basins_of",
+    "best_settled",
     "correlation_of_budgets",
     "correlation_of_rows",
     "easy_and_hard",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from eqr.analysis.base import Finding, Row
@@ -53,19 +53,24 @@ def powers(most: int) -> list[int]:
     return sorted({*(2**power for power in range(most.bit_length())), most})
 
 
+def best_settled(traces: Traces, breadth: int) -> tuple[Float[Tensor, "B G T"], Bool[Tensor, "B G T"]]:
+    """The smallest residual of each of G disjoint groups of ``breadth`` restarts, and whether that restart is right."""
+    puzzles, restarts, segments = traces.residual.shape
+    whole, shape = restarts // breadth * breadth, (puzzles, -1, breadth, segments)
+    judged, exact = (of[:, :whole].reshape(shape) for of in (traces.judged_residual(), traces.exact))
+    least, chosen = judged.min(2)
+    return least, exact.gather(2, chosen.unsqueeze(2)).squeeze(2)
+
+
 def correlation_of_budgets(traces: Traces) -> Budgets:
     """What each smaller budget would have given, and whether accuracy rises as the residual falls."""
     _, restarts, segments = traces.residual.shape
-    judged, budgets = traces.judged_residual(), []
+    budgets = []
     for breadth in powers(restarts):
-        grouped = restarts // breadth * breadth
+        least, exact = best_settled(traces, breadth)
         for depth in powers(segments):
-            least, chosen = judged[:, :grouped, depth - 1].reshape(-1, breadth).min(-1)
-            exact = traces.exact[:, :grouped, depth - 1].reshape(-1, breadth).gather(-1, chosen.unsqueeze(-1))
-            accuracy = float(exact.double().mean())
-            budgets.append(
-                Budget(depth=depth, breadth=breadth, residual=float(least.double().mean()), exact_accuracy=accuracy)
-            )
+            residual, accuracy = (float(of[..., depth - 1].double().mean()) for of in (least, exact))
+            budgets.append(Budget(depth=depth, breadth=breadth, residual=residual, exact_accuracy=accuracy))
     alone = [budget for budget in budgets if budget.breadth == 1]
     return Budgets(budgets=tuple(budgets), over_depths=_spearman(alone), over_all=_spearman(budgets))
 

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from eqr.analysis.base import Finding, Row
+from eqr.analysis.traces import turned_wrong
 from eqr.engine import SolveConfig, gather
 from eqr.model import Reasoner
 from eqr.types import History
@@ -40,7 +41,7 @@ class Trajectory(Finding):
         }
         if self.right is not None:
             said["cells_wrong"] = int((~self.right[-1]).sum())
-            said["right_cells_that_turned_wrong"] = int((self.right[:-1] & ~self.right[1:]).sum())
+            said["right_cells_that_turned_wrong"] = int(turned_wrong(self.right).sum())
         return said
 
     def tables(self) -> dict[str, list[Row]]:

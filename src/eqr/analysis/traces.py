@@ -1,6 +1,6 @@
 """What every restart of every puzzle did, segment by segment, beside the labels: what most analyses look at.
 
-B puzzles, K restarts, T segments at fixed depth. Histories are boiled down as they come, so what is held is some twenty
+B puzzles, K restarts, T segments at fixed depth. Histories are boiled down as they come, so what is held is some thirty
 bytes a segment of a row and no board but the last. Knows no latent state.
 """
 
@@ -30,6 +30,8 @@ class Traces:
     """Every cell is as in the label."""
     token: Float[Tensor, "B K T"]
     """Share of the cells to find that are as in the label; 1 if there are none."""
+    lost: Int[Tensor, "B K T"]
+    """Cells that were right in the segment before and are wrong in this one."""
     answer: Int[Tensor, "B K T"]
     """Number of the decoded board: the same for the same boards of a puzzle."""
     ends: UInt8[Tensor, "B K L"]
@@ -63,6 +65,12 @@ def _recent_mean(values: Float[Tensor, "B K T"], window: int) -> Float[Tensor, "
     return torch.where(mean.isnan(), torch.inf, mean)
 
 
+def turned_wrong(right: Bool[Tensor, "*R T L"]) -> Int[Tensor, "*R T"]:
+    """How many cells are wrong that were right in the segment before; none in the first."""
+    lost = (right[..., :-1, :] & ~right[..., 1:, :]).sum(-1)
+    return torch.nn.functional.pad(lost, (1, 0))
+
+
 def difficulty_of(puzzles: Puzzles) -> tuple[Float[Tensor, " B"], str]:
     """The puzzles' ratings if they have any, else the number of cells in which question and answer differ."""
     if len(set(puzzles.ratings.tolist())) > 1:
@@ -81,8 +89,8 @@ def traces_of(found: Iterable[Evidence], puzzles: Puzzles, window: int, tol: flo
         number = torch.unique(boards.flatten(0, 1), dim=0, return_inverse=True)[1].view(boards.shape[:2])
         signs = (torch.stack([vars(row)[name] for row in rows]) for name in ("residual", "logit_change", "halt_logit"))
         token = right[..., layout.to_find(question)].float().mean(-1).nan_to_num(nan=1.0)
-        columns.append((*signs, right.all(-1), token, number, boards[:, -1].to(torch.uint8)))
-    names = ("residual", "logit_change", "halt_logit", "exact", "token", "answer", "ends")
+        columns.append((*signs, right.all(-1), token, turned_wrong(right), number, boards[:, -1].to(torch.uint8)))
+    names = ("residual", "logit_change", "halt_logit", "exact", "token", "lost", "answer", "ends")
     stacked = dict(zip(names, map(torch.stack, zip(*columns, strict=True)), strict=True))
     difficulty, measure = difficulty_of(puzzles)
     return Traces(**stacked, difficulty=difficulty, measure=measure, window=window, tol=tol)

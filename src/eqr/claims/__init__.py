@@ -1,9 +1,10 @@
 """The paper's claims (EqR arXiv 2605.21488), each with what measures it. A new one goes into ``CLAIMS``."""
 
-from eqr.claims import attractors, scaling, training
-from eqr.claims.base import UNTESTED, Claim, Laboratory, Measured, OutOfTime
+from eqr.claims import attractors, residual, scaling, training
+from eqr.claims.base import UNTESTED, Claim, Measured
+from eqr.claims.laboratory import Laboratory, OutOfTime, trained_depth
 
-__all__ = ["CLAIMS", "UNTESTED", "Claim", "Laboratory", "Measured", "OutOfTime", "untestable"]
+__all__ = ["CLAIMS", "UNTESTED", "Claim", "Laboratory", "Measured", "OutOfTime", "trained_depth", "untestable"]
 
 
 def untestable(number: int, title: str, statement: str, why: str) -> Claim:
@@ -17,6 +18,7 @@ CLAIMS: tuple[Claim, ...] = tuple(
         (
             *training.CLAIMS,
             *scaling.CLAIMS,
+            *residual.CLAIMS,
             *attractors.CLAIMS,
             untestable(
                 10,

@@ -1,38 +1,33 @@
-"""What a claim is, and the laboratory it is measured in: puzzles, models, trained when needed. Knows no claim.
+"""What a claim is, what measuring it yields, and when two shares differ. Knows no claim and no model."""
 
-Everything measured or trained is kept in one folder, so that a run that was stopped goes on where it was.
-"""
-
-import time
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from eqr.checkpoint import has_state, load, load_state
-from eqr.data import Puzzles, collect
-from eqr.engine import SolveConfig, gather
-from eqr.model import Reasoner
-from eqr.presets import PRESETS
-from eqr.runtime import CPU, Ranks
-from eqr.tasks import task_named
-from eqr.training.config import Budget
-from eqr.training.session import HELD_OUT_STREAM, train
-from eqr.training.trainer import Record
+from eqr.data import Puzzles
+from eqr.engine import select
 from eqr.types import Evidence
 
+if TYPE_CHECKING:
+    from eqr.claims.laboratory import Laboratory
+
 HOLDS, FAILS, UNDECIDED, UNTESTED = "holds", "does not hold", "undecided", "not testable here"
+LARGE, SMALL, CLOCK = "large", "small", "clock"
+"""What a measurement depends on: the large model and its puzzles, trained small models, the clock."""
+ERRORS = 2.0
+"""Standard errors by which two shares must differ to count as different."""
 
 Row = dict[str, Any]
 """One line of a table: column to figure or word."""
-
-
-class OutOfTime(Exception):
-    """The budget is spent; what was trained so far is kept."""
+Settings = dict[str, str]
+"""With what a claim was measured."""
+PROTOCOL = "protocol"
+"""Of these, the words that say what was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +35,13 @@ class Measured:
     """What a claim's measurement yields."""
 
     verdict: str
-    """HOLDS, FAILS, UNDECIDED (seeds or parts disagree), or UNTESTED."""
+    """HOLDS, FAILS, UNDECIDED (seeds or parts disagree, or the numbers are too few), or UNTESTED."""
     why: str
     """The sentence that the numbers of the table support."""
     rows: list[Row]
     """The numbers, a table."""
+    settings: Settings = field(default_factory=dict)
+    """With what it was measured (``Laboratory.settings``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,91 +69,53 @@ class Claim:
     protocol: str
     """What is done here: models, puzzles, budgets, seeds; and what of the statement is left out."""
     measure: "Callable[[Laboratory], Measured]"
+    uses: tuple[str, ...] = ()
+    """Which of LARGE, SMALL and CLOCK it depends on; none if nothing is measured."""
     curve: Curve | None = None
 
 
-@dataclass(kw_only=True)
-class Laboratory:
-    """What the measurements share."""
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """How much the share of right puzzles changes, the same puzzles before and after."""
 
-    folder: Path
-    """Trained models are kept in its ``runs``, figures beside it."""
-    model: Reasoner
-    """A large, trained Sudoku reasoner: what depth, breadth and attractors are looked at with."""
-    puzzles: Puzzles
-    """Its puzzles."""
-    seeds: Sequence[int]
-    """Of every training that is compared with another."""
-    deadline: float
-    """No training and no measurement starts after this moment of ``time.monotonic``."""
-    boards: int = 200
-    """6x6 Sudokus that trained variants are compared on."""
-    train_steps: int | None = None
-    """Steps of each training; the preset's own by default."""
-    said: Callable[[str], None] = field(default=print)
-    """Told of each training."""
-    evidence: dict[tuple[str, SolveConfig, int], list[Evidence]] = field(default_factory=dict)
-    """What was gathered already in this run: several claims look at the same rows."""
+    points: float
+    error: float
+    """Standard error over the puzzles."""
 
-    def in_time(self) -> None:
-        """Raises OutOfTime when the budget is spent."""
-        if time.monotonic() > self.deadline:
-            raise OutOfTime
+    @property
+    def sure(self) -> bool:
+        """Whether it is more than chance."""
+        return abs(self.points) > ERRORS * self.error
 
-    @cached_property
-    def few(self) -> Puzzles:
-        """The first quarter of the puzzles, for what takes many starts of each."""
-        return self.puzzles.where(np.full(len(self.puzzles), True), max(1, len(self.puzzles) // 4))
-
-    @cached_property
-    def small_puzzles(self) -> Puzzles:
-        """Generated 6x6 Sudokus that no preset trains on."""
-        task = task_named(PRESETS["small_eqr"].model.task)
-        return collect(task, task.generate(HELD_OUT_STREAM + 1), self.boards)
-
-    def trained(self, preset: str, seed: int) -> Reasoner:
-        """The preset trained with this seed: once, and kept; a run that was stopped, or shorter, goes on."""
-        folder, config = self.folder / "runs" / f"{preset}-{seed}", PRESETS[preset]
-        steps = self.train_steps or config.default_steps
-        going = has_state(folder)
-        if not (going and load_state(folder)["step"] >= steps):
-            self.in_time()
-            self.said(f"training {preset}, seed {seed}: {steps} steps")
-            folder.mkdir(parents=True, exist_ok=True)
-            train(
-                config,
-                Budget(minutes=None, steps=steps, eval_minutes=1e4),
-                folder,
-                seed,
-                [],
-                None,
-                None,
-                going,
-                Ranks(),
-                CPU,
-                _unsaid,
-            )
-        return load(folder)
-
-    def gathered(
-        self, name: str, model: Reasoner, puzzles: Puzzles, config: SolveConfig, record: bool = False
-    ) -> list[Evidence]:
-        """The evidence of all ``puzzles``; ``name`` says which model it is of."""
-        key = (name, config, len(puzzles))
-        if key not in self.evidence:
-            self.in_time()
-            self.said(f"solving {len(puzzles)} puzzles with {name}: depth {config.depth}, breadth {config.breadth}")
-            self.evidence[key] = list(gather(model, puzzles.batch().inputs, config, record=record))
-        return self.evidence[key]
+    def __str__(self) -> str:
+        return f"{self.points:+.1f} points (standard error {self.error:.1f})"
 
 
-def _unsaid(record: Record) -> None:
-    """The log of the run's folder tells it."""
+def gain(change: Float[Tensor, " B"]) -> Gain:
+    """From what the share of right rows of each puzzle changes by."""
+    error = float(change.double().std()) / math.sqrt(len(change)) if len(change) > 1 else math.inf
+    return Gain(points=percent(change), error=100 * error)
 
 
-def right(found: Evidence, label: torch.Tensor) -> torch.Tensor:
-    """(K,) which restarts have every cell right."""
-    return (found.answers == label).all(-1)
+def shares(
+    ends: Sequence[Evidence], puzzles: Puzzles, breadth: int | None = None, rule: str = "residual"
+) -> Float[Tensor, " B"]:
+    """For each puzzle the share of its groups of ``breadth`` starts of which ``rule`` selects a right one.
+
+    Without ``breadth`` all its starts are one group.
+    """
+    found = []
+    for one, label in zip(ends, puzzles.batch().labels, strict=True):
+        starts = len(one.depth)
+        size = breadth or starts
+        groups = [one.only(torch.arange(size) + start) for start in range(0, starts - size + 1, size)]
+        found.append(mean([float((select(group, rule).answer == label).all()) for group in groups]))
+    return torch.tensor(found, dtype=torch.double)
+
+
+def percent(share: Tensor) -> float:
+    """The mean of shares or of truths, in per cent."""
+    return 100 * float(share.double().mean())
 
 
 def mean(values: Sequence[float]) -> float:

@@ -17,7 +17,8 @@ def draw(rows: Sequence[Row], curve: Curve, title: str, path: Path) -> None:
         across = sorted({row[curve.x] for row in of_kind})
         for column in curve.y:
             upwards = [mean([row[column] for row in of_kind if row[curve.x] == x]) for x in across]
-            axes.plot(across, upwards, "o-", ms=4, lw=1.2, label=kind or column)
+            label = f"{kind}, {column}" if kind and len(curve.y) > 1 else kind or column
+            axes.plot(across, upwards, "o-", ms=4, lw=1.2, label=label)
     axes.set(title=title, xlabel=curve.x, ylabel=curve.y[0] if len(curve.y) == 1 else "")
     if curve.log:
         axes.set_xscale("log", base=2)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eqr.checkpoint import write_text_atomically
-from eqr.claims.base import Claim, Measured, Row
+from eqr.claims.base import PROTOCOL, Claim, Measured, Row
 from eqr.report import csv_text
 
 
@@ -18,7 +18,7 @@ def keep(measured: Measured, number: int, folder: Path) -> None:
 
 
 def kept(number: int, folder: Path) -> Measured | None:
-    """The measurement of claim ``number``, if there is one."""
+    """The measurement of claim ``number``, if there is one, whatever it was measured with."""
     path = folder / f"{number:02}.json"
     return Measured(**json.loads(path.read_text())) if path.exists() else None
 
@@ -35,22 +35,27 @@ def _shown(value: object) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:.1f}"
 
 
-def page(claims: Sequence[Claim], measured: Mapping[int, Measured], pictures: Mapping[int, str], settings: str) -> str:
-    """The whole report; ``pictures`` names the figure of a claim, ``settings`` says with what it was measured."""
-    lines = ["# The paper's claims, measured", "", settings, "", "| claim | | verdict |", "|---|---|---|"]
+def page(claims: Sequence[Claim], measured: Mapping[int, Measured], pictures: Mapping[int, str], opening: str) -> str:
+    """The whole report; ``pictures`` names the figure of a claim, ``opening`` says how the page came to be."""
+    lines = ["# The paper's claims, measured", "", opening, "", "| claim | | verdict |", "|---|---|---|"]
     for claim in claims:
         result = measured.get(claim.number)
         lines.append(f"| {claim.number} | {claim.title} | {result.verdict if result else 'not run: out of time'} |")
     for claim in claims:
         lines += ["", f"## {claim.number}. {claim.title}", "", f"**Claim.** {claim.statement}", ""]
-        lines += [f"**Here.** {claim.protocol}", ""]
         result = measured.get(claim.number)
         if result is None:
-            lines += ["**Not run**: the budget was spent. The same command goes on."]
+            lines += [f"**Here.** {claim.protocol}", "", "**Not run**: the budget was spent. The same command goes on."]
             continue
-        lines += [f"**{result.verdict.capitalize()}.** {result.why}"]
+        lines += [f"**Here.** {_here(claim, result)}", "", f"**{result.verdict.capitalize()}.** {result.why}"]
         if result.rows:
             lines += ["", table(result.rows)]
         if claim.number in pictures:
             lines += ["", f"![{claim.title}]({pictures[claim.number]})"]
     return "\n".join(lines) + "\n"
+
+
+def _here(claim: Claim, result: Measured) -> str:
+    """What was done, and with what: as it was when it was measured."""
+    used = "; ".join(f"{name}: {value}" for name, value in result.settings.items() if name != PROTOCOL)
+    return result.settings.get(PROTOCOL, claim.protocol) + (f" Measured with {used}." if used else "")

@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
-from eqr.claims.base import FAILS, HOLDS, UNDECIDED, Claim, Curve, Laboratory, Measured, Row, mean, right
+from eqr.claims.base import FAILS, HOLDS, SMALL, UNDECIDED, Claim, Curve, Measured, Row, mean, percent
+from eqr.claims.laboratory import Laboratory
 from eqr.engine import SolveConfig
-from eqr.sweep import cut
 
 DEPTHS = (1, 4, 16, 64)
+ALONE = SolveConfig(depth=max(DEPTHS), halt="fixed")
 CONSTRUCTION = {
     "feed-forward": "small_feedforward",
     "weight-tied": "small_tied",
@@ -19,19 +20,8 @@ SHAPING = {"TRM": "small_trm", "+ random start": "small_random", "+ noise (EqR)"
 
 def accuracy_by_depth(lab: Laboratory, preset: str, seed: int) -> dict[int, float]:
     """Exact accuracy, in per cent, of one trained model at each of DEPTHS, from one start."""
-    model = lab.trained(preset, seed)
-    config = SolveConfig(depth=max(DEPTHS), halt="fixed", tol=1e-5)
-    found = lab.gathered(f"{preset}-{seed}", model, lab.small_puzzles, config, record=True)
-    batch = lab.small_puzzles.batch()
-    accuracy = {}
-    for depth in DEPTHS:
-        smaller = SolveConfig(depth=depth, halt="fixed", tol=1e-5)
-        hits = [
-            bool(right(cut(one.histories, [None], model, puzzle, smaller), label)[0])
-            for one, puzzle, label in zip(found, batch.inputs, batch.labels, strict=True)
-        ]
-        accuracy[depth] = 100 * mean(hits)
-    return accuracy
+    exact = lab.traced(ALONE, f"{preset}-{seed}", lab.trained(preset, seed)).traces.exact[:, 0]
+    return {depth: percent(exact[:, depth - 1]) for depth in DEPTHS}
 
 
 def compared(lab: Laboratory, variants: dict[str, str]) -> tuple[list[Row], dict[str, list[dict[int, float]]]]:
@@ -92,6 +82,7 @@ CLAIMS = (
         "presets' steps of 32 slots, held-out boards, one start. Trajectory supervision and oracle halting are "
         "left out.",
         measure=construction,
+        uses=(SMALL,),
         curve=Curve(x="depth", y=("exact %",), by="variant", log=True),
     ),
     Claim(
@@ -101,6 +92,7 @@ CLAIMS = (
         "44.9 -> 68.6 -> 82.2% (Table 3).",
         protocol="As claim 1; TRM, then with a random start, then with noise 0.01 and damping 0.05.",
         measure=shaping,
+        uses=(SMALL,),
         curve=Curve(x="depth", y=("exact %",), by="variant", log=True),
     ),
 )

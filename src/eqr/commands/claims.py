@@ -1,14 +1,14 @@
 """``eqr claims``: the paper's claims, measured one after the other; a page of Markdown with tables and figures."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from eqr.checkpoint import load, write_text_atomically
-from eqr.claims import CLAIMS, Laboratory, Measured, OutOfTime
+from eqr.checkpoint import folder_of, load, write_text_atomically
+from eqr.claims import CLAIMS, Claim, Laboratory, Measured, OutOfTime, trained_depth
 from eqr.claims.report import keep, kept, page
 from eqr.commands.out import output_folder
 from eqr.console import progress_bar
@@ -19,6 +19,7 @@ from eqr.tasks import Task
 from eqr.training.session import HELD_OUT_STREAM
 
 GENERATED = 128
+IMAGES = "images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,11 @@ class Claims:
     """Put the paper's claims to the test at the scale of this machine."""
 
     out: str = "claims"
-    """Folder for claims.md, a JSON, CSV and PNG for each claim, and the models that are trained; what is there already
-    is not measured again."""
+    """Folder for a JSON and a CSV for each claim, and the models that are trained. What is there already is not
+    measured again, unless it was with other settings."""
+    report: str | None = None
+    """The page with tables, verdicts and figures, which go into a folder images beside it; claims.md in --out by
+    default."""
     budget: float = 30.0
     """Minutes after which no further training or measurement starts; the same command goes on later."""
     model: str = "sudoku"
@@ -56,38 +60,42 @@ class Claims:
             if not vars(self)[name] > 0:
                 raise InputError(f"--{name} {vars(self)[name]}: more than 0 is needed")
         wanted = self._wanted()
-        set_threads(self.threads)
+        threads = set_threads(self.threads)
         model = load(self.model, CPU)
         lab = Laboratory(
             folder=folder,
             model=model,
+            model_name=Path(self.model).name,
+            trained_depth=trained_depth(folder_of(self.model)),
             puzzles=self._puzzles(model.task),
+            data_name=Path(self.data).name if self.data else "generated puzzles",
             seeds=range(self.seeds),
             deadline=started + 60 * self.budget,
+            threads=threads,
             boards=self.boards,
             train_steps=self.train_steps,
         )
         self._measure(lab, wanted)
         measured = {claim.number: result for claim in CLAIMS if (result := kept(claim.number, folder))}
-        pictures = {number: f"{number:02}.png" for number in measured if (folder / f"{number:02}.png").exists()}
-        write_text_atomically(folder / "claims.md", page(CLAIMS, measured, pictures, self._settings()))
+        report = Path(self.report) if self.report else folder / "claims.md"
+        write_text_atomically(report, page(CLAIMS, measured, _drawn(measured, report), self._opening()))
         Console().print(_table(measured))
-        print(f"report in {folder / 'claims.md'}")
+        print(f"report in {report}")
 
     def _measure(self, lab: Laboratory, wanted: list[int]) -> None:
-        from eqr.claims.figures import draw  # matplotlib takes a second to import
+        def missing(claim: Claim) -> bool:
+            known = kept(claim.number, lab.folder)
+            return known is None or not claim.uses or known.settings != lab.settings(claim)
 
-        missing = [claim for claim in CLAIMS if claim.number in wanted and not kept(claim.number, lab.folder)]
-        with progress_bar("measuring", len(missing)) as advance:
-            for claim in missing:
+        claims = [claim for claim in CLAIMS if claim.number in wanted and missing(claim)]
+        with progress_bar("measuring", len(claims)) as advance:
+            for claim in claims:
                 try:
                     result = claim.measure(lab)
                 except OutOfTime:
                     print(f"claim {claim.number}: out of time; the same command goes on")
                     continue
-                keep(result, claim.number, lab.folder)
-                if claim.curve and result.rows:
-                    draw(result.rows, claim.curve, claim.title, lab.folder / f"{claim.number:02}.png")
+                keep(replace(result, settings=lab.settings(claim)), claim.number, lab.folder)
                 print(f"claim {claim.number}, {claim.title}: {result.verdict}")
                 advance(1, "")
 
@@ -105,18 +113,31 @@ class Claims:
             return read_labelled(self.data, task, self.limit)
         return collect(task, task.generate(HELD_OUT_STREAM + 2), self.limit)
 
-    def _settings(self) -> str:
-        data = Path(self.data).name if self.data else "generated puzzles"
-        options = "".join(
-            f" --{name} {value}"
-            for name, value in (("model", self.model), ("data", data if self.data else None), ("limit", self.limit))
-            if value is not None
-        )
+    def _opening(self) -> str:
+        report = Path(self.report) if self.report else None
+        names: dict[str, object] = {"report": report.name if report and report.is_absolute() else report}
+        names |= {name: Path(vars(self)[name]).name for name in ("model", "data") if vars(self)[name]}
+        given = names | {name: vars(self)[name] for name in ("limit", "seeds", "boards", "train_steps", "threads")}
+        options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items() if value is not None)
         return (
-            f"Written by `eqr claims{options} --seeds {self.seeds}`: the large model is `{Path(self.model).name}` on "
-            f"the first {self.limit} of {data}; small models are trained by presets, {self.seeds} seeds each. "
-            f"Where the first quarter is used, one puzzle is {100 / max(1, self.limit // 4):.1f} points."
+            f"Written by `eqr claims{options}`. Each claim tells with what it was measured. Standard errors are those "
+            "over puzzles, and a gain counts when it is more than two of them; seconds are the engine's wall-clock on "
+            "this machine, whatever else it did."
         )
+
+
+def _drawn(measured: dict[int, Measured], report: Path) -> dict[int, str]:
+    """Draw the figures beside the report; give their paths from there."""
+    from eqr.claims.figures import draw  # matplotlib takes a second to import
+
+    folder = output_folder("--report", str(report.parent / IMAGES))
+    drawn = {}
+    for claim in CLAIMS:
+        result = measured.get(claim.number)
+        if claim.curve and result and result.rows:
+            drawn[claim.number] = f"{IMAGES}/claim_{claim.number:02}.png"
+            draw(result.rows, claim.curve, claim.title, folder / f"claim_{claim.number:02}.png")
+    return drawn
 
 
 def _table(measured: dict[int, Measured]) -> Table:
