@@ -4,13 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("eqr", deadline=None)
+settings.load_profile("eqr")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in eqr/__init__.py, before a test imports torch
 
 CHECKED = """types tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
 folders data few_shot layers blocks recursion model solvers halting
-selection breadth engine evaluate training reference analysis"""
+selection breadth engine questions evaluate training reference analysis"""
 install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
 
 

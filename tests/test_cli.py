@@ -34,14 +34,15 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def readme_commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def commands_of(page: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.S)
     return [line for block in blocks for line in block.splitlines() if line.startswith("eqr ")]
 
 
-def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
-    commands = readme_commands()
-    assert len(commands) >= 5
+@pytest.mark.parametrize(("page", "least"), [("README.md", 3), ("docs/commands.md", 15)])
+def test_the_commands_of_the_page_run(page: str, least: int, tmp_path: Path) -> None:
+    commands = commands_of(page)
+    assert len(commands) >= least
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for command in commands:
         arguments = shlex.split(command, comments=True)[1:]
@@ -199,7 +200,7 @@ def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     documented = {
-        *("model", "data", "puzzles", "depth", "breadth", "select", "halt", "noise", "seed"),
+        *("model", "data", "puzzles", "depth", "breadth", "select", "halt", "noise", "suppose", "seed"),
         *("exact_accuracy", "valid_accuracy", "token_accuracy", "any_correct", "converged"),
         *("updates_per_puzzle", "layer_evals_per_puzzle", "seconds", "puzzles_per_second"),
         *("threads", "device", "torch", "eqr_version"),

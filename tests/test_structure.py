@@ -10,7 +10,7 @@ SRC = Path(__file__).parents[1] / "src" / "eqr"
 ORDER = [
     *("errors", "statistics", "runtime", "types", "tasks", "folders", "data", "few_shot", "layers", "blocks"),
     *("recursion", "rules", "model"),
-    *("solvers", "halting", "selection", "breadth", "engine", "answers"),
+    *("solvers", "halting", "selection", "breadth", "engine", "questions", "answers"),
     *("report", "evaluate", "sweep", "calibrate", "console", "hub", "checkpoint", "reference"),
     *("training", "presets"),
     *("bench", "plots", "pictures", "analysis", "claims", "watch", "export", "web", "commands", "cli"),

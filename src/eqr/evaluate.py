@@ -107,6 +107,7 @@ def evaluate(
         history=config.history,
         damping=config.damping,
         noise=config.noise,
+        suppose=config.suppose,
         seed=config.seed,
         exact_accuracy=sums.exact / sums.puzzles,
         valid_accuracy=sums.valid / sums.puzzles if model.task.has_rules else None,

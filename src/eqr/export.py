@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from eqr.checkpoint import write_atomically
 from eqr.engine import SolveConfig
+from eqr.engine.segment import segment
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.solvers import relative_residual
+from eqr.solvers import Picard
 from eqr.tasks import Task
 from eqr.types import Logits, State
 
@@ -50,10 +51,8 @@ class Segment(nn.Module):
     ) -> tuple[State, Logits, Float[Tensor, " R"], Float[Tensor, " R"]]:
         """The state after a segment, its logits and halting logit, and the residual of the last update."""
         x = self.model.embed(ids)
-        before = z
-        for _ in range(self.model.config.updates_per_segment):
-            before, z = z, self.model.update(z, x)
-        return z, self.model.decode(z), self.model.halt_logit(z), relative_residual(z, before)
+        z, _, residual, logits, halt_logit = segment(self.model, Picard(), z, x, (), None)
+        return z, logits, halt_logit, residual
 
 
 def export(model: Reasoner, path: Path) -> None:

@@ -47,6 +47,7 @@ class Report:
     history: int
     damping: float
     noise: float
+    suppose: int
     seed: int
     exact_accuracy: float
     """Share of puzzles with every cell right: the headline."""

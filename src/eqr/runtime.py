@@ -187,12 +187,6 @@ class Ranks:
         if self.size > 1:
             self._joined(self.fabric.barrier)
 
-    def leave(self) -> None:
-        """End the work in common once all are done; without it gloo's threads may abort the process at its exit."""
-        if self.size > 1:
-            self.wait()
-            torch.distributed.destroy_process_group()
-
     def _joined(self, work: Callable[[], T]) -> T:
         try:
             return work()
@@ -205,15 +199,17 @@ class Ranks:
             ) from error
 
 
-def join_ranks(device: str, patience: timedelta) -> tuple[Ranks, torch.device]:
-    """Join the processes torchrun started, if it did, and pick this one's device.
+@contextmanager
+def joined_ranks(device: str, patience: timedelta) -> Iterator[tuple[Ranks, torch.device]]:
+    """The processes torchrun started, if it did, and this one's device. All leave together; after an error at once.
 
     A process that waits for another longer than ``patience`` takes it for dead. Raises InputError without the extra
     ``train``, which brings Lightning Fabric.
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
     if size == 1:
-        return Ranks(), pick_device(device)
+        yield Ranks(), pick_device(device)
+        return
     try:
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
@@ -223,7 +219,13 @@ def join_ranks(device: str, patience: timedelta) -> tuple[Ranks, torch.device]:
     strategy = DDPStrategy(timeout=patience)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=size // local, strategy=strategy)
     fabric.launch()
-    return Ranks(fabric.global_rank, size, fabric), fabric.device
+    ranks = Ranks(fabric.global_rank, size, fabric)
+    try:
+        yield ranks, fabric.device
+        ranks.wait()
+    finally:
+        # Else threads of gloo may still run when the interpreter ends, which aborts the process.
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

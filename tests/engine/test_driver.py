@@ -165,17 +165,27 @@ def test_closing_fails_what_is_not_answered() -> None:
         driver.submit(MODEL, boards(1), SolveConfig())
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_nobody_waits_for_an_engine_that_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: object) -> bool:
-        raise MemoryError("no memory is left")
+def failing(*_: object, **__: object) -> bool:
+    raise MemoryError("no memory is left")
 
-    with running() as driver:
-        monkeypatch.setattr("eqr.engine.driver.carry", failing)
-        future: Future[list[Evidence]] = driver.submit(MODEL, boards(1), SolveConfig())
-        with pytest.raises(Closed):
-            future.result(20)
-        assert not driver.alive
+
+def test_nobody_waits_for_an_engine_that_has_failed_and_its_failure_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask() -> None:
+        with running() as driver:
+            monkeypatch.setattr("eqr.engine.driver.carry", failing)
+            future: Future[list[Evidence]] = driver.submit(MODEL, boards(1), SolveConfig())
+            with pytest.raises(Closed):
+                future.result(20)
+            assert not driver.alive
+
+    with pytest.raises(MemoryError, match="no memory is left"):
+        ask()
+
+
+def test_an_engine_that_fails_at_its_start_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqr.engine.driver.Slots", failing)
+    with pytest.raises(MemoryError), running():
+        pytest.fail("it runs")
 
 
 def test_the_counts_are_those_of_the_work_done() -> None:

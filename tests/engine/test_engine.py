@@ -49,8 +49,9 @@ def same(one: Evidence, other: Evidence) -> bool:
         SolveConfig(depth=24, breadth=3, tol=0.05),
         SolveConfig(depth=24, breadth="auto:6", tol=0.05),
         SolveConfig(depth=24, breadth=2, tol=0.05, solver="anderson"),
+        SolveConfig(depth=24, breadth=2, halt="learned", delta=5.0, suppose=2),
     ],
-    ids=["fixed depth and noise", "halting", "auto breadth", "anderson"],
+    ids=["fixed depth and noise", "halting", "auto breadth", "anderson", "suppositions"],
 )
 def test_neither_neighbours_nor_slots_nor_order_change_an_answer(
     model: Reasoner, puzzles: torch.Tensor, config: SolveConfig
@@ -198,6 +199,8 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
         ({"breadth": "auto:4", "halt": "fixed"}, "breadth auto:4 needs rows that halt"),
         ({"solver": "anderson", "damping": 0.5}, "the anderson solver has none"),
         ({"noise": float("inf")}, "noise is inf"),
+        ({"suppose": -1}, "suppose is -1"),
+        ({"suppose": 6}, "suppose is 6: rows must know when they are sure"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:

@@ -72,6 +72,15 @@ def scrolls_sideways(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
 
+def test_what_no_start_settles_on_is_solved_by_supposing(opened: Page) -> None:
+    opened.get_by_role("button", name="Too hard to settle").click()
+    solve(opened, breadth=4)
+    verdict(opened, "Not valid")
+    opened.get_by_label("Suppose").check()
+    solve(opened, breadth=8)
+    verdict(opened, VALID)
+
+
 def test_a_pasted_sudoku_is_solved_and_replayed_by_keyboard(opened: Page) -> None:
     row = puzzle("norvig easy50 #7")
     paste(opened, f" {row['question'][:40]}\n{row['question'][40:]} ")
@@ -128,7 +137,7 @@ def test_what_the_service_refuses_is_shown(opened: Page) -> None:
 
 
 def test_an_answer_that_is_wrong_is_said_to_be(opened: Page) -> None:
-    opened.get_by_role("button", name="Too hard for it").click()
+    opened.get_by_role("button", name="Too hard to settle").click()
     solve(opened, depth=8, breadth=1)
     verdict(opened, "Not valid")
     expect(opened.locator("#facts")).to_contain_text("not at rest")

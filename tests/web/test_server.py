@@ -15,11 +15,14 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
-from serving import EASY, FIVE, Process, until
+from serving import EASY, FIVE, Process, service_of, until, untrained
 
 import eqr
 from eqr.answers import as_record
 from eqr.cli import main
+from eqr.commands.serve import Serve
+from eqr.engine import SolveConfig
+from eqr.web.server import listen, serve
 
 FOREVER = "/v1/solve/stream?task=maze&puzzle=" + quote(FIVE) + "&depth=100000000&halt=fixed&breadth=4"
 
@@ -100,6 +103,15 @@ def test_a_reader_who_takes_nothing_does_not_hold_rows(server: Process) -> None:
     connection.close()
 
 
+def test_a_client_that_leaves_before_its_body_is_whole_is_counted_as_gone(server: Process) -> None:
+    gone = 'eqr_requests_total{code="499",path="/v1/solve"}'
+    lines = httpx2.get(f"{server.address}/metrics").text.splitlines()
+    before = sum(float(line.split()[-1]) for line in lines if line.startswith(gone))
+    headers = "POST /v1/solve HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 100\n\n"
+    connect(server, headers + '{"task"').close()
+    until(lambda: f"{gone} {before + 1}" in httpx2.get(f"{server.address}/metrics").text)
+
+
 def test_a_slow_body_is_given_up(server: Process) -> None:
     headers = "POST /v1/solve HTTP/1.1\nHost: x\nContent-Type: application/json\nContent-Length: 100\n\n"
     started = time.monotonic()
@@ -156,6 +168,31 @@ def test_told_to_stop_it_answers_what_it_can_and_ends(number: signal.Signals, ma
     assert time.monotonic() - started < 10
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(process.address)
+
+
+def test_the_service_ends_when_its_engine_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> bool:
+        raise MemoryError("no memory is left")
+
+    def run() -> None:
+        model = untrained()
+        with listen("127.0.0.1", 0) as listening, service_of({"mazes": model}) as service:
+            service.driver.submit(model, [model.task.parse(FIVE)], SolveConfig())
+            serve(service, listening)
+
+    monkeypatch.setattr("eqr.engine.driver.carry", failing)
+    with pytest.raises(MemoryError, match="no memory is left"):
+        run()
+
+
+def test_requests_call_models_by_the_last_part_of_what_was_given(
+    mazes_folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eqr.commands.serve.load", lambda given, device: untrained())
+    monkeypatch.chdir(mazes_folder)
+    assert list(Serve(models=("sudoku", "hf:user/name", "runs/tiny/", "."))._loaded()) == [
+        *("sudoku", "name", "tiny", "mazes")
+    ]
 
 
 @pytest.mark.parametrize(

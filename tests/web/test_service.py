@@ -1,5 +1,6 @@
 """What requests get, in this process."""
 
+import asyncio
 import json
 import re
 import time
@@ -7,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from serving import EASY, FIVE, SEVEN, service_of, until, untrained
+from serving import EASY, FIVE, ROOT, SEVEN, service_of, until, untrained
 from starlette.testclient import TestClient
 
 import eqr
 from eqr.cli import main
 from eqr.engine import SolveConfig
 from eqr.web.app import create_app
-from eqr.web.service import Service
+from eqr.web.service import EXAMPLES, Service
+from eqr.web.stream import Trajectories
 
 BLANK = "." * 81
 LONG = {"depth": 100, "halt": "fixed", "breadth": 4}
@@ -94,6 +96,9 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
         ({"puzzles": [BLANK], "depth": 101}, "depth is 101: this service allows at most 100"),
         ({"puzzles": [BLANK], "depth": 0}, "depth is 0: it must be 1 or more"),
         ({"puzzles": [BLANK], "depth": 10**400}, "depth"),
+        ({"puzzles": [BLANK], "suppose": 6}, "suppose is 6: rows must know when they are sure: use halt learned"),
+        ({"puzzles": [BLANK], "suppose": 101, "halt": "learned"}, "suppose is 101: this service allows at most 100"),
+        ({"task": "maze", "puzzles": [FIVE], "suppose": 6, "halt": "learned"}, "suppose is 6: an answer to maze"),
         ({"puzzles": [BLANK], "depth": True}, "depth: it must be a valid integer"),
         ({"puzzles": [BLANK], "breadth": "auto:9"}, "breadth is 9: this service allows at most 8"),
         ({"puzzles": [BLANK], "breadth": "4"}, "breadth is '4': give the number itself"),
@@ -206,6 +211,31 @@ def test_a_stream_tells_every_segment_of_every_restart_and_then_the_answer(clien
             assert mine[-1]["answer"] == record["answer"]
             assert len(mine) == record["depth"]
             assert sum(data["residual"] for data in mine[-3:]) / 3 == pytest.approx(record["residual"], rel=1e-4)
+
+
+def test_what_a_reader_leaves_unread_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqr.web.stream.BACKLOG", 50 * 3300)  # bytes: fifty segments of 25 cells
+
+    async def unread(service: Service) -> Trajectories:
+        config = SolveConfig(depth=10_000_000, halt="fixed", breadth=2)
+        (read,) = service.read("mazes", [FIVE], config)
+        trajectories = Trajectories(service, "mazes", read, config)
+        while not trajectories.ended:
+            await asyncio.sleep(0.01)
+        return trajectories
+
+    with service_of({"mazes": untrained()}) as service:
+        left = asyncio.run(unread(service))
+        assert left.future.cancelled()
+        assert 50 <= len(left.told) < 5000  # what the engine told before it saw
+        until(lambda: service.driver.rows == 0)
+
+
+def test_the_example_of_the_description_is_the_first_of_the_repository() -> None:
+    sudokus = (ROOT / "examples/sudoku/puzzles.csv").read_text().splitlines()
+    assert EXAMPLES["sudoku"] in sudokus[1].split(",")
+    lines = (ROOT / "examples/maze/mazes.txt").read_text().splitlines()
+    assert EXAMPLES["maze"] in "".join(line for line in lines if line and not line.startswith("# "))
 
 
 @pytest.mark.parametrize(

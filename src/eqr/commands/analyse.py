@@ -31,11 +31,12 @@ from eqr.checkpoint import load
 from eqr.commands.out import output_folder
 from eqr.commands.own import judged
 from eqr.console import progress_bar
-from eqr.data import parse_at, read_labelled
+from eqr.data import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.pictures import save_animation
+from eqr.questions import read_question
 from eqr.runtime import pick_device, set_threads
 
 if TYPE_CHECKING:
@@ -156,8 +157,8 @@ class Analyse:
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose one of 1 to that")
             batch = puzzles.batch()
             return model.on(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
-        task = model.task.sized(model.task.cells_in(text))
-        return model.on(task), torch.from_numpy(parse_at(task, "--puzzle", text)).long(), None, ""
+        model, board = read_question(model.task, "--puzzle", text, model.on)
+        return model, torch.from_numpy(board).long(), None, ""
 
     def _landscape(
         self,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from eqr.checkpoint import load, write_text_atomically
@@ -13,7 +14,8 @@ from eqr.data import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.evaluate import evaluate
-from eqr.runtime import join_ranks, set_threads
+from eqr.report import Report
+from eqr.runtime import Ranks, joined_ranks, set_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,18 @@ class Eval:
         set_threads(self.threads)
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
-        ranks, device = join_ranks(self.device, timedelta(days=7))
+        with joined_ranks(self.device, timedelta(days=7)) as (ranks, device):
+            report = self._report(ranks, device)
+        if not ranks.first:
+            return
+        if self.json == "-":
+            print(report.to_json())
+            return
+        Console().print(report.table())
+        if self.json:
+            write_text_atomically(Path(self.json), report.to_json() + "\n")
+
+    def _report(self, ranks: Ranks, device: torch.device) -> Report:
         model = judged(load(self.model, device), self.checker)
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("evaluating", len(puzzles)) as advance:
@@ -56,13 +69,4 @@ class Eval:
                     shown = done
 
             names = (self.model, Path(self.data).name)
-            report = evaluate(model, puzzles, self.solving, *names, self.compile, progress, ranks)
-        ranks.leave()
-        if not ranks.first:
-            return
-        if self.json == "-":
-            print(report.to_json())
-            return
-        Console().print(report.table())
-        if self.json:
-            write_text_atomically(Path(self.json), report.to_json() + "\n")
+            return evaluate(model, puzzles, self.solving, *names, self.compile, progress, ranks)

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from eqr.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published, write_atomically
+from eqr.commands.out import output_folder
 from eqr.errors import InputError
 from eqr.hub import is_on_hub, push
 
@@ -36,9 +37,5 @@ class Push:
 def _write(files: dict[str, bytes], folder: Path) -> None:
     if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
         raise InputError(f"--to {folder}: a model is there already, give a new folder or hf:user/name")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--to {folder} cannot be made ({error.strerror}): give a folder that can") from None
     for name, content in files.items():
-        write_atomically(folder / name, partial(Path.write_bytes, data=content))
+        write_atomically(output_folder("--to", str(folder)) / name, partial(Path.write_bytes, data=content))

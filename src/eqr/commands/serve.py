@@ -51,7 +51,7 @@ class Serve:
         """The models by the names requests call them by."""
         device, models = pick_device(self.device), dict[str, Reasoner]()
         for given in self.models:
-            name = Path(given).name
+            name = Path(given).absolute().name
             if name in models:
                 raise InputError(f"--models {given}: another model is called {name!r} too, rename its folder")
             models[name] = load(given, device)

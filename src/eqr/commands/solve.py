@@ -17,11 +17,12 @@ from eqr.answers import as_record
 from eqr.checkpoint import load
 from eqr.commands.out import output_folder
 from eqr.commands.own import judged
-from eqr.data import parse_at, read_rows
+from eqr.data import read_rows
 from eqr.engine import SolveConfig, gather, select
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.pictures import save_picture
+from eqr.questions import read_question
 from eqr.runtime import pick_device, set_threads
 from eqr.tasks import Task
 from eqr.types import Solution
@@ -141,21 +142,12 @@ class _Queue:
     def __iter__(self) -> Iterator[tuple[Reasoner, torch.Tensor]]:
         try:
             for title, text in self.texts:
-                task = self.task.sized(self.task.cells_in(text))
-                puzzle = torch.from_numpy(parse_at(task, title, text)).long()
-                self.model = _on(self.model, task, title)
+                self.model, board = read_question(self.task, title, text, self.model.on)
+                puzzle = torch.from_numpy(board).long()
                 self.waiting.append((title, puzzle))
                 yield self.model, puzzle
         except InputError as error:
             self.refused = error
-
-
-def _on(model: Reasoner, task: Task, place: str) -> Reasoner:
-    """``model.on`` with the place of the puzzle in the error."""
-    try:
-        return model.on(task)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
 
 
 def _title(place: str, row: dict[str, str]) -> str:

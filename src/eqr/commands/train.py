@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 import tyro
 
 from eqr.commands.own import OwnPuzzles
 from eqr.console import progress_bar
 from eqr.errors import InputError
 from eqr.presets import configured
-from eqr.runtime import join_ranks, set_threads
-from eqr.training.config import Budget
+from eqr.runtime import Ranks, joined_ranks, set_threads
+from eqr.training.config import Budget, TrainConfig
 from eqr.training.session import train
-from eqr.training.trainer import Diverged, Record, Stopped
+from eqr.training.trainer import Diverged, Record, Stopped, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +85,14 @@ class Train:
             eval_minutes=self.eval_minutes,
             log_seconds=self.log_seconds or min(30.0, 3 * (minutes or 10.0)),
         )
-        ranks, device = join_ranks(self.device, timedelta(minutes=30))
-        if told and ranks.first:
-            print(told)
+        with joined_ranks(self.device, timedelta(minutes=30)) as (ranks, device):
+            if told and ranks.first:
+                print(told)
+            trainer = self._train(config, budget, folder, ranks, device)
+        if ranks.first:
+            print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
+
+    def _train(self, config: TrainConfig, budget: Budget, folder: Path, ranks: Ranks, device: torch.device) -> Trainer:
         with ExitStack() as stack:
             bars: list[Callable[[float, str], None]] = []
             shown = 0.0
@@ -98,13 +104,13 @@ class Train:
                 else:
                     with suppress(BrokenPipeError):  # nobody reads along any more: train on
                         print(_line(record), flush=True)
-                spent = record["step"] / steps if steps else record["minutes"] / minutes
+                spent = record["step"] / budget.steps if budget.steps else record["minutes"] / budget.minutes
                 bars[0](spent - shown, "")
                 shown = spent
 
             data = (self.data, self.eval_data)
             try:
-                trainer = train(
+                return train(
                     config, budget, folder, self.seed, *data, self.start_from, self.resume, ranks, device, report
                 )
             except Stopped:
@@ -116,9 +122,6 @@ class Train:
                 raise
             except Diverged as error:
                 raise InputError(str(error)) from None
-        ranks.leave()
-        if ranks.first:
-            print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
 
 
 def _line(record: Record) -> str:

@@ -43,8 +43,11 @@ class SolveConfig:
     """Pairs remembered by Anderson acceleration."""
     noise: float = 0.0
     """Standard deviation of the noise added by each call of the block stack."""
+    suppose: int = 0
+    """Segments for which a row that is not sure takes a cell of its own answer for a clue; then it lets go, and its
+    answer must stand without. 0: never. For puzzles whose clues stand in the answer, with halt learned."""
     seed: int = 0
-    """Seed of starts and noise."""
+    """Seed of starts, noise and suppositions."""
     rows: int = 16
     """Rows under way at a time. In eager mode on the CPU it changes no answer."""
 
@@ -57,6 +60,7 @@ class SolveConfig:
             ("rows", self.rows, 1),
             ("tol", self.tol if self.tol is not None else 0.0, 0),
             ("noise", self.noise, 0),
+            ("suppose", self.suppose, 0),
             ("damping", self.damping, 0),
         ):
             if not (least <= value < math.inf):
@@ -79,6 +83,8 @@ class SolveConfig:
             raise InputError(
                 f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or breadth K"
             )
+        if self.suppose and self.halt != "learned":
+            raise InputError(f"suppose is {self.suppose}: rows must know when they are sure: use halt learned")
         if self.solver == "anderson" and self.damping:
             raise InputError(f"damping is {self.damping}: the anderson solver has none, use picard")
 
@@ -108,7 +114,11 @@ class SolveConfig:
         )
 
     def check(self, task: Task) -> None:
-        """Raises InputError if the task cannot check what the verifier is to select."""
+        """Raises InputError if the task cannot check what the verifier is to select, or has no clues to suppose."""
+        if self.suppose and not task.layout.clues_stand:
+            raise InputError(
+                f"suppose is {self.suppose}: an answer to {task.name} cannot be given as a clue, set it to 0"
+            )
         if self.select == "verifier" and not task.has_rules:
             raise InputError(
                 f"select is verifier, but {task.name} has no rules to check by: give a --checker (grids only), or "

@@ -8,7 +8,7 @@ has had the least of the processor: a segment of a large maze takes as long as m
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -58,7 +58,7 @@ class _Board:
 
 
 class Driver:
-    """The engine of a service; a context manager, running within it."""
+    """The engine of a service; a context manager, running within it. What ended it early is raised on leaving."""
 
     def __init__(self, models: Sequence[Reasoner], config: SolveConfig, queue: int, compile: bool = False) -> None:
         """Serve ``models``, whose boards stay; others, made from them by ``on``, have boards as long as they are asked.
@@ -79,16 +79,19 @@ class Driver:
         self._boards: dict[Reasoner, _Board] = {}
         self._closed = False
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="eqr engine", daemon=True)
+        self._thread = ThreadPoolExecutor(1, "eqr engine")
 
     def __enter__(self) -> "Driver":
-        self._thread.start()
+        self._work = self._thread.submit(self._run)
         self._ready.wait()
+        if self._closed:
+            self._work.result()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-        self._thread.join()
+        self._thread.shutdown()
+        self._work.result()
 
     def submit(
         self,

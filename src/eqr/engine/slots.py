@@ -6,7 +6,6 @@ way are the first ones of every tensor. Shapes never change when compiled; idle 
 
 import time
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -14,12 +13,13 @@ from torch import Tensor
 
 from eqr.engine.config import SolveConfig
 from eqr.engine.jobs import Job, Jobs, Moment, RowEnd
+from eqr.engine.segment import segment
 from eqr.engine.streams import row_generator
+from eqr.engine.suppositions import Suppositions
 from eqr.halting import HALTING, Signs, settled
 from eqr.model import Reasoner
 from eqr.runtime import RowWorkers, can_compile, compiled
-from eqr.solvers import Memory, Solver, relative_residual
-from eqr.types import Embedded, History, Logits, State
+from eqr.types import History
 
 RULES = tuple(HALTING)
 """Halting rules by the number that a place keeps."""
@@ -29,25 +29,9 @@ RULES = tuple(HALTING)
 class _Row:
     job: Job
     generator: torch.Generator
+    suppositions: Suppositions
     seconds: float = 0.0
     history: list[Moment] = field(default_factory=list)
-
-
-def segment(
-    model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U N C D"] | None
-) -> tuple[State, Memory, Float[Tensor, " R"], Logits, Float[Tensor, " R"]]:
-    """One segment of every row: state, memory, residual of its last update, logits, halting logit.
-
-    Noise is added by the calls of each of the U updates. It is never part of a residual, which under noise takes one
-    more evaluation of f, without it.
-    """
-    added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
-    for now in added:
-        before = z
-        z, fz, memory = solver.step(partial(model.update, x=x, noise=now), z, memory)
-    if noise is not None:
-        fz = model.update(before, x)
-    return z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z)
 
 
 class Slots:
@@ -87,7 +71,7 @@ class Slots:
         """Start a row for each job."""
         if not jobs:
             return
-        rows = [_Row(job=job, generator=row_generator(job.config.seed, job.puzzle, job.restart)) for job in jobs]
+        rows = [_started(job) for job in jobs]
         new = slice(len(self.rows), len(self.rows) + len(jobs))
         self.inputs[new] = torch.stack([job.puzzle for job in jobs])
         self.z[new] = torch.cat([self.model.init(1, row.generator) for row in rows]).to(self.z.device)
@@ -143,7 +127,10 @@ class Slots:
         count = len(self.rows)
         residuals, age = self.residuals[:count], self.age[:count]
         signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], thresholds=self.thresholds)
-        halts = torch.stack([HALTING[rule](signs) for rule in RULES]).gather(0, self.rule[None, :count])[0]
+        sure = torch.stack([HALTING[rule](signs) for rule in RULES]).gather(0, self.rule[None, :count])[0]
+        free = torch.tensor([not row.suppositions.cells for row in self.rows]).to(sure.device)
+        halts = sure & free
+        self._suppose(sure.tolist())
         leaving = (halts | (age == self.depth[:count])).nonzero().flatten()
         if not len(leaving):
             return []
@@ -154,7 +141,7 @@ class Slots:
             _recent_mean(self.changes[:count][leaving], age[leaving] - 1),
             self.halt_logit[leaving],
             age[leaving],
-            settled(signs)[leaving],
+            (settled(signs) & free)[leaving],
             halts[leaving],
         )
         ends = []
@@ -176,6 +163,18 @@ class Slots:
         for at in reversed(leaving.tolist()):
             self._close(at)
         return ends
+
+    def _suppose(self, sure: list[bool]) -> None:
+        """Let rows take up suppositions and let go of them; what they see are the clues and these."""
+        for at, row in enumerate(self.rows):
+            to_find = self.model.task.layout.to_find(self.inputs[at])
+            if row.job.config.suppose and row.suppositions.turn(sure[at], self.logits[at], to_find, row.generator):
+                seen = self.inputs[at : at + 1].clone()
+                for cell, symbol in row.suppositions.cells.items():
+                    seen[0, cell] = symbol
+                self.x[at] = self.model.embed(seen.to(self.x.device))[0]
+                for carried, fresh in zip(self.memory, self.solver.init(self.z[at : at + 1]), strict=True):
+                    carried[at] = fresh[0]
 
     @torch.inference_mode()
     def drop(self, jobs: Jobs) -> None:
@@ -222,6 +221,14 @@ class Slots:
                 row.history.append(moment)
             if row.job.jobs.watch:
                 row.job.jobs.watch(row.job.restart, moment)
+
+
+def _started(job: Job) -> _Row:
+    return _Row(
+        job=job,
+        generator=row_generator(job.config.seed, job.puzzle, job.restart),
+        suppositions=Suppositions(job.config.suppose),
+    )
 
 
 def _recent_mean(values: Float[Tensor, "R W"], count: Tensor) -> Float[Tensor, " R"]:

@@ -45,15 +45,6 @@ PRESETS: dict[str, TrainConfig] = {
         reveal_share=0.25,
         default_minutes=600.0,
     ),
-    # The same draws for the two blocks of sudoku_settle with twice the channels, which start as copies.
-    "sudoku_wide": replace(
-        SETTLE,
-        model=replace(SETTLE.model, channels=64),
-        hard_share=0.1,
-        extra_share=0.65,
-        reveal_share=0.25,
-        default_minutes=600.0,
-    ),
     # Symbol symmetry built in, the board learned.
     "sudoku_symbol": TrainConfig(model=ModelConfig(task="sudoku", block="symbol", channels=24)),
     # Nothing built in: the paper's block.

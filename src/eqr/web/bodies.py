@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eqr.web.limits import Limits
@@ -52,6 +53,7 @@ class Bodies:
             await problem.response()(scope, receive, send)
             return
         if body is None:
+            await Response(status_code=GONE)(scope, receive, send)
             return
         passed = False
 

@@ -33,6 +33,7 @@ class Asked(BaseModel):
     )
     seed: Whole = Field(0, description="Seed of the starts.")
     halt: str = Field("residual", description="When a row stops.")
+    suppose: Whole = Field(0, description="Segments for which an unsure row holds a supposition; needs halt learned.")
     select: str = Field("residual", description="Which restart answers.")
 
 
@@ -154,7 +155,7 @@ def read_json(kind: type[Kind], body: bytes) -> Kind:
 
 def read_query(kind: type[Kind], query: Mapping[str, str]) -> Kind:
     """What a query asks for: whole numbers are written in digits. Raises Problem."""
-    numbers = ("depth", "breadth", "seed")
+    numbers = ("depth", "breadth", "suppose", "seed")
     values: dict[str, object] = dict(query)
     values |= {name: int(query[name]) for name in numbers if re.fullmatch(r"-?[0-9]{1,18}", query.get(name, ""))}
     try:
@@ -188,7 +189,7 @@ def described(kind: type[Asked], limits: Limits, models: Mapping[str, str], exam
     fields["model"].pop("default")
     fields["model"]["enum"] = list(models)
     fields["halt"]["enum"], fields["select"]["enum"] = list(HALTING), list(SELECTION)
-    for name, least, most in (("depth", 1, limits.depth), ("seed", 0, SEEDS - 1)):
+    for name, least, most in (("depth", 1, limits.depth), ("suppose", 0, limits.depth), ("seed", 0, SEEDS - 1)):
         fields[name] = {"type": "integer", "minimum": least, "maximum": most} | {
             key: value for key, value in fields[name].items() if key in ("default", "description")
         }

@@ -45,6 +45,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.service = service
 
+    async def on_tick(self, counter: int) -> bool:
+        """Also the end of the engine is the end of the service: whoever watches over it starts a new one."""
+        return await super().on_tick(counter) or not self.service.driver.alive
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Requests under way may end; new ones are refused."""
         self.service.stop()

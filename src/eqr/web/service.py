@@ -8,18 +8,17 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from math import ceil
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from eqr.answers import Record, as_record
-from eqr.data import parse_at
 from eqr.engine import Closed, Driver, Full, SolveConfig, select
 from eqr.engine.jobs import Watch
 from eqr.errors import InputError
 from eqr.model import Reasoner
+from eqr.questions import Board, read_question
 from eqr.tasks import Task
 from eqr.types import Evidence
 from eqr.web.limits import Limits
@@ -27,7 +26,6 @@ from eqr.web.metrics import Metrics
 from eqr.web.problems import Problem, stopping
 from eqr.web.schemas import SEEDS, Asked, ModelFacts
 
-Board = NDArray[np.uint8]
 EXAMPLES = {
     "sudoku": "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3..",
     "maze": "##########...#...####.###.##....S#G##.#####.##.#...#.##.#.#.#.##...#...##########",
@@ -79,7 +77,12 @@ class Service:
         """The engine's options; raises Problem for what is beyond the limits."""
         try:
             config = SolveConfig(
-                depth=asked.depth, breadth=asked.breadth, seed=asked.seed, halt=asked.halt, select=asked.select
+                depth=asked.depth,
+                breadth=asked.breadth,
+                seed=asked.seed,
+                halt=asked.halt,
+                select=asked.select,
+                suppose=asked.suppose,
             )
         except InputError as error:
             raise Problem(422, str(error)) from None
@@ -87,6 +90,7 @@ class Service:
             raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto: and a number")
         for name, value, most in (
             ("depth", config.depth, self.limits.depth),
+            ("suppose", config.suppose, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
             if value > most:
@@ -106,26 +110,19 @@ class Service:
             raise Problem(
                 422, f"puzzles x breadth is {rows} rows: this service holds {self.limits.queue}, send fewer at a time"
             )
-        task, read = self.models[name].task, []
+        task, on = self.models[name].task, partial(self._on, name)
         try:
             config.check(task)
-            for index, text in enumerate(texts):
-                sized = task.sized(task.cells_in(text))
-                board = parse_at(sized, f"puzzles[{index}]", text)
-                read.append((self._on(name, sized, f"puzzles[{index}]"), board))
+            return [read_question(task, f"puzzles[{index}]", text, on) for index, text in enumerate(texts)]
         except InputError as error:
             raise Problem(422, str(error)) from None
-        return read
 
-    def _on(self, name: str, task: Task, place: str) -> Reasoner:
+    def _on(self, name: str, task: Task) -> Reasoner:
         """The model on a board, the same each time: the engine keeps rows by it."""
         with self._lock:
             key = (name, task.name)
             if key not in self._sized:
-                try:
-                    self._sized[key] = self.models[name].on(task)
-                except InputError as error:
-                    raise InputError(f"{place}: {error}") from None
+                self._sized[key] = self.models[name].on(task)
             return self._sized[key]
 
     def submit(

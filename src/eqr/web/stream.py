@@ -16,12 +16,15 @@ from starlette.types import Receive, Scope, Send
 from eqr.answers import finite
 from eqr.engine import Closed, Moment, SolveConfig
 from eqr.model import Reasoner
+from eqr.questions import Board
 from eqr.types import Evidence
 from eqr.web.problems import Problem, stopping
-from eqr.web.service import Board, Service
+from eqr.web.service import Service
 
-BACKLOG = 2_000_000
-"""Cells of segments that a slow reader may leave unread."""
+BACKLOG = 32 * 2**20
+"""Bytes of segments that a slow reader may leave unread."""
+MOMENT, CELL = 3000, 12
+"""Bytes that one segment takes until it is sent: five tensors, and the symbol and confidence of each cell."""
 
 
 class Trajectories:
@@ -33,7 +36,7 @@ class Trajectories:
         self.model, self.board = read
         self.seconds = service.limits.seconds
         self.told: deque[tuple[int, Moment]] = deque()
-        self.most = BACKLOG // len(self.board)
+        self.most = BACKLOG // (MOMENT + CELL * len(self.board))
         self.news = asyncio.Event()
         self.depth: Counter[int] = Counter()
         self.ended = False

@@ -10,6 +10,7 @@ import { SudokuEditor } from "./sudoku.js";
 
 const SIZES = [7, 9, 11, 13, 15, 21, 31];
 const SHOWN = 16; // starts that fit side by side
+const SUPPOSED = 6; // segments a supposition is held
 const $ = (id) => document.getElementById(id);
 const say = (text) => ($("said").textContent = text);
 
@@ -51,6 +52,7 @@ function pick() {
   const kind = task();
   $("sudoku").hidden = kind !== "sudoku";
   $("maze").hidden = kind !== "maze";
+  $("supposing").hidden = kind === "maze"; // its answers cannot be given as clues
   const models = offered.models.filter((model) => model.task === kind);
   $("models").hidden = models.length < 2;
   $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
@@ -104,6 +106,7 @@ async function solve() {
   try {
     const asked = puzzle();
     const query = { task: asked.task, puzzle: asked.question, depth: wholeNumber("depth"), breadth: wholeNumber("breadth") };
+    if (task() === "sudoku" && $("suppose").checked) Object.assign(query, { suppose: SUPPOSED, halt: "learned" });
     if (!$("models").hidden) query.model = $("model").value;
     asking = controller;
     outcome = null;

@@ -1,0 +1,63 @@
+"""Rows that are not sure suppose something for a while; their answers stand without it."""
+
+import torch
+
+import eqr
+from eqr.engine import SolveConfig, gather
+from eqr.engine.suppositions import AFTER, Suppositions
+
+LOGITS = torch.tensor([[9.0, 0.0], [1.0, 0.0], [0.0, 9.0], [0.0, 1.0]])
+BLANK = torch.tensor([False, True, True, True])
+HARD = "..53.....8......2..7..1.5..4....53...1..7...6..32...8..6.5....9..4....3......97.."
+"""Norvig's hardest #2 (examples/sudoku/puzzles.csv)."""
+
+
+def turns(row: Suppositions, sure: list[bool], seed: int = 0) -> list[dict[int, int]]:
+    """What the row supposes after each segment."""
+    generator, seen = torch.Generator().manual_seed(seed), []
+    for each in sure:
+        before = row.cells
+        changed = row.turn(each, LOGITS, BLANK, generator)
+        assert changed == (row.cells != before)
+        seen.append(row.cells)
+    return seen
+
+
+def test_a_row_settles_first_then_supposes_twice_then_lets_go_and_begins_again() -> None:
+    held = [len(cells) for cells in turns(Suppositions(hold=3), [False] * (12 + AFTER))]
+    assert held == [0] * 5 + [1] * 3 + [2] * 3 + [0] * AFTER + [1]
+
+
+def test_a_row_that_becomes_sure_lets_go_at_once_and_supposes_nothing_while_it_stays_so() -> None:
+    held = [len(cells) for cells in turns(Suppositions(hold=2), [False] * 4 + [True] * 6)]
+    assert held == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_what_is_supposed_is_the_likeliest_symbol_of_a_blank_that_the_row_doubts() -> None:
+    drawn = [turns(Suppositions(hold=1), [False, False], seed)[1] for seed in range(200)]
+    assert all(cells in ({1: 1}, {2: 2}, {3: 2}) for cells in drawn)
+    assert drawn.count({2: 2}) < 10  # the row is sure of that cell
+    assert min(drawn.count({1: 1}), drawn.count({3: 2})) > 60
+
+
+def test_nothing_is_supposed_where_nothing_is_to_be_found() -> None:
+    row = Suppositions(hold=1)
+    assert not any(row.turn(False, LOGITS, torch.zeros(4, dtype=torch.bool), torch.Generator()) for _ in range(9))
+
+
+def test_an_overflown_state_may_suppose_anything() -> None:
+    row = Suppositions(hold=1)
+    for _ in range(9):
+        row.turn(False, torch.full((4, 2), torch.nan), BLANK, torch.Generator().manual_seed(0))
+
+
+def test_supposing_solves_what_settling_does_not() -> None:
+    model = eqr.load("sudoku")
+    puzzle = model.task.encode(HARD)
+    settled, supposed = (
+        next(gather(model, puzzle, SolveConfig(depth=64, breadth=4, halt="learned", suppose=suppose)))
+        for suppose in (0, 6)
+    )
+    assert not settled.halted.any()
+    assert supposed.halted.any()
+    assert supposed.valid[supposed.halted].all()
