@@ -37,5 +37,6 @@ class Push:
 def _write(files: dict[str, bytes], folder: Path) -> None:
     if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
         raise InputError(f"--to {folder}: a model is there already, give a new folder or hf:user/name")
+    made = output_folder("--to", str(folder))
     for name, content in files.items():
-        write_atomically(output_folder("--to", str(folder)) / name, partial(Path.write_bytes, data=content))
+        write_atomically(made / name, partial(Path.write_bytes, data=content))

@@ -45,6 +45,16 @@ class Moment(NamedTuple):
     halt_logit: Float[Tensor, ""]
 
 
+def history_of(moments: Sequence[Moment]) -> History:
+    """A row's moments, in order."""
+    answers, confidence, residual, logit_change, halt_logit = (
+        torch.stack(column) for column in zip(*moments, strict=True)
+    )
+    return History(
+        answers=answers, confidence=confidence, residual=residual, logit_change=logit_change, halt_logit=halt_logit
+    )
+
+
 Watch = Callable[[int, Moment], None]
 """What is told of each segment of each restart, as it is moved."""
 

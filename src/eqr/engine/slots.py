@@ -8,18 +8,17 @@ import time
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.jobs import Job, Jobs, Moment, RowEnd
+from eqr.engine.jobs import Job, Jobs, Moment, RowEnd, history_of
 from eqr.engine.segment import segment
 from eqr.engine.streams import row_generator
 from eqr.engine.suppositions import Suppositions
 from eqr.halting import HALTING, Signs, settled
 from eqr.model import Reasoner
 from eqr.runtime import RowWorkers, can_compile, compiled
-from eqr.types import History
 
 RULES = tuple(HALTING)
 """Halting rules by the number that a place keeps."""
@@ -29,7 +28,7 @@ RULES = tuple(HALTING)
 class _Row:
     job: Job
     generator: torch.Generator
-    suppositions: Suppositions
+    suppositions: Suppositions | None
     seconds: float = 0.0
     history: list[Moment] = field(default_factory=list)
 
@@ -71,19 +70,30 @@ class Slots:
         """Start a row for each job."""
         if not jobs:
             return
-        rows = [_started(job) for job in jobs]
+        rows = [
+            _Row(
+                job=job,
+                generator=row_generator(job.config.seed, job.puzzle, job.restart),
+                suppositions=Suppositions(job.config.suppose) if job.config.suppose else None,
+            )
+            for job in jobs
+        ]
         new = slice(len(self.rows), len(self.rows) + len(jobs))
         self.inputs[new] = torch.stack([job.puzzle for job in jobs])
         self.z[new] = torch.cat([self.model.init(1, row.generator) for row in rows]).to(self.z.device)
-        self.x[new] = self.model.embed(self.inputs[new].to(self.x.device))
-        for carried, fresh in zip(self.memory, self.solver.init(self.z[new]), strict=True):
-            carried[new] = fresh
+        self._see(new, self.inputs[new])
         self.age[new] = 0
         self.depth[new] = torch.tensor([job.config.depth for job in jobs]).to(self.depth.device)
         self.rule[new] = torch.tensor([RULES.index(job.config.halt) for job in jobs]).to(self.rule.device)
         self.residuals[new] = torch.inf
         self.changes[new] = torch.inf
         self.rows += rows
+
+    def _see(self, rows: slice, ids: Int[Tensor, "R L"]) -> None:
+        """Let rows go on from their states with these ids for a question, and the solver begin anew."""
+        self.x[rows] = self.model.embed(ids.to(self.x.device))
+        for carried, fresh in zip(self.memory, self.solver.init(self.z[rows]), strict=True):
+            carried[rows] = fresh
 
     def advance(self) -> None:
         """Move every row by one segment."""
@@ -128,9 +138,8 @@ class Slots:
         residuals, age = self.residuals[:count], self.age[:count]
         signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], thresholds=self.thresholds)
         sure = torch.stack([HALTING[rule](signs) for rule in RULES]).gather(0, self.rule[None, :count])[0]
-        free = torch.tensor([not row.suppositions.cells for row in self.rows]).to(sure.device)
+        free = self._suppose(sure)
         halts = sure & free
-        self._suppose(sure.tolist())
         leaving = (halts | (age == self.depth[:count])).nonzero().flatten()
         if not len(leaving):
             return []
@@ -157,24 +166,28 @@ class Slots:
                 converged=converged,
                 halted=halted,
                 seconds=row.seconds,
-                history=_history(row) if self.record else None,
+                history=history_of(row.history) if self.record else None,
             )
             ends.append((row.job, end))
         for at in reversed(leaving.tolist()):
             self._close(at)
         return ends
 
-    def _suppose(self, sure: list[bool]) -> None:
-        """Let rows take up suppositions and let go of them; what they see are the clues and these."""
-        for at, row in enumerate(self.rows):
-            to_find = self.model.task.layout.to_find(self.inputs[at])
-            if row.job.config.suppose and row.suppositions.turn(sure[at], self.logits[at], to_find, row.generator):
+    def _suppose(self, sure: Bool[Tensor, " R"]) -> Bool[Tensor, " R"]:
+        """Which rows suppose nothing; then let those that may take suppositions up, and let go of them."""
+        free = torch.ones_like(sure)
+        supposing = [(at, row.suppositions) for at, row in enumerate(self.rows) if row.suppositions]
+        if not supposing:
+            return free
+        to_find, said = self.model.task.layout.to_find(self.inputs), sure.tolist()
+        for at, suppositions in supposing:
+            free[at] = not suppositions.cells
+            if suppositions.turn(said[at], self.logits[at], to_find[at], self.rows[at].generator):
                 seen = self.inputs[at : at + 1].clone()
-                for cell, symbol in row.suppositions.cells.items():
+                for cell, symbol in suppositions.cells.items():
                     seen[0, cell] = symbol
-                self.x[at] = self.model.embed(seen.to(self.x.device))[0]
-                for carried, fresh in zip(self.memory, self.solver.init(self.z[at : at + 1]), strict=True):
-                    carried[at] = fresh[0]
+                self._see(slice(at, at + 1), seen)
+        return free
 
     @torch.inference_mode()
     def drop(self, jobs: Jobs) -> None:
@@ -223,25 +236,8 @@ class Slots:
                 row.job.jobs.watch(row.job.restart, moment)
 
 
-def _started(job: Job) -> _Row:
-    return _Row(
-        job=job,
-        generator=row_generator(job.config.seed, job.puzzle, job.restart),
-        suppositions=Suppositions(job.config.suppose),
-    )
-
-
 def _recent_mean(values: Float[Tensor, "R W"], count: Tensor) -> Float[Tensor, " R"]:
     """Mean over each row's last ``count`` values; infinite where there is none."""
     width = values.shape[1]
     kept = torch.arange(width, device=values.device) >= width - count.unsqueeze(1)
     return torch.where(kept, values, 0.0).sum(1) / kept.sum(1).clamp(min=1) + torch.where(kept.any(1), 0.0, torch.inf)
-
-
-def _history(row: _Row) -> History:
-    answers, confidence, residual, logit_change, halt_logit = (
-        torch.stack(column) for column in zip(*row.history, strict=True)
-    )
-    return History(
-        answers=answers, confidence=confidence, residual=residual, logit_change=logit_change, halt_logit=halt_logit
-    )

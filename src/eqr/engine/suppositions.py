@@ -37,8 +37,10 @@ class Suppositions:
         if self.cells and (sure or (self.left <= 0 and len(self.cells) == MOST)):
             self.cells, self.left = {}, AFTER
             return True
+        if sure or self.left > 0:
+            return False
         open_cells = [cell for cell in to_find.nonzero().flatten().tolist() if cell not in self.cells]
-        if sure or self.left > 0 or not open_cells:
+        if not open_cells:
             return False
         chances = logits[open_cells].softmax(-1).cpu().nan_to_num()
         drawn = int(torch.multinomial(doubt(chances.amax(-1)), 1, generator=generator))
