@@ -1,14 +1,15 @@
 """Many askers of one engine: answers are those each would get alone, and nobody waits for somebody else's long rows."""
 
 import itertools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from alike import eventually, same
 from numpy.typing import NDArray
 
 from eqr.engine import Closed, Driver, Full, Moment, SolveConfig, gather
@@ -16,11 +17,12 @@ from eqr.engine.jobs import Jobs
 from eqr.engine.line import Line
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
-from eqr.types import BY_RESTART, Evidence
+from eqr.types import Evidence
 
 TASK = task_named("sudoku4")
 MODEL = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=4, updates_per_segment=1)).eval()
 MAZES = Reasoner(ModelConfig(task="maze5", block="conv", channels=4, updates_per_segment=1)).eval()
+until = partial(eventually, seconds=20, every=0.005)
 LONG = SolveConfig(depth=100_000, halt="fixed")
 
 
@@ -36,21 +38,10 @@ def alone(model: Reasoner, puzzles: list[NDArray[np.uint8]], config: SolveConfig
     return list(gather(model, torch.from_numpy(np.stack(puzzles)).long(), config))
 
 
-def same(one: Evidence, other: Evidence) -> bool:
-    return all(torch.equal(vars(one)[name], vars(other)[name]) for name in BY_RESTART)
-
-
 @contextmanager
 def running(models: tuple[Reasoner, ...] = (MODEL,), rows: int = 8, queue: int = 10_000) -> Iterator[Driver]:
     with Driver(models, SolveConfig(rows=rows), queue) as driver:
         yield driver
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_requests_that_differ_in_all_they_may_are_answered_as_if_alone() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from alike import same
 
 from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather, select, solve
@@ -35,11 +36,6 @@ def puzzles() -> torch.Tensor:
 
 def run(model: Reasoner, puzzles: torch.Tensor, config: SolveConfig) -> list[Evidence]:
     return list(gather(model, puzzles, config))
-
-
-def same(one: Evidence, other: Evidence) -> bool:
-    names = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
-    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 @pytest.mark.parametrize(

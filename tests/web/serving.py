@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+from alike import eventually
 
 from eqr.engine import Driver, SolveConfig
 from eqr.model import ModelConfig, Reasoner
@@ -17,14 +19,7 @@ ROOT = Path(__file__).parents[2]
 EASY = [line for line in (ROOT / "examples/sudoku/norvig_easy50.txt").read_text().splitlines() if line[0] != "#"]
 FIVE = "#####/#S..#/#.#.#/#..G#/#####"
 SEVEN = "#######/#S#...#/#.#.#.#/#...#.#/#####.#/#G....#/#######"
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait, not for ever."""
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+until = partial(eventually, seconds=30, every=0.02)
 
 
 def untrained() -> Reasoner:
