@@ -1,6 +1,7 @@
 """``eqr claims`` from the command line, on 4x4 boards and with trainings of a few steps."""
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from eqr.analysis.traces import turned_wrong
 from eqr.checkpoint import WEIGHTS, load
 from eqr.claims import CLAIMS, trained_depth
 from eqr.claims.base import FAILS, HOLDS, UNDECIDED, Gain, Measured, gain
-from eqr.claims.report import kept, page
+from eqr.claims.report import keep, kept, page
 from eqr.claims.residual import verdict_of
 from eqr.claims.training import CONSTRUCTION, SHAPING, construction
 from eqr.cli import main
@@ -213,3 +214,12 @@ def test_unknown_claims_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["claims", "--out", str(tmp_path), "--only", "3,99"])
     assert stop.value.code == 2
     assert "--only 3,99: numbers of claims, 1 to 14" in capsys.readouterr().err
+
+
+def test_a_figure_that_does_not_exist_is_null_in_the_file_and_nan_again_when_read(tmp_path: Path) -> None:
+    keep(Measured(verdict=HOLDS, why="", rows=[{"budget": 4, "auroc": math.nan}]), 4, tmp_path)
+    assert json.loads((tmp_path / "04.json").read_text())["rows"] == [{"budget": 4, "auroc": None}]
+    again = kept(4, tmp_path)
+    assert again is not None
+    assert again.rows[0]["budget"] == 4
+    assert math.isnan(again.rows[0]["auroc"])

@@ -208,7 +208,7 @@ def test_eval_writes_the_documented_keys(tmp_path: Path) -> None:
     assert documented <= set(report)
     assert report["puzzles"] == 12
     assert report["any_correct"] >= report["exact_accuracy"] == report["valid_accuracy"]
-    assert report["layer_evals_per_puzzle"] == 2 * report["updates_per_puzzle"] <= 2 * 2 * 16 * 4
+    assert report["layer_evals_per_puzzle"] == 4 * report["updates_per_puzzle"] <= 4 * 2 * 16 * 4
     assert report["compiled"] is True
     eager = json.loads(eqr("eval", *options, "--no-compile").stdout)
     assert eager["compiled"] is False

@@ -114,7 +114,7 @@ def sudoku(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_bundled_sudoku_model_answers_alike(sudoku: Path) -> None:
     model = eqr.load("sudoku")
     assert_same_answers(sudoku, model, boards(model, 8), depth=8)
-    assert sudoku.stat().st_size < 300_000  # each matrix once
+    assert sudoku.stat().st_size < 600_000  # each matrix once
 
 
 def test_the_bundled_maze_model_answers_alike_on_a_board_of_another_size(

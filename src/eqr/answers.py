@@ -1,19 +1,13 @@
 """One answer as plain values: a line of ``eqr solve --json``, an answer of the service. Knows no file, no network."""
 
-import math
-
 from jaxtyping import Int
 from torch import Tensor
 
+from eqr.statistics import finite
 from eqr.tasks import Task
 from eqr.types import Solution
 
 Record = dict[str, str | bool | int | float | None]
-
-
-def finite(value: float) -> float | None:
-    """``value``, or None where JSON has no word for it."""
-    return value if math.isfinite(value) else None
 
 
 def as_record(task: Task, puzzle: Int[Tensor, " L"], solution: Solution) -> Record:

@@ -1,10 +1,18 @@
-"""Rank statistics of paired values. Knows nothing of rows or puzzles."""
+"""Rank statistics of paired values, and values for JSON. Knows nothing of rows or puzzles."""
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+def finite(value: T) -> T | None:
+    """``value``; None for NaN and infinity, which JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:

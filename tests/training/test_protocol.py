@@ -111,6 +111,7 @@ def test_slots_leave_when_the_head_says_so_unless_they_explore() -> None:
         z=slots.z,
         solved=torch.ones(400, dtype=torch.bool),
         halt_logit=torch.ones(400),
+        confidence=torch.ones_like(slots.inputs, dtype=torch.float),
     )
     left, solved = slots.advance(0, certain)
     # Half of them explore, and none of these may leave after one segment.

@@ -1,7 +1,6 @@
 """The folder of an analysis: figures, the numbers behind them, one summary. Knows no model."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from eqr.analysis.base import Finding, Row, Value
 from eqr.analysis.figures import save_both
 from eqr.checkpoint import write_text_atomically
 from eqr.report import csv_text
+from eqr.statistics import finite
 
 F = TypeVar("F", bound=Finding)
 
@@ -41,7 +41,7 @@ class Written:
 
     def summarise(self, settings: dict[str, object]) -> Table:
         """Write summary.json: the settings, and the headlines of every finding; give these as a table too."""
-        findings = {name: {key: _or_none(v) for key, v in line.items()} for name, line in self.headlines.items()}
+        findings = {name: {key: finite(v) for key, v in line.items()} for name, line in self.headlines.items()}
         text = json.dumps({**settings, "findings": findings}, indent=2) + "\n"
         write_text_atomically(self.folder / "summary.json", text)
         table = Table("figure", "", "", title=self.title, title_justify="left", box=SIMPLE)
@@ -54,8 +54,3 @@ class Written:
 def _short(value: Value) -> Value:
     """A number with six significant digits: what the figures show, in files of a fair size."""
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _or_none(value: Value) -> Value | None:
-    """JSON has no NaN and no infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,18 +1,21 @@
 """What was measured of each claim: kept as JSON beside its table as CSV, and put together as one page of Markdown."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from eqr.checkpoint import write_text_atomically
 from eqr.claims.base import PROTOCOL, Claim, Measured, Row
 from eqr.report import csv_text
+from eqr.statistics import finite
 
 
 def keep(measured: Measured, number: int, folder: Path) -> None:
     """Write the measurement of claim ``number``."""
-    write_text_atomically(folder / f"{number:02}.json", json.dumps(asdict(measured), indent=2) + "\n")
+    record = asdict(measured) | {"rows": [{key: finite(value) for key, value in row.items()} for row in measured.rows]}
+    write_text_atomically(folder / f"{number:02}.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
     if measured.rows:
         write_text_atomically(folder / f"{number:02}.csv", csv_text(measured.rows))
 
@@ -20,7 +23,11 @@ def keep(measured: Measured, number: int, folder: Path) -> None:
 def kept(number: int, folder: Path) -> Measured | None:
     """The measurement of claim ``number``, if there is one, whatever it was measured with."""
     path = folder / f"{number:02}.json"
-    return Measured(**json.loads(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    found = Measured(**json.loads(path.read_text()))
+    rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in found.rows]
+    return replace(found, rows=rows)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -49,6 +49,6 @@ class Suppositions:
         return True
 
 
-def doubt(confidence: Float[Tensor, " L"]) -> Float[Tensor, " L"]:
+def doubt(confidence: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
     """A cell's chance to be drawn, not normalised: most where its symbol is as likely as not."""
     return confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO

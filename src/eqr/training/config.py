@@ -59,6 +59,10 @@ class TrainConfig(LossConfig):
     """Share of the draws that get extra clues: the curriculum that gets learning started."""
     reveal_most: float = 0.5
     """Such a draw reveals a random share of its blanks, up to this one."""
+    hint_every: int = 0
+    """A puzzle that is not solved after twice so many segments is told a cell that it doubts, and another one each time
+    so many more have passed, until it is solved; then all of these are taken back. 0: never. It is what a row meets
+    that supposes (``--suppose``)."""
     rows: int = 0
     """Slots in one forward and backward pass at most, as many as divide the slots; the gradients of a step's passes add
     up. 0: 16 on a CPU (small passes stay in its cache), all slots of the process on another device."""
@@ -89,7 +93,7 @@ class TrainConfig(LossConfig):
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
         for name in (
             *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share"),
-            *("extra_share", "clip", "pool", "default_steps", "rows", "eval_depth", "grow_to"),
+            *("extra_share", "clip", "pool", "default_steps", "rows", "eval_depth", "grow_to", "hint_every"),
         ):
             if not vars(self)[name] >= 0:
                 raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")

@@ -56,6 +56,6 @@ class Passes:
         """Loss and gradient, as one vector, of one pass over some slots."""
         noise = slots.noise(step, rows)
         with mixed_precision(slots.device, self.bf16):
-            part = self.loss(model, slots.z[rows], slots.inputs[rows], slots.labels[rows], noise, self.config)
+            part = self.loss(model, slots.z[rows], slots.told[rows], slots.labels[rows], noise, self.config)
         gradients = torch.autograd.grad(part.loss, parameters, materialize_grads=True)
         return part, torch.cat([gradient.flatten() for gradient in gradients])

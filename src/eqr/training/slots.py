@@ -8,11 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eqr.data import Draws
+from eqr.engine.suppositions import FIRST, doubt
 from eqr.model import Reasoner
 from eqr.runtime import CPU, Ranks, rows_of_pass
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
-from eqr.training.streams import LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
+from eqr.training.streams import HINT, LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
+
+ON_DEVICE = ("inputs", "labels", "told", "z")
+"""Tensors of the slots that the model works on."""
 
 
 class Slots:
@@ -38,6 +42,8 @@ class Slots:
         self.age = torch.zeros(count, dtype=torch.long)
         self.inputs = torch.zeros(count, model.task.layout.width, dtype=torch.long, device=device)
         self.labels = self.inputs.clone()
+        self.told = self.inputs.clone()
+        """What the model is told: the puzzle, and the hints it has had."""
         self.z = torch.zeros(count, *model.state_shape, device=device)
         self._fill(range(count))
 
@@ -54,6 +60,7 @@ class Slots:
         inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*puzzles, strict=True))
         on_device = at.to(self.device)
         self.inputs[on_device], self.labels[on_device] = inputs.to(self.device), labels.to(self.device)
+        self.told[on_device] = self.inputs[on_device]
         self.z[on_device] = torch.cat(starts).to(self.device)
         self.age[at] = 0
         self.drawn[at] += 1
@@ -83,17 +90,37 @@ class Slots:
         says_so = (result.halt_logit.cpu() > 0) & (chance < config.leave_probability)
         bound = (exploring < config.explore) & (self.age < least)
         leaves = (says_so & ~bound) | (self.age >= config.max_segments)
+        if config.hint_every:
+            self._hint(step, result)
         self._fill(leaves.nonzero().flatten().tolist())
         return int(leaves.sum()), int(result.solved.cpu()[leaves].sum())
 
+    def _hint(self, step: int, result: SegmentLoss) -> None:
+        """Tell the puzzles that are stuck the answer of one cell more; take back what those were told that are solved.
+
+        The cell is drawn as the engine draws what a row supposes.
+        """
+        self.told = torch.where(result.solved.unsqueeze(1), self.inputs, self.told)
+        every = self.config.hint_every
+        due = (self.age >= FIRST * every) & (self.age % every == 0)
+        open_cells = self.model.task.layout.to_find(self.told) & (self.labels > 0)
+        stuck = due.to(self.device) & ~result.solved & open_cells.any(1)
+        share = torch.from_numpy(numpy_stream(self.seed, HINT, step).random(self.config.slots)[self.mine])
+        chances = (doubt(result.confidence.double()) * open_cells).cumsum(1)
+        cell = torch.searchsorted(chances, share.to(self.device).unsqueeze(1) * chances[:, -1:], right=True)
+        place = stuck.nonzero().flatten()
+        cell = cell[place, 0].clamp(max=chances.shape[1] - 1)
+        self.told[place, cell] = self.labels[place, cell]
+
     def state(self) -> dict[str, Any]:
         """Everything needed to go on, of all processes."""
-        tensors = {"inputs": self.inputs, "labels": self.labels, "z": self.z, "age": self.age, "drawn": self.drawn}
-        return {name: self.ranks.gather(tensor.to(self.device)).cpu() for name, tensor in tensors.items()}
+        return {
+            name: self.ranks.gather(vars(self)[name].to(self.device)).cpu() for name in (*ON_DEVICE, "age", "drawn")
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``, by whatever number of processes it was written."""
         share = slice(self.mine.start, self.mine.stop)
-        for name in ("inputs", "labels", "z"):
+        for name in ON_DEVICE:
             setattr(self, name, state[name][share].to(self.device))
         self.age, self.drawn = state["age"][share], state["drawn"][share]

@@ -7,7 +7,7 @@ spread over passes, threads or processes, and two slots share a stream by accide
 import numpy as np
 import torch
 
-PUZZLE, START, LEAVE, NOISE, WEIGHTS = range(5)
+PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT = range(6)
 """What a stream is for."""
 
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from eqr.answers import finite
 from eqr.engine import Closed, Moment, SolveConfig
 from eqr.model import Reasoner
 from eqr.questions import Board
+from eqr.statistics import finite
 from eqr.types import Evidence
 from eqr.web.problems import Problem, stopping
 from eqr.web.service import Service

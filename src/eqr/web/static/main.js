@@ -10,7 +10,7 @@ import { SudokuEditor } from "./sudoku.js";
 
 const SIZES = [7, 9, 11, 13, 15, 21, 31];
 const SHOWN = 16; // starts that fit side by side
-const SUPPOSED = 6; // segments a supposition is held
+const SUPPOSED = 3; // segments a supposition is held
 const $ = (id) => document.getElementById(id);
 const say = (text) => ($("said").textContent = text);
 
