@@ -24,5 +24,5 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from eqr.cli import main
 
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    main(["train", "sudoku4_tiny", "--out", str(folder), "--steps", "700", "--threads", "1"])
+    main(["train", "sudoku4_tiny", "--out", str(folder), "--steps", "1000", "--threads", "1"])
     return folder
