@@ -2,21 +2,15 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from eqr.cli import main
-from eqr.data import Draws, collect
 from eqr.model import Reasoner
 from eqr.presets import PRESETS, configured
-from eqr.runtime import Ranks
-from eqr.tasks import task_named
-from eqr.training.loss import SegmentLoss
 from eqr.training.optim import OPTIMIZERS
-from eqr.training.slots import Slots
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "paper_sudoku_tiny.json"
 PAPER = ["paper_sudoku", "trm_sudoku", "segmented_sudoku", "tied_sudoku", "feedforward_sudoku", "hrm_sudoku"]
@@ -98,27 +92,3 @@ def test_adam_atan2_makes_the_published_steps() -> None:
         optimizer.step()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.detach().double(), weights[name], atol=1e-6, rtol=1e-6, msg=name)
-
-
-def test_slots_leave_when_the_head_says_so_unless_they_explore() -> None:
-    config = replace(configured("sudoku4_tiny", []), slots=400, leave_probability=1.0, explore=0.5, max_segments=4)
-    task = task_named("sudoku4")
-    puzzles = collect(task, task.generate(seed=0), 20)
-    draws = Draws(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
-    slots = Slots(Reasoner(config.model), draws, config, 0, Ranks(), torch.device("cpu"))
-    certain = SegmentLoss(
-        loss=torch.tensor(0.0),
-        z=slots.z,
-        solved=torch.ones(400, dtype=torch.bool),
-        halt_logit=torch.ones(400),
-        confidence=torch.ones_like(slots.inputs, dtype=torch.float),
-    )
-    left, solved = slots.advance(0, certain)
-    # Half of them explore, and none of these may leave after one segment.
-    assert left == solved
-    assert 160 < left < 240
-    assert int((slots.age == 0).sum()) == left
-    doubtful = replace(certain, halt_logit=-torch.ones(400))
-    slots.age[:] = 2
-    assert slots.advance(9, doubtful) == (0, 0)
-    assert slots.advance(10, doubtful) == (400, 400)

@@ -39,16 +39,19 @@ class Suppositions:
             return True
         if sure or self.left > 0:
             return False
-        open_cells = [cell for cell in to_find.nonzero().flatten().tolist() if cell not in self.cells]
-        if not open_cells:
+        open_cells = to_find.clone()
+        open_cells[list(self.cells)] = False
+        if not open_cells.any():
             return False
-        chances = logits[open_cells].softmax(-1).cpu().nan_to_num()
-        drawn = int(torch.multinomial(doubt(chances.amax(-1)), 1, generator=generator))
-        self.cells = {**self.cells, open_cells[drawn]: 1 + int(chances[drawn].argmax())}
+        cell = doubted_cell(logits, open_cells, generator)
+        self.cells = {**self.cells, cell: 1 + int(logits[cell].argmax())}
         self.left = self.hold
         return True
 
 
-def doubt(confidence: Float[Tensor, "*cells"]) -> Float[Tensor, "*cells"]:
-    """A cell's chance to be drawn, not normalised: most where its symbol is as likely as not."""
-    return confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
+def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], generator: torch.Generator) -> int:
+    """One of the open cells, drawn by doubt: most often one whose likeliest symbol is as likely as not."""
+    cells = open_cells.nonzero().flatten()
+    confidence = logits[cells].softmax(-1).amax(-1).cpu().nan_to_num()
+    doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
+    return int(cells[torch.multinomial(doubt, 1, generator=generator)])

@@ -42,8 +42,6 @@ class SegmentLoss:
     """Rows whose decoded answer equals the label in every cell that counts."""
     halt_logit: Float[Tensor, " R"]
     """Scores of the halting head, detached."""
-    confidence: Float[Tensor, "R L"]
-    """Probability of each cell's likeliest symbol at the segment's end, detached."""
 
 
 def softmax(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -100,8 +98,7 @@ def segment_loss(
     halt = model.halt_logit(z if config.halt_shapes_state else z.detach()).float()
     halting = F.binary_cross_entropy_with_logits(halt, solved.float())
     loss = torch.stack(entropies).mean() + config.halt_weight * halting
-    confidence = logits.detach().softmax(-1).amax(-1)
-    return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach(), confidence=confidence)
+    return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach())
 
 
 def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
@@ -111,5 +108,4 @@ def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
         z=torch.cat([part.z for part in parts]),
         solved=torch.cat([part.solved for part in parts]),
         halt_logit=torch.cat([part.halt_logit for part in parts]),
-        confidence=torch.cat([part.confidence for part in parts]),
     )

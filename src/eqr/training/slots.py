@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eqr.data import Draws
-from eqr.engine.suppositions import FIRST, doubt
+from eqr.engine.suppositions import FIRST, doubted_cell
 from eqr.model import Reasoner
 from eqr.runtime import CPU, Ranks, rows_of_pass
 from eqr.training.config import TrainConfig
@@ -91,26 +91,21 @@ class Slots:
         bound = (exploring < config.explore) & (self.age < least)
         leaves = (says_so & ~bound) | (self.age >= config.max_segments)
         if config.hint_every:
-            self._hint(step, result)
+            self._hint(step, result.solved)
         self._fill(leaves.nonzero().flatten().tolist())
         return int(leaves.sum()), int(result.solved.cpu()[leaves].sum())
 
-    def _hint(self, step: int, result: SegmentLoss) -> None:
-        """Tell the puzzles that are stuck the answer of one cell more; take back what those were told that are solved.
-
-        The cell is drawn as the engine draws what a row supposes.
-        """
-        self.told = torch.where(result.solved.unsqueeze(1), self.inputs, self.told)
+    def _hint(self, step: int, solved: Bool[Tensor, " R"]) -> None:
+        """Tell the puzzles that are stuck the answer of a cell that they doubt; take back what the solved were told."""
+        self.told[solved] = self.inputs[solved]
         every = self.config.hint_every
         due = (self.age >= FIRST * every) & (self.age % every == 0)
         open_cells = self.model.task.layout.to_find(self.told) & (self.labels > 0)
-        stuck = due.to(self.device) & ~result.solved & open_cells.any(1)
-        share = torch.from_numpy(numpy_stream(self.seed, HINT, step).random(self.config.slots)[self.mine])
-        chances = (doubt(result.confidence.double()) * open_cells).cumsum(1)
-        cell = torch.searchsorted(chances, share.to(self.device).unsqueeze(1) * chances[:, -1:], right=True)
-        place = stuck.nonzero().flatten()
-        cell = cell[place, 0].clamp(max=chances.shape[1] - 1)
-        self.told[place, cell] = self.labels[place, cell]
+        stuck = (due.to(self.device) & ~solved & open_cells.any(1)).nonzero().flatten()
+        for place in stuck.tolist():
+            generator = torch_stream(CPU, self.seed, HINT, step, self.mine[place])
+            cell = doubted_cell(self.model.decode(self.z[place : place + 1])[0], open_cells[place], generator)
+            self.told[place, cell] = self.labels[place, cell]
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on, of all processes."""

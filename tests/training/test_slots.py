@@ -1,0 +1,113 @@
+"""Slots: when puzzles leave them, and what those are told that are stuck."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from eqr.data import Draws, collect
+from eqr.model import Reasoner
+from eqr.presets import configured
+from eqr.runtime import Ranks
+from eqr.tasks import task_named
+from eqr.training.loss import SegmentLoss
+from eqr.training.slots import Slots
+
+EVERY, SLOTS = 2, 8
+HINTS = {"hint_every": EVERY, "slots": SLOTS, "leave_probability": 0.0}
+
+
+def made(options: dict[str, Any], ranks: Ranks | None = None) -> Slots:
+    config = replace(configured("sudoku4_tiny", []), **options)
+    task = task_named("sudoku4")
+    puzzles = collect(task, task.generate(seed=0), 20)
+    draws = Draws(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
+    return Slots(Reasoner(config.model), draws, config, 0, ranks or Ranks(), torch.device("cpu"))
+
+
+def yielded(slots: Slots, solved: bool, halt_logit: float = 0.0) -> SegmentLoss:
+    """A segment's result, the same for all rows."""
+    count = len(slots.mine)
+    return SegmentLoss(
+        loss=torch.tensor(0.0),
+        z=slots.z,
+        solved=torch.full((count,), solved),
+        halt_logit=torch.full((count,), halt_logit),
+    )
+
+
+def doubt(slots: Slots, doubted: torch.Tensor) -> None:
+    """Let the rows be sure of all cells but those ``doubted``; their states tell them apart."""
+    certain = torch.tensor([50.0, 0, 0, 0]).expand(*doubted.shape, 4)
+    half = torch.tensor([50.0, 50, 0, 0]).expand(*doubted.shape, 4)
+    logits = torch.where(doubted.unsqueeze(-1), half, certain)
+    slots.z.zero_()
+    slots.z[:, 0, 0, 0] = torch.arange(len(doubted))
+    slots.model.decode = lambda z: logits[z[:, 0, 0, 0].long()]  # type: ignore[method-assign]
+
+
+def test_slots_leave_when_the_head_says_so_unless_they_explore() -> None:
+    slots = made({"slots": 400, "leave_probability": 1.0, "explore": 0.5, "max_segments": 4})
+    left, solved = slots.advance(0, yielded(slots, solved=True, halt_logit=1.0))
+    # Half of them explore, and none of these may leave after one segment.
+    assert left == solved
+    assert 160 < left < 240
+    assert int((slots.age == 0).sum()) == left
+    doubtful = yielded(slots, solved=True, halt_logit=-1.0)
+    slots.age[:] = 2
+    assert slots.advance(9, doubtful) == (0, 0)
+    assert slots.advance(10, doubtful) == (400, 400)
+
+
+def test_a_stuck_puzzle_is_told_doubted_cells_until_it_is_solved() -> None:
+    slots = made(HINTS)
+    blanks = slots.inputs == 0
+    # Each row doubts its first and its last blank.
+    doubted = torch.zeros_like(blanks)
+    for row in range(SLOTS):
+        doubted[row, blanks[row].nonzero().flatten()[[0, -1]]] = True
+    doubt(slots, doubted)
+    numbers = []
+    for step in range(3 * EVERY):
+        slots.advance(step, yielded(slots, solved=False))
+        numbers.append((slots.told != slots.inputs).sum(1).tolist())
+    assert numbers == [[number] * SLOTS for number in (0, 0, 0, 1, 1, 2)]
+    told = slots.told != slots.inputs
+    assert told.equal(doubted)
+    assert slots.told[told].equal(slots.labels[told])
+    slots.advance(3 * EVERY, yielded(slots, solved=True))
+    assert slots.told.equal(slots.inputs)
+
+
+def test_hints_end_with_the_puzzle() -> None:
+    slots = made(HINTS)
+    for step in range(slots.config.max_segments):
+        slots.advance(step, yielded(slots, solved=False))
+    assert slots.age.tolist() == [0] * SLOTS
+    assert slots.told.equal(slots.inputs)
+
+
+def test_a_row_that_is_told_everything_is_told_no_more() -> None:
+    slots = made(HINTS)
+    slots.told = slots.labels.clone()
+    for step in range(2 * EVERY):
+        slots.advance(step, yielded(slots, solved=False))
+    assert slots.told.equal(slots.labels)
+
+
+def test_a_share_of_the_slots_is_told_what_it_is_told_among_all() -> None:
+    one = made(HINTS)
+    second = made(HINTS, Ranks(rank=1, size=2))
+    assert second.inputs.equal(one.inputs[SLOTS // 2 :])
+    for step in range(3 * EVERY):
+        for slots in (one, second):
+            slots.advance(step, yielded(slots, solved=False))
+    assert second.told.equal(one.told[SLOTS // 2 :])
+    assert not second.told.equal(second.inputs)
+
+
+def test_without_hints_the_puzzle_is_what_is_told() -> None:
+    slots = made(HINTS | {"hint_every": 0})
+    for step in range(3 * EVERY):
+        slots.advance(step, yielded(slots, solved=False))
+    assert slots.told.equal(slots.inputs)
