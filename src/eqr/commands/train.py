@@ -25,9 +25,9 @@ class Train:
     """Train a model from a preset."""
 
     preset: tyro.conf.Positional[str]
-    """sudoku_cpu and then sudoku_settle, and maze_cpu (the bundled models'), sudoku4_tiny for first steps, mini_arc_cpu
-    (docs/arc.md), paper_sudoku and others of the published protocol (docs/paper.md), grid for your own puzzles
-    (docs/own_puzzles.md); an unknown name lists them all."""
+    """sudoku_once (Sudoku in one stage), maze_cpu, sudoku4_tiny for first steps, grid for your own puzzles
+    (docs/own_puzzles.md), mini_arc_cpu (docs/arc.md), paper_sudoku and others of the published protocol
+    (docs/paper.md); an unknown name lists them all."""
     out: str | None = None
     """Folder of the run; runs/PRESET by default."""
     minutes: float | None = None

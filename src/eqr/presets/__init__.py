@@ -48,6 +48,20 @@ PRESETS: dict[str, TrainConfig] = {
         hint_every=4,
         default_minutes=80.0,
     ),
+    # The same network in one stage, from random weights: eighty minutes of one core, and its measure beside others
+    # (docs/record.md). With model.block=mixer model.channels=128 model.layers=2 and 31,110 steps it is the paper's
+    # block at the same FLOPs.
+    "sudoku_once": replace(
+        SETTLE,
+        model=replace(SETTLE.model, layers=4),
+        lr=4e-3,
+        decay_share=0.4,
+        hard_share=0.1,
+        extra_share=0.65,
+        reveal_share=0.25,
+        hint_every=4,
+        default_steps=32_000,
+    ),
     # Symbol symmetry built in, the board learned.
     "sudoku_symbol": TrainConfig(model=ModelConfig(task="sudoku", block="symbol", channels=24)),
     # Nothing built in: the paper's block.
