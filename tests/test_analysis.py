@@ -55,9 +55,12 @@ def test_ways_to_end_are_told_apart_by_recurrence() -> None:
     walk = lags.sqrt()
     still = torch.full((12,), 1e-6)
     recurrence = torch.stack([still, cycle, walk])
-    assert periods(recurrence, recurrence[:, 0]).tolist() == [1, 4, 0]
+    stays = torch.tensor([True, True, True])
+    assert periods(recurrence, recurrence[:, 0], stays).tolist() == [1, 4, 0]
     # What looks like a return but keeps halving is a spiral into a fixed point, not yet there.
-    assert periods(cycle.unsqueeze(0), cycle[:1] / 4).tolist() == [0]
+    assert periods(cycle.unsqueeze(0), cycle[:1] / 4, stays[:1]).tolist() == [0]
+    # A slow one counts, unless it ends elsewhere.
+    assert periods(walk.expand(2, -1), torch.full((2,), 1e-6), torch.tensor([True, False])).tolist() == [1, 0]
 
 
 def test_landscapes_are_named_by_the_share_of_right_starts() -> None:

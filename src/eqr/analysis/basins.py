@@ -100,15 +100,18 @@ class Basins(Finding):
         }
 
 
-def periods(recurrence: Float[Tensor, "R P"], later: Float[Tensor, " R"]) -> Int[Tensor, " R"]:
+def periods(
+    recurrence: Float[Tensor, "R P"], later: Float[Tensor, " R"], stays: Bool[Tensor, " R"]
+) -> Int[Tensor, " R"]:
     """1 for a fixed point, the smallest p > 1 for a cycle, 0 for neither.
 
-    A fixed point: one update moves the state by less than STILL of its length, now or P updates later. A cycle: the
-    p-th update comes back to within RETURNS of one update's way, and that way does not halve in P updates, as it does
-    in a spiral towards a fixed point. A cycle need not take a whole number of updates, hence no stricter return.
+    A fixed point: one update moves the state by less than STILL of its length, now or, if the answer stays, P updates
+    later (a row that comes to rest only then may rest on another answer). A cycle: the p-th update comes back to within
+    RETURNS of one update's way, and that way does not halve in P updates, as it does in a spiral towards a fixed point.
+    A cycle need not take a whole number of updates, hence no stricter return.
     """
     step = recurrence[:, 0]
-    fixed = torch.minimum(step, later) < STILL
+    fixed = (step < STILL) | ((later < STILL) & stays)
     returns = recurrence[:, 1:] < RETURNS * step.unsqueeze(1)
     cycles = returns.any(1) & (later > step / 2)
     first = returns.int().argmax(1) + 2 if returns.shape[1] else torch.zeros_like(step, dtype=torch.long)
@@ -133,7 +136,7 @@ def basins_of(ends: Ends, right: Bool[Tensor, " R"], task: Task) -> Basins:
     boards, which, count = torch.unique(ends.answers, dim=0, return_inverse=True, return_counts=True)
     order = torch.argsort(count, descending=True, stable=True)
     basin = torch.argsort(order)[which]
-    period = periods(ends.recurrence, ends.later)
+    period = periods(ends.recurrence, ends.later, ends.stays)
     flat = ends.states.flatten(1)
     coordinates, explained = principal_components(flat)
     found = []

@@ -34,6 +34,8 @@ class Ends:
     """``|f^p(z) - z| / |z|`` for p = 1, ..., P: how near the p-th further update comes to the end state."""
     later: Float[Tensor, " R"]
     """Relative residual of the last of these further updates."""
+    stays: Bool[Tensor, " R"]
+    """Whether the answer is the same after them."""
 
     @property
     def residual(self) -> Float[Tensor, " R"]:
@@ -60,15 +62,17 @@ def settle(
         for ends in workers.each(lambda part: _moved(model, inputs[part], restarts[part], config, lags), parts):
             columns.append(ends)
             progress(len(ends[0]))
-    states, symbols, residuals, recurrence, later = (torch.cat(column) for column in zip(*columns, strict=True))
+    states, symbols, residuals, recurrence, later, after = (torch.cat(column) for column in zip(*columns, strict=True))
     inputs = inputs.cpu()
-    answers = torch.where(model.task.layout.to_find(inputs), symbols + 1, inputs)
-    return Ends(states=states, answers=answers, residuals=residuals, recurrence=recurrence, later=later)
+    to_find = model.task.layout.to_find(inputs)
+    answers, after = (torch.where(to_find, decoded + 1, inputs) for decoded in (symbols, after))
+    stays = (answers == after).all(-1)
+    return Ends(states=states, answers=answers, residuals=residuals, recurrence=recurrence, later=later, stays=stays)
 
 
 @torch.no_grad()
 def _moved(model: Reasoner, inputs: Ids, restarts: Sequence[int], config: SolveConfig, lags: int) -> tuple[Tensor, ...]:
-    """End states, decoded symbols from 0, residuals, recurrences, last residual of some rows."""
+    """End states, decoded symbols from 0, residuals, recurrences, last residual, last symbols of some rows."""
     device = model.answer_head.device
     generators = [row_generator(config.seed, puzzle, k) for puzzle, k in zip(inputs.cpu(), restarts, strict=True)]
     z = torch.cat([model.init(1, generator) for generator in generators]).to(device)
@@ -81,8 +85,10 @@ def _moved(model: Reasoner, inputs: Ids, restarts: Sequence[int], config: SolveC
     for _ in range(lags):
         before, z = z, model.update(z, x)
         recurrence.append(relative_residual(z, end))
-    found = (end, model.decode(end).argmax(-1), torch.stack(residuals, 1), torch.stack(recurrence, 1))
-    return tuple(column.cpu() for column in (*found, relative_residual(z, before)))
+    symbols, after = (model.decode(state).argmax(-1) for state in (end, z))
+    later = relative_residual(z, before)
+    found = (end, symbols, torch.stack(residuals, 1), torch.stack(recurrence, 1), later, after)
+    return tuple(column.cpu() for column in found)
 
 
 def right_rows(
