@@ -48,9 +48,9 @@ PRESETS: dict[str, TrainConfig] = {
         hint_every=4,
         default_minutes=80.0,
     ),
-    # The same network in one stage, from random weights: eighty minutes of one core, and its measure beside others
-    # (docs/record.md). With model.block=mixer model.channels=128 model.layers=2 and 31,110 steps it is the paper's
-    # block at the same FLOPs.
+    # The same network in one stage, from random weights: eighty minutes of one core, and the measure of others: with
+    # model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110 steps it is the paper's block at the same
+    # FLOPs (docs/record.md).
     "sudoku_once": replace(
         SETTLE,
         model=replace(SETTLE.model, layers=4),
