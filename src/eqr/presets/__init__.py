@@ -27,6 +27,19 @@ SETTLE = TrainConfig(
     default_minutes=40.0,
 )
 
+# Goes on from sudoku_settle with two more blocks, which do nothing at first; with more of the hardest draws, and with
+# hints: the bundled model. Its last minutes are worth more than all before (docs/record.md): let it decay.
+DEEP = replace(
+    SETTLE,
+    model=replace(SETTLE.model, layers=4),
+    decay_share=0.15,
+    hard_share=0.1,
+    extra_share=0.8,
+    reveal_share=0.1,
+    hint_every=4,
+    default_minutes=80.0,
+)
+
 PRESETS: dict[str, TrainConfig] = {
     # Board relations and symbol symmetry built in.
     "sudoku_cpu": TrainConfig(
@@ -36,30 +49,16 @@ PRESETS: dict[str, TrainConfig] = {
         hard_share=0.15,
     ),
     "sudoku_settle": SETTLE,
-    # Goes on from sudoku_settle with two more blocks, which do nothing at first; with more of the hardest draws, and
-    # with hints: the bundled model. Its last minutes are worth more than all before (docs/record.md): let it decay.
-    "sudoku_deep": replace(
-        SETTLE,
-        model=replace(SETTLE.model, layers=4),
-        decay_share=0.15,
-        hard_share=0.1,
-        extra_share=0.8,
-        reveal_share=0.1,
-        hint_every=4,
-        default_minutes=80.0,
-    ),
-    # The same network in one stage, from random weights: eighty minutes of one core, and the measure of others: with
-    # model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110 steps it is the paper's block at the same
-    # FLOPs (docs/record.md).
+    "sudoku_deep": DEEP,
+    # The network of sudoku_deep in one stage, from random weights: eighty minutes of one core, and the measure of
+    # others: with model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110 steps it is the paper's block
+    # at the same FLOPs (docs/record.md).
     "sudoku_once": replace(
-        SETTLE,
-        model=replace(SETTLE.model, layers=4),
+        DEEP,
         lr=4e-3,
         decay_share=0.4,
-        hard_share=0.1,
         extra_share=0.65,
         reveal_share=0.25,
-        hint_every=4,
         default_steps=32_000,
     ),
     # Symbol symmetry built in, the board learned.
