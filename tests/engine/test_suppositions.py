@@ -33,6 +33,18 @@ def test_a_row_that_becomes_sure_lets_go_at_once_and_supposes_nothing_while_it_s
     assert held == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
 
 
+def test_a_row_is_done_when_it_stays_sure_without_suppositions() -> None:
+    row, generator = Suppositions(hold=1), torch.Generator()
+
+    def done(sure: bool) -> bool:
+        ends = row.done(sure)
+        row.turn(sure, LOGITS, BLANK, generator)
+        return ends
+
+    # Sure for a moment, it goes on and supposes; sure with that, it lets go; sure of what is left, it has to stay so.
+    assert [done(sure) for sure in (True, False, True, True, True)] == [False, False, False, False, True]
+
+
 def test_what_is_supposed_is_the_likeliest_symbol_of_a_blank_that_the_row_doubts() -> None:
     drawn = [turns(Suppositions(hold=1), [False, False], seed)[1] for seed in range(200)]
     assert all(cells in ({1: 1}, {2: 2}, {3: 2}) for cells in drawn)

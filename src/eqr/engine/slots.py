@@ -138,8 +138,7 @@ class Slots:
         residuals, age = self.residuals[:count], self.age[:count]
         signs = Signs(residuals=residuals, halt_logit=self.halt_logit[:count], thresholds=self.thresholds)
         sure = torch.stack([HALTING[rule](signs) for rule in RULES]).gather(0, self.rule[None, :count])[0]
-        free = self._suppose(sure)
-        halts = sure & free
+        halts, free = self._suppose(sure)
         leaving = (halts | (age == self.depth[:count])).nonzero().flatten()
         if not len(leaving):
             return []
@@ -173,21 +172,21 @@ class Slots:
             self._close(at)
         return ends
 
-    def _suppose(self, sure: Bool[Tensor, " R"]) -> Bool[Tensor, " R"]:
-        """Which rows suppose nothing; then let those that may take suppositions up, and let go of them."""
-        free = torch.ones_like(sure)
+    def _suppose(self, sure: Bool[Tensor, " R"]) -> tuple[Bool[Tensor, " R"], Bool[Tensor, " R"]]:
+        """Which rows halt, and which suppose nothing; then let those that may take suppositions up, and let go."""
+        halts, free = sure.clone(), torch.ones_like(sure)
         supposing = [(at, row.suppositions) for at, row in enumerate(self.rows) if row.suppositions]
         if not supposing:
-            return free
+            return halts, free
         to_find, said = self.model.task.layout.to_find(self.inputs), sure.tolist()
         for at, suppositions in supposing:
-            free[at] = not suppositions.cells
+            halts[at], free[at] = suppositions.done(said[at]), not suppositions.cells
             if suppositions.turn(said[at], self.logits[at], to_find[at], self.rows[at].generator):
                 seen = self.inputs[at : at + 1].clone()
                 for cell, symbol in suppositions.cells.items():
                     seen[0, cell] = symbol
                 self._see(slice(at, at + 1), seen)
-        return free
+        return halts, free
 
     @torch.inference_mode()
     def drop(self, jobs: Jobs) -> None:

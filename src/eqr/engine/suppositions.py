@@ -3,8 +3,8 @@
 A row that rests on an answer it is not sure of stays there, from whatever start. So it supposes: a cell that it doubts
 is drawn, and held at the symbol the row itself believes likeliest, as if the puzzle had given it. If the row becomes
 sure, or if a second supposition has not made it so, it lets go of all of them and goes on from where it is: an answer
-counts only if the row is sure of it without them. Nothing is checked by the task's rules, no state is kept to come back
-to, and nothing is tried in order: a row is one trajectory, perturbed by what it believes.
+counts only if the row is sure of it without them, and stays so. Nothing is checked by the task's rules, no state is
+kept to come back to, and nothing is tried in order: a row is one trajectory, perturbed by what it believes.
 """
 
 import torch
@@ -17,6 +17,8 @@ FIRST = 2
 """A row first settles for this many times the segments for which a supposition is held."""
 AFTER = 2
 """Segments between letting go and supposing again."""
+SURE = 2
+"""Segments on end at which a row has to be sure, without any supposition, to be done."""
 NEVER_ZERO = 1e-12
 """A cell's chance if the row doubts none; also where a state has overflowed."""
 
@@ -28,6 +30,13 @@ class Suppositions:
         self.hold, self.left = hold, FIRST * hold
         self.cells: dict[int, int] = {}
         """Symbol by cell."""
+        self.sure_for = 0
+        """Segments on end at which it was sure without any."""
+
+    def done(self, sure: bool) -> bool:
+        """Whether the row may end after this segment."""
+        self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
+        return self.sure_for >= SURE
 
     def turn(
         self, sure: bool, logits: Float[Tensor, "L V"], to_find: Bool[Tensor, " L"], generator: torch.Generator
