@@ -37,9 +37,8 @@ def test_a_row_is_done_when_it_stays_sure_without_suppositions() -> None:
     row, generator = Suppositions(hold=1), torch.Generator()
 
     def done(sure: bool) -> bool:
-        ends = row.done(sure)
         row.turn(sure, LOGITS, BLANK, generator)
-        return ends
+        return row.done
 
     # Sure for a moment, it goes on and supposes; sure with that, it lets go; sure of what is left, it has to stay so.
     assert [done(sure) for sure in (True, False, True, True, True)] == [False, False, False, False, True]
@@ -74,3 +73,12 @@ def test_supposing_solves_what_settling_does_not() -> None:
     assert not settled.halted.any()
     assert supposed.halted.any()
     assert supposed.valid[supposed.halted].all()
+
+
+def test_rows_end_when_the_head_has_been_sure_for_two_segments() -> None:
+    model = eqr.load("sudoku")
+    config = SolveConfig(depth=64, breadth=4, halt="learned", delta=5.0, suppose=3)
+    found = next(gather(model, model.task.encode(HARD), config, record=True))
+    ended = [history.halt_logit > 5 for history, halted in zip(found.histories, found.halted, strict=True) if halted]
+    assert ended
+    assert all(sure[-2:].tolist() == [True, True] for sure in ended)

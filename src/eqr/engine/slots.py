@@ -180,12 +180,13 @@ class Slots:
             return halts, free
         to_find, said = self.model.task.layout.to_find(self.inputs), sure.tolist()
         for at, suppositions in supposing:
-            halts[at], free[at] = suppositions.done(said[at]), not suppositions.cells
+            free[at] = not suppositions.cells
             if suppositions.turn(said[at], self.logits[at], to_find[at], self.rows[at].generator):
                 seen = self.inputs[at : at + 1].clone()
                 for cell, symbol in suppositions.cells.items():
                     seen[0, cell] = symbol
                 self._see(slice(at, at + 1), seen)
+            halts[at] = suppositions.done
         return halts, free
 
     @torch.inference_mode()

@@ -33,9 +33,9 @@ class Suppositions:
         self.sure_for = 0
         """Segments on end at which it was sure without any."""
 
-    def done(self, sure: bool) -> bool:
-        """Whether the row may end after this segment."""
-        self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
+    @property
+    def done(self) -> bool:
+        """Whether the row may end."""
         return self.sure_for >= SURE
 
     def turn(
@@ -43,6 +43,7 @@ class Suppositions:
     ) -> bool:
         """Take one up or let go after a segment; whether ``cells`` has changed."""
         self.left -= 1
+        self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
         if self.cells and (sure or (self.left <= 0 and len(self.cells) == MOST)):
             self.cells, self.left = {}, AFTER
             return True
