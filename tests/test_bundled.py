@@ -57,6 +57,15 @@ def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
     assert score[valid].mean() > score[~valid].mean() + 1
 
 
+def test_an_answer_the_head_ended_is_told_from_one_that_ran_out_of_depth(model: Reasoner) -> None:
+    sure, stopped = (
+        eqr.solve(model, generated(1, 0), eqr.SolveConfig(depth=depth, halt="learned"))[0] for depth in (32, 1)
+    )
+    assert sure.valid
+    assert (sure.halted, sure.converged) == (True, False)
+    assert (stopped.halted, stopped.converged) == (False, False)
+
+
 def test_mazes_are_solved_far_beyond_the_sizes_trained_on() -> None:
     maze = eqr.load("maze")
     assert maze.task.name == "maze15"

@@ -17,6 +17,7 @@ def as_record(task: Task, puzzle: Int[Tensor, " L"], solution: Solution) -> Reco
         "answer": task.format(solution.answer),
         "valid": solution.valid if task.has_rules else None,
         "converged": solution.converged,
+        "halted": solution.halted,
         "residual": finite(solution.residual),
         "depth": solution.depth,
         "restart": solution.restart,

@@ -170,6 +170,8 @@ class Solution:
     """Whether the task's own checker accepts the answer. Only the ``verifier`` rule chooses by it."""
     converged: bool
     """Whether the selected restart settled."""
+    halted: bool
+    """Whether the halting rule ended it, not the limit of depth."""
     residual: float
     """Mean relative residual of the selected restart over its last ``window`` segments."""
     depth: int

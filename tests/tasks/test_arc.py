@@ -120,7 +120,15 @@ def test_only_the_author_knows_whether_an_answer_is_right() -> None:
 def test_input_and_output_are_drawn_side_by_side() -> None:
     answer = torch.from_numpy(TASK.board(7, [[5, 0]])).long()
     solution = Solution(
-        answer=answer, valid=True, converged=True, residual=1e-6, depth=3, restart=0, restarts=1, seconds=0.1
+        answer=answer,
+        valid=True,
+        converged=True,
+        halted=True,
+        residual=1e-6,
+        depth=3,
+        restart=0,
+        restarts=1,
+        seconds=0.1,
     )
     lines = TASK.render(TEXT, solution).splitlines()
     assert lines[:2] == ["1 2        5 0  ", "0 3    ->       "]

@@ -355,6 +355,7 @@ def test_an_unchecked_answer_is_not_called_valid() -> None:
         answer=task.encode(ANSWER)[0],
         valid=True,
         converged=True,
+        halted=True,
         residual=1e-7,
         depth=3,
         restart=0,

@@ -394,7 +394,15 @@ def test_a_drawn_maze_shows_its_path_and_how_it_was_reached(as_text: bool) -> No
     answer = ids(RIGHT)[0]
     answer[24] = 2  # a wall taken away
     solution = Solution(
-        answer=answer, valid=False, converged=False, residual=3e-2, depth=9, restart=0, restarts=1, seconds=0.1
+        answer=answer,
+        valid=False,
+        converged=False,
+        halted=False,
+        residual=3e-2,
+        depth=9,
+        restart=0,
+        restarts=1,
+        seconds=0.1,
     )
     lines = SMALL.render(QUESTION if as_text else ids(QUESTION)[0], solution).splitlines()
     assert lines[:5] == ["██████████", "██S · · ██", "██  ██· ██", "██    G ██", "████████?"]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,7 @@ def test_a_rendered_board_says_how_it_was_reached() -> None:
         answer=boards(ANSWER)[0],
         valid=True,
         converged=True,
+        halted=True,
         residual=2e-7,
         depth=9,
         restart=0,
@@ -84,3 +87,5 @@ def test_a_rendered_board_says_how_it_was_reached() -> None:
     text = SUDOKU.render(QUESTION, solution)
     assert "5 3 . | . 7 . | . . .      5 3 4 | 6 7 8 | 9 1 2" in text
     assert text.endswith("valid, converged, residual 2.0e-07, depth 9")
+    early = replace(solution, converged=False)
+    assert SUDOKU.render(QUESTION, early).endswith("valid, halted, residual 2.0e-07, depth 9")

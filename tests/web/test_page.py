@@ -79,6 +79,7 @@ def test_what_no_start_settles_on_is_solved_by_supposing(opened: Page) -> None:
     opened.get_by_label("Suppose").check()
     solve(opened, breadth=8)
     verdict(opened, VALID)
+    expect(opened.locator("#facts")).to_contain_text("ms · halted, residual")
 
 
 def test_a_pasted_sudoku_is_solved_and_replayed_by_keyboard(opened: Page) -> None:

@@ -55,6 +55,7 @@ def select(found: Evidence, rule: str) -> Solution:
         answer=found.answers[k],
         valid=bool(found.valid[k]),
         converged=bool(found.converged[k]),
+        halted=bool(found.halted[k]),
         residual=float(found.residual[k]),
         depth=int(found.depth[k]),
         restart=k,

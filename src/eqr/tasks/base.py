@@ -40,8 +40,8 @@ def squeezed(text: str) -> str:
 def reached(solution: Solution, checked: bool = True) -> str:
     """How an answer was reached, in one line for people; ``checked`` is whether its task has rules to check it by."""
     state = "not checked" if not checked else "valid" if solution.valid else "NOT valid"
-    settled = "converged" if solution.converged else "not converged"
-    return f"{state}, {settled}, residual {solution.residual:.1e}, depth {solution.depth}"
+    ended = "converged" if solution.converged else "halted" if solution.halted else "not converged"
+    return f"{state}, {ended}, residual {solution.residual:.1e}, depth {solution.depth}"
 
 
 class Puzzle(NamedTuple):

@@ -58,6 +58,7 @@ class Answer(BaseModel):
     answer: str
     valid: bool | None = Field(description="Whether the task's checker accepts the answer; null if it has no rules.")
     converged: bool = Field(description="Whether the row had settled.")
+    halted: bool = Field(description="Whether the halting rule ended the row, not the limit of depth.")
     residual: float | None = Field(description="Mean relative residual over the last segments; null if not finite.")
     depth: int = Field(description="Segments the answering row used.")
     restart: int = Field(description="Which restart answers, from 0.")

@@ -141,7 +141,7 @@ function tell() {
   outcome = null;
   results.choose(restart);
   const title = record.valid === null ? "Not checked" : record.valid ? "Valid" : "Not valid";
-  const rest = record.converged ? "at rest" : "not at rest";
+  const rest = record.converged ? "at rest" : record.halted ? "halted" : "not at rest";
   const which = record.restarts > 1 ? ` · start ${restart + 1} of ${record.restarts} settled best` : "";
   const cost = `${record.depth} segments · ${Math.round(record.seconds * 1000)} ms`;
   verdict(record.valid === false ? "invalid" : "valid", title, `${cost} · ${rest}, residual ${power(record.residual)}${which}`);
