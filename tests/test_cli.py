@@ -62,7 +62,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
 def test_json_lines_hold_the_documented_keys_in_input_order() -> None:
     rows = table(EXAMPLES / "puzzles.csv")
     found = records(eqr("solve", "--file", "examples/sudoku/puzzles.csv", "--json"))
-    keys = "question answer valid converged residual depth restart restarts seconds"
+    keys = "question answer valid converged halted residual depth restart restarts seconds"
     assert list(found[0]) == keys.split()
     assert [record["question"] for record in found] == [row["question"] for row in rows]
     assert all(record["answer"] == row["answer"] for record, row in zip(found, rows, strict=True) if record["valid"])

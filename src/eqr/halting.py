@@ -20,7 +20,8 @@ class Thresholds(NamedTuple):
 
 UNCALIBRATED = Thresholds(tol=1e-5, delta=0.0)
 """For models without calibration. At 1e-5 rows are at rest: none was seen to change its answer afterwards, while at
-1e-3 one in twelve of the bundled model's did, all of them wrong (docs/compute.md). delta is EqR's (section 6.3)."""
+1e-3 one in twelve of a model trained without hints did, all of them wrong (docs/compute.md). delta is EqR's (section
+6.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)

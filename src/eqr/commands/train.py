@@ -47,7 +47,7 @@ class Train:
     """Training puzzles, besides those the preset generates: CSV (question, answer), npz (puzzles, solutions) or a
     folder that ``eqr data`` wrote."""
     eval_data: str | None = None
-    """Puzzles to evaluate on now and then, the first 256 of them (``evaluated`` x 2); never trained on."""
+    """Puzzles to evaluate on now and then, the first 256 of them (``evaluated`` x 2); not trained on."""
     own: OwnPuzzles = field(default_factory=OwnPuzzles)
     save_minutes: float = 5.0
     """Time between checkpoints."""

@@ -50,7 +50,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "sudoku_settle": SETTLE,
     "sudoku_deep": DEEP,
-    # The network of sudoku_deep in one stage, from random weights: eighty minutes of one core, and the measure of
+    # The network of sudoku_deep in one stage, from random weights: an hour and a half of one core, and the measure of
     # others: with model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110 steps it is the paper's block
     # at the same FLOPs (docs/record.md).
     "sudoku_once": replace(
