@@ -58,9 +58,8 @@ def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
 
 
 def test_an_answer_the_head_ended_is_told_from_one_that_ran_out_of_depth(model: Reasoner) -> None:
-    sure, stopped = (
-        eqr.solve(model, generated(1, 0), eqr.SolveConfig(depth=depth, halt="learned"))[0] for depth in (32, 1)
-    )
+    puzzle = generated(1, 0)
+    sure, stopped = (eqr.solve(model, puzzle, eqr.SolveConfig(depth=depth, halt="learned"))[0] for depth in (32, 1))
     assert sure.valid
     assert (sure.halted, sure.converged) == (True, False)
     assert (stopped.halted, stopped.converged) == (False, False)

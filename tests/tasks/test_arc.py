@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from alike import solution
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,6 @@ from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
 from eqr.tasks.arc import HEADER, Arc, Grid
-from eqr.types import Solution
 
 TASK = Arc(3, 12)
 TEXT = "01234567890_______000712_03____"
@@ -119,18 +119,8 @@ def test_only_the_author_knows_whether_an_answer_is_right() -> None:
 
 def test_input_and_output_are_drawn_side_by_side() -> None:
     answer = torch.from_numpy(TASK.board(7, [[5, 0]])).long()
-    solution = Solution(
-        answer=answer,
-        valid=True,
-        converged=True,
-        halted=True,
-        residual=1e-6,
-        depth=3,
-        restart=0,
-        restarts=1,
-        seconds=0.1,
-    )
-    lines = TASK.render(TEXT, solution).splitlines()
+    found = solution(answer, settled=True, valid=True, residual=1e-6, depth=3)
+    lines = TASK.render(TEXT, found).splitlines()
     assert lines[:2] == ["1 2        5 0  ", "0 3    ->       "]
     assert "not checked" in lines[-1]
 

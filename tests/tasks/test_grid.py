@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from alike import solution
 from hypothesis import given
 from hypothesis import strategies as st
 from pysat.solvers import Cadical153
@@ -26,7 +27,6 @@ from eqr.presets import configured
 from eqr.tasks import task_named
 from eqr.tasks.grid import Grid, GridConfig
 from eqr.tasks.grid_inference import inferred
-from eqr.types import Solution
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -351,21 +351,11 @@ def test_blocks_that_hold_symbols_apart_tell_them_apart_if_they_are_not_alike(in
 
 def test_an_unchecked_answer_is_not_called_valid() -> None:
     task = Grid(LATIN4)
-    solution = Solution(
-        answer=task.encode(ANSWER)[0],
-        valid=True,
-        converged=True,
-        halted=True,
-        residual=1e-7,
-        depth=3,
-        restart=0,
-        restarts=1,
-        seconds=0.1,
-    )
-    text = task.render(QUESTION, solution)
+    found = solution(task.encode(ANSWER)[0], settled=True, valid=True, residual=1e-7, depth=3)
+    text = task.render(QUESTION, found)
     assert "1 . . .  ->  1 3 4 2" in text
     assert text.endswith("not checked, converged, residual 1.0e-07, depth 3")
-    assert task.with_checker(is_latin).render(QUESTION, solution).splitlines()[-1].startswith("valid, ")
+    assert task.with_checker(is_latin).render(QUESTION, found).splitlines()[-1].startswith("valid, ")
 
 
 SHRUNK = {"--side 7": "--side 4", "--count 20000": "--count 400", "--count 500": "--count 60"}

@@ -4,6 +4,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from alike import solution
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +12,6 @@ from eqr.errors import InputError
 from eqr.tasks import Puzzle, task_named
 from eqr.tasks.maze import COLOURS, GOAL, OPEN, PATH, START, WALL, maze_of
 from eqr.tasks.maze_carving import carved, path_of
-from eqr.types import Solution
 
 SMALL, THIRTY = maze_of(5), task_named("maze30")
 QUESTION = "#####/#S..#/#.#.#/#..G#/#####"
@@ -393,17 +393,7 @@ def test_a_picture_shows_walls_path_ends_and_contradictions() -> None:
 def test_a_drawn_maze_shows_its_path_and_how_it_was_reached(as_text: bool) -> None:
     answer = ids(RIGHT)[0]
     answer[24] = 2  # a wall taken away
-    solution = Solution(
-        answer=answer,
-        valid=False,
-        converged=False,
-        halted=False,
-        residual=3e-2,
-        depth=9,
-        restart=0,
-        restarts=1,
-        seconds=0.1,
-    )
-    lines = SMALL.render(QUESTION if as_text else ids(QUESTION)[0], solution).splitlines()
+    found = solution(answer, settled=False, valid=False, residual=3e-2, depth=9)
+    lines = SMALL.render(QUESTION if as_text else ids(QUESTION)[0], found).splitlines()
     assert lines[:5] == ["██████████", "██S · · ██", "██  ██· ██", "██    G ██", "████████?"]
     assert lines[5] == "NOT valid, not converged, residual 3.0e-02, depth 9"

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from alike import solution
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eqr.errors import InputError
 from eqr.tasks import task_named
-from eqr.types import Solution
 
 SUDOKU = task_named("sudoku")
 QUESTION = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
@@ -73,19 +73,9 @@ def test_augmented_puzzles_keep_their_rules_and_clues(name: str) -> None:
 
 
 def test_a_rendered_board_says_how_it_was_reached() -> None:
-    solution = Solution(
-        answer=boards(ANSWER)[0],
-        valid=True,
-        converged=True,
-        halted=True,
-        residual=2e-7,
-        depth=9,
-        restart=0,
-        restarts=1,
-        seconds=0.1,
-    )
-    text = SUDOKU.render(QUESTION, solution)
+    found = solution(boards(ANSWER)[0], settled=True, valid=True, residual=2e-7, depth=9)
+    text = SUDOKU.render(QUESTION, found)
     assert "5 3 . | . 7 . | . . .      5 3 4 | 6 7 8 | 9 1 2" in text
     assert text.endswith("valid, converged, residual 2.0e-07, depth 9")
-    early = replace(solution, converged=False)
+    early = replace(found, converged=False)
     assert SUDOKU.render(QUESTION, early).endswith("valid, halted, residual 2.0e-07, depth 9")
