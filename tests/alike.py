@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from eqr.types import BY_RESTART, Evidence, Solution
+from eqr.evidence import BY_RESTART, Evidence, Solution
 
 
 def eventually(true: Callable[[], bool], seconds: float, every: float) -> None:

@@ -12,9 +12,10 @@ settings.register_profile("eqr", deadline=None)
 settings.load_profile("eqr")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in eqr/__init__.py, before a test imports torch
 
-CHECKED = """types tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
-folders data few_shot layers blocks recursion model solvers halting
-selection breadth engine questions evaluate training reference analysis"""
+CHECKED = """types evidence
+tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
+data model solvers
+engine measure.evaluate training paper.reference analysis"""
 install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
 
 

@@ -13,11 +13,11 @@ from torch.autograd.functional import jacobian
 from eqr.analysis import explore, residual_depth, spectral_radius
 from eqr.analysis.basins import mode_of, periods
 from eqr.analysis.states import settle
-from eqr.checkpoint import load
 from eqr.cli import main
-from eqr.data import collect
+from eqr.data.files import collect
 from eqr.engine import SolveConfig, gather
 from eqr.model import ModelConfig, Reasoner
+from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
 
 TASK = task_named("sudoku4")

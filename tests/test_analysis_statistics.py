@@ -23,10 +23,10 @@ from eqr.analysis import (
 from eqr.analysis.frames import animation, frame
 from eqr.analysis.principal import principal_components
 from eqr.analysis.traces import turned_wrong
-from eqr.checkpoint import load
-from eqr.data import collect
+from eqr.data.files import collect
 from eqr.engine import SolveConfig, gather
 from eqr.model import ModelConfig, Reasoner
+from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
 
 
@@ -128,7 +128,7 @@ def test_neighbours_do_not_change_a_spectral_radius() -> None:
 
 @pytest.fixture(scope="module")
 def maze() -> Reasoner:
-    return load("maze").on(task_named("maze7"))
+    return load("maze").for_task(task_named("maze7"))
 
 
 def test_traces_of_a_maze_model_are_what_its_rows_did(maze: Reasoner) -> None:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from eqr.bench import STEPS, UPDATES, products_of
+from eqr.commands.bench import STEPS, UPDATES
+from eqr.measure.bench import products_of
 from eqr.model import ModelConfig, Reasoner
 from eqr.training.loss import segment_loss
 

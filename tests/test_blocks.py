@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from eqr.blocks import BLOCKS
 from eqr.model import ModelConfig, Reasoner
+from eqr.model.blocks import BLOCKS
 from eqr.tasks import task_named
 
 TASK = task_named("sudoku6")
@@ -76,7 +76,7 @@ def test_a_convolution_sees_the_eight_neighbours_and_nothing_further() -> None:
 @torch.no_grad()
 def test_a_convolution_answers_alike_on_boards_of_any_size() -> None:
     small = Reasoner(ModelConfig(task="maze9", block="conv", channels=8), torch.Generator().manual_seed(1))
-    large = small.on(task_named("maze31"))
+    large = small.for_task(task_named("maze31"))
     walls, z = torch.ones(1, 31, 31, dtype=torch.long), large.init(1, torch.Generator().manual_seed(0))
     walls[0, 11:20, 11:20] = torch.randint(1, 6, (9, 9), generator=torch.Generator().manual_seed(2))
     for before, after in zip(small.parameters(), large.parameters(), strict=True):

@@ -72,7 +72,7 @@ def test_mazes_are_solved_far_beyond_the_sizes_trained_on() -> None:
         task = task_named(name)
         puzzles = itertools.islice(task.generate(seed=4242), count)
         questions = torch.stack([torch.from_numpy(puzzle.question).long() for puzzle in puzzles])
-        solutions = eqr.solve(maze.on(task), questions)
+        solutions = eqr.solve(maze.for_task(task), questions)
         assert sum(solution.valid for solution in solutions) >= 0.95 * count
         assert all(solution.converged for solution in solutions if solution.valid)
 

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from eqr.calibrate import _first_precise
-from eqr.checkpoint import load, save
 from eqr.cli import main
+from eqr.measure.calibrate import _first_precise
+from eqr.storage.checkpoint import load, save
 
 
 def test_the_most_permissive_threshold_that_stops_right_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row 0 is stopped wrong below 2, too early below 4 is row 1; from 4 on all is well."""
-    monkeypatch.setattr("eqr.calibrate.LEAST", 2)
+    monkeypatch.setattr("eqr.measure.calibrate.LEAST", 2)
     score = torch.tensor([[0.0, 2.0, 2.0], [3.0, 4.0, 9.0], [5.0, 6.0, 7.0], [8.0, 8.0, 8.0]])
     correct = torch.tensor([[False] * 3, [False, False, True], [True] * 3, [True] * 3])
     thresholds = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 20.0]
     assert _first_precise(thresholds, score, correct, precision=0.99) == (4.0, 3)
     assert _first_precise(thresholds, score, correct, precision=0.5) == (0.0, 4)
     assert _first_precise(thresholds, score, ~correct, precision=0.99) == (None, 0)
-    monkeypatch.setattr("eqr.calibrate.LEAST", 4)
+    monkeypatch.setattr("eqr.measure.calibrate.LEAST", 4)
     assert _first_precise(thresholds, score, correct, precision=0.99) == (None, 0)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from eqr.checkpoint import load, save, write_atomically
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
+from eqr.storage.checkpoint import load, save, write_atomically
 
 CONFIG = ModelConfig(task="sudoku4", block="mixer", channels=8, token_hidden=8)
 

@@ -13,17 +13,17 @@ from safetensors.torch import load_file, save_file
 
 from eqr.analysis import trajectory
 from eqr.analysis.traces import turned_wrong
-from eqr.checkpoint import WEIGHTS, load
-from eqr.claims import CLAIMS, trained_depth
-from eqr.claims.base import FAILS, HOLDS, UNDECIDED, Gain, Measured, gain
-from eqr.claims.report import keep, kept, page
-from eqr.claims.residual import verdict_of
-from eqr.claims.training import CONSTRUCTION, SHAPING, construction
 from eqr.cli import main
-from eqr.data import collect
+from eqr.data.files import collect
 from eqr.engine import SolveConfig
+from eqr.paper.claims import CLAIMS, trained_depth
+from eqr.paper.claims.base import FAILS, HOLDS, UNDECIDED, Gain, Measured, gain
+from eqr.paper.claims.report import keep, kept, page
+from eqr.paper.claims.residual import verdict_of
+from eqr.paper.claims.training import CONSTRUCTION, SHAPING, construction
 from eqr.presets import PRESETS
-from eqr.training.session import HELD_OUT_STREAM
+from eqr.storage.checkpoint import WEIGHTS, load
+from eqr.training.run import HELD_OUT_STREAM
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, config in list(PRESETS.items()):
         if name.startswith("small_"):
             monkeypatch.setitem(PRESETS, name, replace(config, pool=40, compile=False, evaluated=2))
-    monkeypatch.setattr("eqr.claims.attractors.MANY", 4)
-    monkeypatch.setattr("eqr.claims.scaling.NOISES", (0.1, 0.5))
+    monkeypatch.setattr("eqr.paper.claims.attractors.MANY", 4)
+    monkeypatch.setattr("eqr.paper.claims.scaling.NOISES", (0.1, 0.5))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -194,7 +194,7 @@ def test_verdicts_follow_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     def verdict(*accuracies: float) -> Measured:
         by_variant = dict(zip(CONSTRUCTION, accuracies, strict=True))
         table = {name: [dict.fromkeys((1, 4, 16, 64), share)] for name, share in by_variant.items()}
-        monkeypatch.setattr("eqr.claims.training.compared", lambda lab, variants: ([], table))
+        monkeypatch.setattr("eqr.paper.claims.training.compared", lambda lab, variants: ([], table))
         return construction(None)  # type: ignore[arg-type]
 
     assert verdict(10, 20, 30, 40, 50).verdict == HOLDS

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from eqr.data import Draws, collect, read_labelled, read_rows
+from eqr.data.files import collect, read_labelled, read_rows
+from eqr.data.sampler import PuzzleSampler
 from eqr.errors import InputError
 from eqr.tasks import task_named
 
@@ -103,7 +104,7 @@ def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
         read_labelled(str(tmp_path / "d.npz"), TASK, limit=0)
 
 
-def drawn(draws: Draws, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def drawn(draws: PuzzleSampler, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     found = [draws.draw(np.random.default_rng(number)) for number in range(count)]
     inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*found, strict=True))
     return inputs, labels
@@ -111,7 +112,7 @@ def drawn(draws: Draws, count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_draws_keep_their_answers_and_reveal_clues() -> None:
     puzzles = collect(TASK, TASK.generate(seed=0), 50)
-    draws = Draws(TASK, [(puzzles, 1.0)], augment=True, reveal_share=0.5, reveal_most=0.9)
+    draws = PuzzleSampler(TASK, [(puzzles, 1.0)], augment=True, reveal_share=0.5, reveal_most=0.9)
     inputs, labels = drawn(draws, 200)
     assert TASK.is_solved(inputs, labels).all()
     assert (inputs > 0).sum(1).max() > (puzzles.questions > 0).sum(1).max()
@@ -120,6 +121,6 @@ def test_draws_keep_their_answers_and_reveal_clues() -> None:
 
 def test_draws_leave_augmented_data_and_mazes_as_they_are() -> None:
     puzzles = collect(MAZE, MAZE.generate(seed=0), 20)
-    draws = Draws(MAZE, [(puzzles, 1.0)], augment=False, reveal_share=1.0, reveal_most=1.0)
+    draws = PuzzleSampler(MAZE, [(puzzles, 1.0)], augment=False, reveal_share=1.0, reveal_most=1.0)
     known = {board.tobytes() for board in puzzles.questions}
     assert all(draws.draw(np.random.default_rng(number))[0].tobytes() in known for number in range(50))

@@ -9,15 +9,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from eqr.data import Puzzles
+from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig
-from eqr.engine.jobs import RowEnd, evidence_of
-from eqr.evaluate import evaluate
+from eqr.engine.queue import RowEnd, evidence_of
+from eqr.evidence import Evidence
+from eqr.measure.evaluate import evaluate
+from eqr.measure.report import Report
 from eqr.model import ModelConfig, Reasoner
-from eqr.report import Report
 from eqr.tasks import Task, task_named
 from eqr.tasks.grid import Grid, GridConfig
-from eqr.types import Evidence
 
 QUESTION = "#####/#S..#/#.#.#/#..G#/#####"
 RIGHT, DOWN, NEITHER = "#####/#Soo#/#.#o#/#..G#/#####", "#####/#S..#/#o#.#/#ooG#/#####", QUESTION
@@ -44,7 +44,7 @@ def report_of(task: Task, puzzles: torch.Tensor, label: torch.Tensor, answers: t
     grid = task.config if isinstance(task, Grid) else None
     model = Reasoner(ModelConfig(task=task.name, grid=grid, block="relation", channels=4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eqr.evaluate.gather", gather)
+        patch.setattr("eqr.measure.evaluate.gather", gather)
         return evaluate(model, given, SolveConfig(breadth=answers.shape[1], select="first"), "hand", "maze")
 
 
@@ -68,7 +68,7 @@ def test_another_shortest_path_than_the_label_is_valid_and_not_exact() -> None:
 
 
 def test_nothing_is_called_valid_where_there_are_no_rules() -> None:
-    options = {"clues_stand": True, "interchangeable": True, "dihedral": True}
+    options = {"clues_fixed": True, "interchangeable": True, "dihedral": True}
     task = task_named("grid", GridConfig(rows=2, cols=2, symbols="ab", blank=".", **options))
     assert not task.has_rules
     answer = task.encode("ab/ba")

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from eqr.cli import main
+from eqr.data.few_shot import FewShot, evaluated_boards, read_few_shot, training_boards
+from eqr.data.hrm_format import read_folder
+from eqr.engine.policy.selection import by_rank
 from eqr.errors import InputError
-from eqr.few_shot import FewShot, evaluated_boards, read_few_shot, training_boards
-from eqr.folders import read_folder
-from eqr.selection import by_rank
+from eqr.evidence import Evidence
 from eqr.tasks import task_named
 from eqr.tasks.arc import HEADER, Arc
-from eqr.types import Evidence
 
 
 def pair(*grids: list[list[int]]) -> dict[str, list[list[int]]]:

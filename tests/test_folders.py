@@ -10,9 +10,9 @@ import torch
 import tyro
 
 from eqr.commands.data import Data
-from eqr.data import collect
+from eqr.data.files import collect
+from eqr.data.hrm_format import FILES, GROUPS, IDENTIFIERS, INPUTS, LABELS, PUZZLES, read_folder, write_folder
 from eqr.errors import InputError
-from eqr.folders import FILES, GROUPS, IDENTIFIERS, INPUTS, LABELS, PUZZLES, read_folder, write_folder
 from eqr.tasks import Task, task_named
 from eqr.tasks.base import Boards
 
@@ -241,7 +241,7 @@ def test_a_failed_run_leaves_no_half_set(tmp_path: Path, source: str, monkeypatc
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eqr.folders.json.dumps", interrupted)
+    monkeypatch.setattr("eqr.data.hrm_format.json.dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Data(name="sudoku-extreme", source=source, out=str(tmp_path / "out")).run()
     assert not any((tmp_path / "out").glob("*"))

@@ -14,10 +14,10 @@ import torch
 from hub_server import Hub, serving
 
 import eqr
-from eqr.checkpoint import save, save_calibration
 from eqr.cli import main
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
+from eqr.storage.checkpoint import save, save_calibration
 from eqr.types import Calibration
 
 PICKLE = b"\x80\x04 what loading must not touch"

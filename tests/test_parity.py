@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eqr.reference import Checkpoint, to_reasoner
+from eqr.paper.reference import Checkpoint, to_reasoner
 
 GOLDEN = Path(__file__).parent / "golden" / "eqr_small.npz"
 

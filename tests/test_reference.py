@@ -21,10 +21,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eqr.checkpoint import load
 from eqr.commands.import_reference import ImportReference
 from eqr.errors import InputError
-from eqr.reference import Checkpoint, read_checkpoint, to_reasoner
+from eqr.paper.reference import Checkpoint, read_checkpoint, to_reasoner
+from eqr.storage.checkpoint import load
 
 WIDTH, HIDDEN, TOKEN_HIDDEN = 8, 24, 20
 ARCH = {

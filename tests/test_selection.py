@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from eqr.breadth import suffices, waves
-from eqr.report import pass_at_k
-from eqr.selection import SELECTION, choose
-from eqr.types import Calibration, Evidence
+from eqr.engine.policy.breadth import enough_restarts, waves
+from eqr.engine.policy.selection import SELECTION, choose
+from eqr.evidence import Evidence
+from eqr.measure.report import pass_at_k
+from eqr.types import Calibration
 
 NAN, INF = math.nan, math.inf
 
@@ -84,12 +85,12 @@ def test_restarts_stop_when_the_evidence_suffices(found: Evidence, enough: bool)
     calibration = Calibration(
         delta=5.0, tol=1e-6, delta_rows=100, tol_rows=100, precision=0.999, puzzles=100, data="x", depth=64, window=3
     )
-    assert suffices(found, calibration) is enough
+    assert enough_restarts(found, calibration) is enough
 
 
 def test_without_calibration_only_agreement_counts() -> None:
-    assert not suffices(evidence([A], residual=[0.0], halt_logit=[99.0], halted=[True]), None)
-    assert suffices(evidence([A, A], halted=[True, True]), None)
+    assert not enough_restarts(evidence([A], residual=[0.0], halt_logit=[99.0], halted=[True]), None)
+    assert enough_restarts(evidence([A, A], halted=[True, True]), None)
 
 
 def test_waves_grow_with_what_was_tried_and_stop_at_the_most() -> None:

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from eqr.checkpoint import load, save
 from eqr.cli import main
 from eqr.engine import SolveConfig, solve
 from eqr.model import ModelConfig, Reasoner
+from eqr.storage.checkpoint import load, save
 from eqr.tasks import task_named
 from eqr.tasks.maze import COLOURS, maze_of
 
@@ -83,7 +83,7 @@ def test_mazes_of_several_sizes_are_answered_in_order_as_if_alone(
     assert [record["question"] for record in found] == list(map(one_line, MAZES))
     model = load(local)
     for record, maze in zip(found, MAZES, strict=True):
-        sized = model.on(model.task.sized(len(one_line(maze))))
+        sized = model.for_task(model.task.sized(len(one_line(maze))))
         (alone,) = solve(sized, sized.task.encode(maze), SolveConfig(depth=3, breadth=2))
         assert record["answer"] == sized.task.format(alone.answer)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from eqr.statistics import auroc, spearman
+from eqr.measure.statistics import auroc, spearman
 
 
 def test_auroc_is_the_share_of_pairs_in_order_with_ties_counted_half() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather
+from eqr.measure.sweep import cut, halts_at, settings
 from eqr.model import Reasoner
-from eqr.sweep import cut, halts_at, settings
+from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
 from eqr.types import Calibration
 

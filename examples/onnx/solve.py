@@ -23,7 +23,7 @@ while depth < 64 and still < halting["window"]:
     z, logits, _, residual = session.run(None, {"z": z, "ids": ids})
     depth, still = depth + 1, still + 1 if residual[0] < halting["tol"] else 0
 
-found = np.where((ids == 0) | (not layout["clues_stand"]), logits.argmax(-1) + 1, ids)[0]
+found = np.where((ids == 0) | (not layout["clues_fixed"]), logits.argmax(-1) + 1, ids)[0]
 for row in found.reshape(layout["rows"], layout["cols"]):
     print(" ".join(written[symbol] for symbol in row))
 settled = "settled" if still == halting["window"] else "NOT settled"

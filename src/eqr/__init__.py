@@ -6,9 +6,9 @@ import os
 # busy process, a dozen puzzles took 123 s on two spinning threads and 2 s on two sleeping ones.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from eqr.checkpoint import load
 from eqr.engine import SolveConfig, solve
 from eqr.model import Reasoner
+from eqr.storage.checkpoint import load
 from eqr.tasks import TASKS, task_named
 
 __all__ = ["TASKS", "Reasoner", "SolveConfig", "load", "solve", "task_named"]

@@ -23,8 +23,8 @@ from eqr.commands.solve import Solve
 from eqr.commands.submit import Submit
 from eqr.commands.sweep import Sweep
 from eqr.commands.train import Train
+from eqr.distributed import RankLost
 from eqr.errors import InputError
-from eqr.runtime import RankLost
 
 Command = (
     Annotated[Solve, tyro.conf.subcommand("solve")]

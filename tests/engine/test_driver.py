@@ -12,12 +12,12 @@ import torch
 from alike import eventually, same
 from numpy.typing import NDArray
 
-from eqr.engine import Closed, Driver, Full, Moment, SolveConfig, gather
-from eqr.engine.jobs import Jobs
-from eqr.engine.line import Line
+from eqr.engine import Closed, Full, Snapshot, SolveConfig, SolveServer, gather
+from eqr.engine.fair_queue import FairQueue
+from eqr.engine.queue import PuzzleQueue
+from eqr.evidence import Evidence
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
-from eqr.types import Evidence
 
 TASK = task_named("sudoku4")
 MODEL = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=4, updates_per_segment=1)).eval()
@@ -30,8 +30,8 @@ def boards(count: int, seed: int = 3) -> list[NDArray[np.uint8]]:
     return [puzzle.question for puzzle in itertools.islice(TASK.generate(seed=seed), count)]
 
 
-def jobs(seed: int, config: SolveConfig) -> Jobs:
-    return Jobs((torch.from_numpy(board).long() for board in boards(20, seed)), MODEL, config)
+def jobs(seed: int, config: SolveConfig) -> PuzzleQueue:
+    return PuzzleQueue((torch.from_numpy(board).long() for board in boards(20, seed)), MODEL, config)
 
 
 def alone(model: Reasoner, puzzles: list[NDArray[np.uint8]], config: SolveConfig) -> list[Evidence]:
@@ -39,8 +39,8 @@ def alone(model: Reasoner, puzzles: list[NDArray[np.uint8]], config: SolveConfig
 
 
 @contextmanager
-def running(models: tuple[Reasoner, ...] = (MODEL,), rows: int = 8, queue: int = 10_000) -> Iterator[Driver]:
-    with Driver(models, SolveConfig(rows=rows), queue) as driver:
+def running(models: tuple[Reasoner, ...] = (MODEL,), rows: int = 8, queue: int = 10_000) -> Iterator[SolveServer]:
+    with SolveServer(models, SolveConfig(rows=rows), queue) as driver:
         yield driver
 
 
@@ -63,7 +63,7 @@ def test_requests_that_differ_in_all_they_may_are_answered_as_if_alone() -> None
 
 
 def test_boards_of_several_sizes_take_turns_and_go_when_nobody_asks() -> None:
-    sizes = [MAZES, *(MAZES.on(task_named(f"maze{size}")) for size in (7, 9))]
+    sizes = [MAZES, *(MAZES.for_task(task_named(f"maze{size}")) for size in (7, 9))]
     config = SolveConfig(depth=5, breadth=2)
     with running((MAZES, MODEL)) as driver:
         held = driver.submit(MODEL, boards(30), LONG)  # does not keep the mazes waiting
@@ -90,7 +90,7 @@ def test_one_long_request_does_not_keep_others_waiting() -> None:
 
 
 def test_the_last_places_are_for_those_who_have_few() -> None:
-    line = Line(8)
+    line = FairQueue(8)
     many, few, late = (jobs(seed, SolveConfig()) for seed in range(3))
     line.askers.append(many)
     assert [line.start() is not None for _ in range(8)] == [True] * 6 + [False] * 2
@@ -101,7 +101,7 @@ def test_the_last_places_are_for_those_who_have_few() -> None:
 
 
 def test_askers_with_equally_many_rows_take_turns() -> None:
-    line = Line(100)
+    line = FairQueue(100)
     askers = [jobs(seed, SolveConfig(breadth=2)) for seed in range(3)]
     line.askers += askers
     turns = [askers.index(job.jobs) for job in (line.start() for _ in range(12)) if job]
@@ -133,7 +133,7 @@ def test_beyond_its_queue_the_engine_takes_nothing() -> None:
 
 
 def test_each_segment_is_told_in_order() -> None:
-    told: dict[int, list[Moment]] = {0: [], 1: []}
+    told: dict[int, list[Snapshot]] = {0: [], 1: []}
     config = SolveConfig(depth=7, breadth=2, halt="fixed")
     (puzzle,) = boards(1)
     with running() as driver:
@@ -163,7 +163,7 @@ def failing(*_: object, **__: object) -> bool:
 def test_nobody_waits_for_an_engine_that_has_failed_and_its_failure_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask() -> None:
         with running() as driver:
-            monkeypatch.setattr("eqr.engine.driver.carry", failing)
+            monkeypatch.setattr("eqr.engine.server.carry", failing)
             future: Future[list[Evidence]] = driver.submit(MODEL, boards(1), SolveConfig())
             with pytest.raises(Closed):
                 future.result(20)
@@ -174,7 +174,7 @@ def test_nobody_waits_for_an_engine_that_has_failed_and_its_failure_is_raised(mo
 
 
 def test_an_engine_that_fails_at_its_start_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eqr.engine.driver.Slots", failing)
+    monkeypatch.setattr("eqr.engine.server.Slots", failing)
     with pytest.raises(MemoryError), running():
         pytest.fail("it runs")
 

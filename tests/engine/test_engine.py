@@ -9,12 +9,13 @@ import pytest
 import torch
 from alike import same
 
-from eqr.checkpoint import load
 from eqr.engine import SolveConfig, gather, select, solve
 from eqr.errors import InputError
+from eqr.evidence import Evidence
 from eqr.model import Reasoner
+from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
-from eqr.types import Calibration, Evidence
+from eqr.types import Calibration
 
 TASK = task_named("sudoku4")
 CONFIG = SolveConfig(depth=24, tol=0.05)

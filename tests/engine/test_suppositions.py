@@ -4,7 +4,7 @@ import torch
 
 import eqr
 from eqr.engine import SolveConfig, gather
-from eqr.engine.suppositions import AFTER, Suppositions
+from eqr.engine.policy.suppose import AFTER, Suppositions
 
 LOGITS = torch.tensor([[9.0, 0.0], [1.0, 0.0], [0.0, 9.0], [0.0, 1.0]])
 BLANK = torch.tensor([False, True, True, True])

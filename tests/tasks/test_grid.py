@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pysat.solvers import Cadical153
 
-from eqr.checkpoint import load, save
 from eqr.cli import main
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.presets import configured
+from eqr.storage.checkpoint import load, save
 from eqr.tasks import task_named
 from eqr.tasks.grid import Grid, GridConfig
 from eqr.tasks.grid_inference import inferred
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 from examples.latin.check import is_latin  # noqa: E402
 
-LATIN4 = GridConfig(rows=4, cols=4, symbols="1234", blank=".", clues_stand=True, interchangeable=True, dihedral=True)
+LATIN4 = GridConfig(rows=4, cols=4, symbols="1234", blank=".", clues_fixed=True, interchangeable=True, dihedral=True)
 QUESTION, ANSWER = ".2../..2./1.../.1.4", "4213/3421/1342/2134"
 
 
@@ -45,7 +45,7 @@ def parts(draw: st.DrawFn) -> dict[str, Any]:
         "cols": draw(st.integers(1, 5)),
         "symbols": "".join(chars[1:]),
         "blank": draw(st.sampled_from(["", chars[0]])),
-        **{name: draw(st.booleans()) for name in ("clues_stand", "interchangeable", "dihedral")},
+        **{name: draw(st.booleans()) for name in ("clues_fixed", "interchangeable", "dihedral")},
     }
 
 
@@ -174,7 +174,7 @@ def test_the_board_is_read_off_the_puzzles(
 ) -> None:
     rows = [(f"line {number}", *pair) for number, pair in enumerate(pairs, 2)]
     config, _ = inferred(rows, board, interchangeable=False, dihedral=True)
-    assert (config.rows, config.cols, config.symbols, config.blank, config.clues_stand) == expected
+    assert (config.rows, config.cols, config.symbols, config.blank, config.clues_fixed) == expected
     assert config.dihedral
     assert not config.interchangeable
 
@@ -323,12 +323,12 @@ def test_a_board_without_all_its_fields_is_named(tmp_path: Path) -> None:
 
 def test_a_checker_comes_with_the_task_and_shares_the_weights() -> None:
     model = model_of(LATIN4)
-    judged = model.on(task_named("grid", LATIN4).with_checker(is_latin))
+    judged = model.for_task(task_named("grid", LATIN4).with_checker(is_latin))
     assert (model.task.has_rules, judged.task.has_rules) == (False, True)
     assert judged.answer_head is model.answer_head
     assert judged.config == model.config
     with pytest.raises(InputError, match="the puzzles are of another kind"):
-        model.on(Grid(replace(LATIN4, symbols="abcd")))
+        model.for_task(Grid(replace(LATIN4, symbols="abcd")))
 
 
 def test_the_block_follows_from_what_was_said_of_symbols() -> None:

@@ -7,6 +7,7 @@ import pytest
 from pysat.solvers import Cadical153
 
 from eqr.tasks import task_named
+from eqr.tasks.sudoku import units_of
 from eqr.tasks.sudoku_search import generate, generate_one, geometry, solve_board
 
 BOXES = {"sudoku": (3, 3), "sudoku6": (2, 3), "sudoku4": (2, 2)}
@@ -67,7 +68,7 @@ def test_generated_puzzles_have_one_solution_and_no_clue_to_spare(name: str, cou
 
 
 def test_the_stream_is_a_function_of_the_seed_alone() -> None:
-    geo = geometry(3, 3)
+    geo = geometry(units_of(3, 3))
     alone, shared = (list(itertools.islice(generate(geo, 3, 2, workers=workers), 100)) for workers in (1, 3))
     other = generate_one(geo, 4, 0)
     assert all((a.question == b.question).all() for a, b in zip(alone, shared, strict=True))
@@ -75,7 +76,7 @@ def test_the_stream_is_a_function_of_the_seed_alone() -> None:
 
 
 def test_min_guesses_keeps_the_hard_ones_in_order() -> None:
-    geo = geometry(3, 3)
+    geo = geometry(units_of(3, 3))
     every = list(itertools.islice(generate(geo, 0), 300))
     hard = list(itertools.islice(generate(geo, 0, least=8), 20))
     expected = [puzzle for puzzle in every if puzzle.rating >= 8][:20]
@@ -83,7 +84,7 @@ def test_min_guesses_keeps_the_hard_ones_in_order() -> None:
 
 
 def test_solutions_are_counted_up_to_the_limit() -> None:
-    geo = geometry(2, 2)
+    geo = geometry(units_of(2, 2))
     empty = np.zeros(16, np.uint8)
     assert solve_board(empty, geo, limit=1000)[0] == 288  # all 4x4 Sudoku boards
     assert solve_board(empty, geo, limit=7)[0] == 7

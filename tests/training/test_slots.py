@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
-from eqr.data import Draws, collect
+from eqr.data.files import collect
+from eqr.data.sampler import PuzzleSampler
+from eqr.distributed import Ranks
 from eqr.model import Reasoner
 from eqr.presets import configured
-from eqr.runtime import Ranks
 from eqr.tasks import task_named
 from eqr.training.loss import SegmentLoss
 from eqr.training.slots import Slots
@@ -21,7 +22,7 @@ def made(options: dict[str, Any], ranks: Ranks | None = None) -> Slots:
     config = replace(configured("sudoku4_tiny", []), **options)
     task = task_named("sudoku4")
     puzzles = collect(task, task.generate(seed=0), 20)
-    draws = Draws(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
+    draws = PuzzleSampler(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
     return Slots(Reasoner(config.model), draws, config, 0, ranks or Ranks(), torch.device("cpu"))
 
 

@@ -11,19 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eqr.checkpoint import load
 from eqr.cli import main
-from eqr.data import collect
+from eqr.data.files import collect
+from eqr.distributed import Ranks
 from eqr.engine import SolveConfig, gather
 from eqr.errors import InputError
-from eqr.evaluate import evaluate
+from eqr.measure.evaluate import evaluate
 from eqr.model import ModelConfig, Reasoner
 from eqr.presets import PRESETS, configured
-from eqr.runtime import Ranks
+from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
-from eqr.training import session
 from eqr.training.config import Budget, TrainConfig
-from eqr.training.schedule import learning_rate_scale
+from eqr.training.optim import learning_rate_scale
+from eqr.training.run import locked
+from eqr.training.run import train as train_in_folder
 from eqr.training.trainer import Diverged, Trainer
 
 TASK = task_named("sudoku4")
@@ -46,7 +47,7 @@ def run(
     start_from: str | None = None,
     **options: object,
 ) -> Trainer:
-    return session.train(
+    return train_in_folder(
         config=config,
         budget=Budget(minutes=None, steps=steps, **options),
         folder=folder,
@@ -151,9 +152,9 @@ def test_a_diverging_run_stops_and_keeps_the_last_checkpoint(
 
 def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
     run(tmp_path, 2)
-    with pytest.raises(session.InputError, match="already holds a run: go on with --resume"):
+    with pytest.raises(InputError, match="already holds a run: go on with --resume"):
         run(tmp_path, 2)
-    with session.locked(tmp_path), pytest.raises(session.InputError, match="another process is training"):
+    with locked(tmp_path), pytest.raises(InputError, match="another process is training"):
         run(tmp_path, 2, resume=True)
 
 
@@ -163,10 +164,10 @@ def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
 )
 def test_another_run_is_not_resumed(tmp_path: Path, change: dict[str, int], said: str) -> None:
     run(tmp_path, 2)
-    with pytest.raises(session.InputError, match=said):
+    with pytest.raises(InputError, match=said):
         run(tmp_path, 4, resume=True, config=replace(CONFIG, **change))
     assert run(tmp_path, 4, resume=True, config=replace(CONFIG, lr=1e-3)).step == 4
-    with pytest.raises(session.InputError, match="the budget is spent"):
+    with pytest.raises(InputError, match="the budget is spent"):
         run(tmp_path, 4, resume=True)
 
 
@@ -181,7 +182,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
 
 def test_an_unwritable_log_stops_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").mkdir()
-    with pytest.raises(session.InputError, match="cannot write"):
+    with pytest.raises(InputError, match="cannot write"):
         run(tmp_path, 2)
 
 
@@ -211,7 +212,7 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     run(tmp_path, 2)
     state = tmp_path / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(session.InputError, match=r"state\.pt is damaged"):
+    with pytest.raises(InputError, match=r"state\.pt is damaged"):
         run(tmp_path, 4, resume=True)
 
 
@@ -248,7 +249,7 @@ def test_the_learning_rate_warms_up_holds_and_falls_to_zero() -> None:
     ],
 )
 def test_unknown_presets_and_options_suggest_the_nearest(preset: str, changes: list[str], said: str) -> None:
-    with pytest.raises(session.InputError, match=said):
+    with pytest.raises(InputError, match=said):
         configured(preset, changes)
 
 

@@ -4,7 +4,7 @@ import pytest
 from serving import service_of, untrained
 from starlette.testclient import TestClient
 
-from eqr.checkpoint import load, save
+from eqr.storage.checkpoint import load, save
 from eqr.web.app import create_app
 from eqr.web.service import Service
 

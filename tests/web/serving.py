@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alike import eventually
 
-from eqr.engine import Driver, SolveConfig
+from eqr.engine import SolveConfig, SolveServer
 from eqr.model import ModelConfig, Reasoner
 from eqr.web.limits import Limits
 from eqr.web.service import Service
@@ -30,7 +30,7 @@ def untrained() -> Reasoner:
 @contextmanager
 def service_of(models: dict[str, Reasoner], **limits: int) -> Iterator[Service]:
     limited = Limits(**limits)
-    with Driver(list(models.values()), SolveConfig(), limited.queue) as driver:
+    with SolveServer(list(models.values()), SolveConfig(), limited.queue) as driver:
         yield Service(models, driver, limited)
 
 

@@ -13,7 +13,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from serving import FIVE, SEVEN, untrained
 from starlette.testclient import TestClient
 
-from eqr.engine import Driver, SolveConfig
+from eqr.engine import SolveConfig, SolveServer
 from eqr.model import ModelConfig, Reasoner
 from eqr.web.app import create_app
 from eqr.web.limits import Limits
@@ -26,7 +26,7 @@ MODELS = {
     "sudoku": Reasoner(ModelConfig(task="sudoku", block="relation", channels=4, updates_per_segment=1)).eval(),
     "mazes": untrained(),
 }
-DRIVER = Driver(list(MODELS.values()), SolveConfig(), LIMITS.queue)
+DRIVER = SolveServer(list(MODELS.values()), SolveConfig(), LIMITS.queue)
 APP = create_app(Service(MODELS, DRIVER, LIMITS))
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
 # A puzzle may break rules that no schema can state (a digit twice in a row): then what fits the schema is refused.

@@ -18,9 +18,9 @@ import pytest
 from serving import EASY, FIVE, Process, service_of, until, untrained
 
 import eqr
-from eqr.answers import as_record
 from eqr.cli import main
 from eqr.commands.serve import Serve
+from eqr.data.serialise import as_record
 from eqr.engine import SolveConfig
 from eqr.web.server import listen, serve
 
@@ -180,7 +180,7 @@ def test_the_service_ends_when_its_engine_has_failed(monkeypatch: pytest.MonkeyP
             service.driver.submit(model, [model.task.parse(FIVE)], SolveConfig())
             serve(service, listening)
 
-    monkeypatch.setattr("eqr.engine.driver.carry", failing)
+    monkeypatch.setattr("eqr.engine.server.carry", failing)
     with pytest.raises(MemoryError, match="no memory is left"):
         run()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqr.analysis.base import Finding, Row
 from eqr.analysis.traces import Traces
-from eqr.statistics import auroc, spearman
+from eqr.measure.statistics import auroc, spearman
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from torch import Tensor
 from eqr.analysis.base import Finding, Row
 from eqr.analysis.traces import turned_wrong
 from eqr.engine import SolveConfig, gather
+from eqr.evidence import History
 from eqr.model import Reasoner
-from eqr.types import History
 
 
 @dataclass(frozen=True, kw_only=True)

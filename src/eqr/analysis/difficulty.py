@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eqr.analysis.base import Finding, Row
 from eqr.analysis.traces import Traces
-from eqr.statistics import spearman
+from eqr.measure.statistics import spearman
 
 GROUPS = 5
 """Groups of about as many puzzles, by difficulty."""

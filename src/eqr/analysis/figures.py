@@ -1,4 +1,4 @@
-"""Figures of findings, one function each. Draws what it is given."""
+"""Figures of findings, one function each. PuzzleSampler what it is given."""
 
 import math
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from eqr.analysis.frames import frame
 from eqr.analysis.independence import PathIndependence
 from eqr.analysis.jacobian import Spectrum
 from eqr.analysis.residuals import ResidualDepth
-from eqr.checkpoint import write_atomically
-from eqr.plots import save_figure
+from eqr.measure.plots import save_figure
+from eqr.storage.checkpoint import write_atomically
 from eqr.tasks import Task
 
 RIGHT, WRONG, MOVING = "#2a9d57", "#c8553d", "#8d99ae"

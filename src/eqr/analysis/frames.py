@@ -1,4 +1,4 @@
-"""A trajectory as pictures: a board for each segment, with the cells that changed marked. Draws only.
+"""A trajectory as pictures: a board for each segment, with the cells that changed marked. PuzzleSampler only.
 
 Where clues stand a board is drawn in letters, found cells on paper coloured by confidence and, if the label is known,
 wrong ones in red; elsewhere (mazes) it is the task's own picture.
@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from eqr.analysis.decoded import Trajectory
-from eqr.pictures import captioned, enlarged, lettered
 from eqr.tasks import Task
+from eqr.terminal.pictures import captioned, enlarged, lettered
 
 SIDE = 32
 """Pixels of a cell's side, in letters."""
@@ -24,10 +24,10 @@ def frame(task: Task, found: Trajectory, t: int) -> NDArray[np.uint8]:
     """(H, W, 3) the board after segment ``t``, from 0."""
     layout, answer = task.layout, found.history.answers[t]
     board = (layout.rows, layout.cols)
-    picture = _letters(task, found, t) if layout.clues_stand else enlarged(task.picture(found.puzzle, answer))
+    picture = _letters(task, found, t) if layout.clues_fixed else enlarged(task.picture(found.puzzle, answer))
     picture = picture.copy()
     side = len(picture) // layout.rows
-    for row, col in np.argwhere(found.changed[t, layout.header :].view(board).numpy()):
+    for row, col in np.argwhere(found.changed[t, layout.rule_cells :].view(board).numpy()):
         _outline(picture[row * side : (row + 1) * side, col * side : (col + 1) * side], MARK, max(2, side // 10))
     return picture
 
@@ -46,12 +46,12 @@ def animation(task: Task, found: Trajectory) -> tuple[list[NDArray[np.uint8]], l
 def _letters(task: Task, found: Trajectory, t: int) -> NDArray[np.uint8]:
     layout, answer = task.layout, found.history.answers[t]
     board = (layout.rows, layout.cols, 1)
-    given = (found.puzzle > 0)[layout.header :].view(board).numpy()
-    sure = found.history.confidence[t, layout.header :].view(board).numpy()
+    given = (found.puzzle > 0)[layout.rule_cells :].view(board).numpy()
+    sure = found.history.confidence[t, layout.rule_cells :].view(board).numpy()
     wrong = torch.zeros_like(answer, dtype=torch.bool) if found.right is None else ~found.right[t]
     paper = np.where(given, GIVEN, UNSURE + sure * (SURE - UNSURE)).astype(np.uint8)
-    ink = np.where(wrong[layout.header :].view(board).numpy(), RED, BLACK)
-    picture = lettered(list(task.format(answer)[layout.header :]), paper, ink, SIDE).copy()
+    ink = np.where(wrong[layout.rule_cells :].view(board).numpy(), RED, BLACK)
+    picture = lettered(list(task.format(answer)[layout.rule_cells :]), paper, ink, SIDE).copy()
     for start in range(0, len(picture), SIDE):
         picture[start] = LINE
     for start in range(0, picture.shape[1], SIDE):

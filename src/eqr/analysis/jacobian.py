@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from eqr.analysis.base import Finding, Row
 from eqr.analysis.basins import STILL
 from eqr.analysis.states import settle
-from eqr.data import Puzzles
+from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig
 from eqr.model import Reasoner
 from eqr.runtime import CACHED_ROWS
@@ -119,7 +119,7 @@ def spectrum(
 
     Of ``config`` depth and seed count.
     """
-    model, batch = model.on(puzzles.task), puzzles.batch()
+    model, batch = model.for_task(puzzles.task), puzzles.batch()
     columns = []
     for start in range(0, len(puzzles), HELD):
         inputs, labels = batch.inputs[start : start + HELD], batch.labels[start : start + HELD]

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eqr.engine import SolveConfig
-from eqr.engine.streams import row_generator
 from eqr.errors import InputError
 from eqr.model import Reasoner
+from eqr.random import row_generator
 from eqr.runtime import row_workers
 from eqr.solvers import relative_residual
 from eqr.tasks import Task

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from eqr.data import Puzzles
+from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig, gather
+from eqr.evidence import Evidence
 from eqr.model import Reasoner
-from eqr.types import Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def traced(
 
     Rows never halt, whatever ``config.halt`` is.
     """
-    model, config = model.on(puzzles.task), replace(config, halt="fixed", views=1)
+    model, config = model.for_task(puzzles.task), replace(config, halt="fixed", views=1)
 
     def found() -> Iterable[Evidence]:
         for evidence in gather(model, puzzles.batch().inputs, config, record=True):

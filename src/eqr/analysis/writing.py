@@ -12,9 +12,9 @@ from rich.table import Table
 
 from eqr.analysis.base import Finding, Row, Value
 from eqr.analysis.figures import save_both
-from eqr.checkpoint import write_text_atomically
-from eqr.report import csv_text
-from eqr.statistics import finite
+from eqr.data.serialise import finite
+from eqr.measure.report import csv_text
+from eqr.storage.checkpoint import write_text_atomically
 
 F = TypeVar("F", bound=Finding)
 

@@ -27,17 +27,17 @@ from eqr.analysis import (
     traced,
     trajectory,
 )
-from eqr.checkpoint import load
+from eqr.commands.custom_task import judged
 from eqr.commands.out import output_folder
-from eqr.commands.own import judged
-from eqr.console import progress_bar
-from eqr.data import read_labelled
+from eqr.data.files import read_labelled
+from eqr.data.parsing import read_question
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.pictures import save_animation
-from eqr.questions import read_question
 from eqr.runtime import pick_device, set_threads
+from eqr.storage.checkpoint import load
+from eqr.terminal.console import progress_bar
+from eqr.terminal.pictures import save_animation
 
 if TYPE_CHECKING:
     from eqr.analysis.writing import Written
@@ -105,7 +105,7 @@ class Analyse:
         from eqr.analysis import figures
 
         puzzles = read_labelled(str(self.data), model.task, self.limit)
-        model = model.on(puzzles.task)
+        model = model.for_task(puzzles.task)
         with progress_bar("trajectories", len(puzzles)) as advance:
             found = traced(model, puzzles, config, lambda done: advance(done, ""))
         right = found.exact[..., -1].flatten()
@@ -156,8 +156,8 @@ class Analyse:
             if number > len(puzzles):
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose one of 1 to that")
             batch = puzzles.batch()
-            return model.on(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
-        model, board = read_question(model.task, "--puzzle", text, model.on)
+            return model.for_task(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
+        model, board = read_question(model.task, "--puzzle", text, model.for_task)
         return model, torch.from_numpy(board).long(), None, ""
 
     def _landscape(

@@ -1,15 +1,34 @@
 """``eqr bench``: speed of updates and training steps on this machine."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
-from eqr.bench import STEPS, UPDATES, Speed, measure_step, measure_update
-from eqr.console import progress_bar
 from eqr.errors import InputError
+from eqr.measure.bench import Speed, measure_step, measure_update
+from eqr.model import ModelConfig, Reasoner
+from eqr.presets import PRESETS
 from eqr.runtime import can_compile, pick_device, set_threads
+from eqr.terminal.console import progress_bar
+from eqr.training.config import TrainConfig
+from eqr.training.loss import segment_loss
+from eqr.types import State
+
+UPDATES: dict[str, ModelConfig] = {
+    "relation": PRESETS["sudoku_cpu"].model,
+    "symbol": PRESETS["sudoku_symbol"].model,
+    # The width of the paper's Sudoku model (EqR section D.4); two blocks an update, as there.
+    "mixer": ModelConfig(task="sudoku", block="mixer", channels=512, layers=2, token_hidden=512, expansion=4.0),
+}
+"""Blocks at the size they are used at: their updates of inference are measured."""
+STEPS: dict[str, TrainConfig] = {
+    "sudoku_cpu": replace(PRESETS["sudoku_cpu"], rows=16),
+    "paper_sudoku": replace(PRESETS["paper_sudoku"], rows=8),
+}
+"""Training runs whose passes of ``rows`` slots are measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +52,10 @@ class Bench:
         updates, steps = [], []
         with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
             for block in UPDATES:
-                updates.append(measure_update(block, compile, self.rounds))
+                updates.append(measure_update(block, UPDATES[block], compile, self.rounds))
                 advance(1, block)
             for preset in STEPS:
-                steps.append(measure_step(preset, compile, self.rounds))
+                steps.append(step_speed(preset, compile, self.rounds))
                 advance(1, preset)
         if self.json:
             found = {"blocks": updates, "training": steps}
@@ -46,6 +65,18 @@ class Bench:
         title = f"{threads} threads, {'compiled' if compile else 'eager'}"
         Console().print(_table(updates, f"Updates, {title}", "block", "updates/s"))
         Console().print(_table(steps, f"Training passes, forward and backward, {title}", "preset", "segments/s"))
+
+
+def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
+    """The speed of training passes of one of STEPS."""
+    config = STEPS[preset]
+
+    def loss(
+        model: Reasoner, z: State, inputs: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor | None
+    ) -> torch.Tensor:
+        return segment_loss(model, z, inputs, labels, noise, config).loss
+
+    return measure_step(preset, config.model, loss, config.rows, bool(config.noise), compile, rounds)
 
 
 def _table(speeds: list[Speed], title: str, name: str, rate: str) -> Table:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import tyro
 
-from eqr.calibrate import LEAST, calibrate
-from eqr.checkpoint import folder_of, load, save_calibration
-from eqr.console import progress_bar
-from eqr.data import read_labelled
+from eqr.data.files import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
-from eqr.hub import is_on_hub
+from eqr.measure.calibrate import LEAST, calibrate
 from eqr.runtime import pick_device, set_threads
+from eqr.storage.checkpoint import folder_of, load, save_calibration
+from eqr.storage.hub import is_on_hub
+from eqr.terminal.console import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)

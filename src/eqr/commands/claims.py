@@ -7,16 +7,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from eqr.checkpoint import folder_of, load, write_text_atomically
-from eqr.claims import CLAIMS, Claim, Laboratory, Measured, OutOfTime, trained_depth
-from eqr.claims.report import keep, kept, page
 from eqr.commands.out import output_folder
-from eqr.console import progress_bar
-from eqr.data import Puzzles, collect, read_labelled
+from eqr.data.files import Puzzles, collect, read_labelled
 from eqr.errors import InputError
+from eqr.paper.claims import CLAIMS, Claim, Laboratory, Measured, OutOfTime, trained_depth
+from eqr.paper.claims.report import keep, kept, page
 from eqr.runtime import CPU, set_threads
+from eqr.storage.checkpoint import folder_of, load, write_text_atomically
 from eqr.tasks import Task
-from eqr.training.session import HELD_OUT_STREAM
+from eqr.terminal.console import progress_bar
+from eqr.training.run import HELD_OUT_STREAM
 
 GENERATED = 128
 IMAGES = "images"
@@ -85,7 +85,7 @@ class Claims:
     def _measure(self, lab: Laboratory, wanted: list[int]) -> None:
         def missing(claim: Claim) -> bool:
             known = kept(claim.number, lab.folder)
-            return known is None or not claim.uses or known.settings != lab.settings(claim)
+            return known is None or not claim.uses or known.settings != lab.settings(claim.uses, claim.protocol)
 
         claims = [claim for claim in CLAIMS if claim.number in wanted and missing(claim)]
         with progress_bar("measuring", len(claims)) as advance:
@@ -95,7 +95,7 @@ class Claims:
                 except OutOfTime:
                     print(f"claim {claim.number}: out of time; the same command goes on")
                     continue
-                keep(replace(result, settings=lab.settings(claim)), claim.number, lab.folder)
+                keep(replace(result, settings=lab.settings(claim.uses, claim.protocol)), claim.number, lab.folder)
                 print(f"claim {claim.number}, {claim.title}: {result.verdict}")
                 advance(1, "")
 
@@ -128,7 +128,7 @@ class Claims:
 
 def _drawn(measured: dict[int, Measured], report: Path) -> dict[int, str]:
     """Draw the figures beside the report; give their paths from there."""
-    from eqr.claims.figures import draw  # matplotlib takes a second to import
+    from eqr.paper.claims.figures import draw  # matplotlib takes a second to import
 
     folder = output_folder("--report", str(report.parent / IMAGES))
     drawn = {}

@@ -10,14 +10,14 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from eqr.console import progress_bar
-from eqr.data import read_labelled
+from eqr.data.few_shot import Board, evaluated_boards, read_few_shot, training_boards
+from eqr.data.files import read_labelled
+from eqr.data.hrm_format import write_folder
 from eqr.errors import InputError, unknown
-from eqr.few_shot import Board, evaluated_boards, read_few_shot, training_boards
-from eqr.folders import write_folder
 from eqr.tasks import Task, task_named
 from eqr.tasks.arc import arc_of
 from eqr.tasks.base import Boards
+from eqr.terminal.console import progress_bar
 
 PUZZLES = {"sudoku-extreme": "sudoku"}
 """Task of each kind of set that is made of puzzles with answers."""

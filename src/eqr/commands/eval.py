@@ -7,15 +7,16 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from eqr.checkpoint import load, write_text_atomically
-from eqr.commands.own import judged
-from eqr.console import progress_bar
-from eqr.data import read_labelled
+from eqr.commands.custom_task import judged
+from eqr.data.files import read_labelled
+from eqr.distributed import Ranks, joined_ranks
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
-from eqr.evaluate import evaluate
-from eqr.report import Report
-from eqr.runtime import Ranks, joined_ranks, set_threads
+from eqr.measure.evaluate import evaluate
+from eqr.measure.report import Report
+from eqr.runtime import set_threads
+from eqr.storage.checkpoint import load, write_text_atomically
+from eqr.terminal.console import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)

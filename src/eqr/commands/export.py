@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from eqr.checkpoint import load
 from eqr.errors import InputError
-from eqr.export import difference, export
 from eqr.runtime import set_threads
+from eqr.storage.checkpoint import load
+from eqr.storage.onnx import difference, export
 from eqr.tasks import task_named
 
 
@@ -31,7 +31,7 @@ class Export:
         set_threads(self.threads)
         model = load(self.model)
         if self.task:
-            model = model.on(task_named(self.task, model.config.grid))
+            model = model.for_task(task_named(self.task, model.config.grid))
         export(model, out)
         streams, cells, width = model.state_shape
         shapes = f"z (R, {streams}, {cells}, {width}), ids (R, {model.task.layout.width})"

@@ -11,11 +11,11 @@ from typing import Annotated, TextIO
 import torch
 import tyro
 
-from eqr.checkpoint import write_atomically
-from eqr.console import progress_bar
-from eqr.data import COLUMNS
+from eqr.data.files import COLUMNS
 from eqr.errors import InputError
+from eqr.storage.checkpoint import write_atomically
 from eqr.tasks import Task, task_named
+from eqr.terminal.console import progress_bar
 
 FILE_STREAMS = 1 << 32
 """Streams from here on fill files; training draws from those below, so no file holds a training puzzle."""

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import tyro
 
-from eqr.checkpoint import CONFIG, WEIGHTS, save
 from eqr.errors import InputError
-from eqr.reference import read_checkpoint, to_reasoner
+from eqr.paper.reference import read_checkpoint, to_reasoner
+from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eqr.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published, write_atomically
 from eqr.commands.out import output_folder
 from eqr.errors import InputError
-from eqr.hub import is_on_hub, push
+from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published, write_atomically
+from eqr.storage.hub import is_on_hub, push
 
 
 @dataclass(frozen=True, kw_only=True)

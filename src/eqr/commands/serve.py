@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eqr.checkpoint import load
-from eqr.engine import Driver, SolveConfig
+from eqr.engine import SolveConfig, SolveServer
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
+from eqr.storage.checkpoint import load
 from eqr.web.limits import Limits
 
 
@@ -42,7 +42,7 @@ class Serve:
         set_threads(self.threads)
         with listen(self.host, self.port) as listening:
             models = self._loaded()
-            with Driver(list(models.values()), config, self.limits.queue, self.compile) as driver:
+            with SolveServer(list(models.values()), config, self.limits.queue, self.compile) as driver:
                 service = Service(models, driver, self.limits)
                 print(f"eqr: {', '.join(models)} on {address_of(listening)} (Ctrl-C ends it)", flush=True)
                 serve(service, listening)

@@ -13,20 +13,20 @@ import torch
 import tyro
 from rich.console import Console
 
-from eqr.answers import as_record
-from eqr.checkpoint import load
+from eqr.commands.custom_task import judged
 from eqr.commands.out import output_folder
-from eqr.commands.own import judged
-from eqr.data import read_rows
+from eqr.data.files import read_rows
+from eqr.data.parsing import read_question
+from eqr.data.serialise import as_record
 from eqr.engine import SolveConfig, gather, select
 from eqr.errors import InputError
+from eqr.evidence import Solution
 from eqr.model import Reasoner
-from eqr.pictures import save_picture
-from eqr.questions import read_question
 from eqr.runtime import pick_device, set_threads
+from eqr.storage.checkpoint import load
 from eqr.tasks import Task
-from eqr.types import Solution
-from eqr.watch import watch
+from eqr.terminal.pictures import save_picture
+from eqr.terminal.replay import replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class Solve:
             return
         print(title)
         if solution.history:
-            watch(solution.history, puzzle, task, Console())
+            replay(solution.history, puzzle, task, Console())
         print(f"{task.render(puzzle, solution)}, {solution.seconds:.3f} s\n", flush=True)
 
     def _texts(self, task: Task) -> Iterator[tuple[str, str]]:
@@ -142,7 +142,7 @@ class _Queue:
     def __iter__(self) -> Iterator[tuple[Reasoner, torch.Tensor]]:
         try:
             for title, text in self.texts:
-                self.model, board = read_question(self.task, title, text, self.model.on)
+                self.model, board = read_question(self.task, title, text, self.model.for_task)
                 puzzle = torch.from_numpy(board).long()
                 self.waiting.append((title, puzzle))
                 yield self.model, puzzle

@@ -10,14 +10,14 @@ from typing import Annotated
 import torch
 import tyro
 
-from eqr.checkpoint import load, write_text_atomically
-from eqr.console import progress_bar
+from eqr.data.few_shot import FewShot, evaluated_boards, read_few_shot
 from eqr.engine import SolveConfig, gather
+from eqr.engine.policy.selection import by_rank
 from eqr.errors import InputError
-from eqr.few_shot import FewShot, evaluated_boards, read_few_shot
 from eqr.runtime import pick_device, set_threads
-from eqr.selection import by_rank
+from eqr.storage.checkpoint import load, write_text_atomically
 from eqr.tasks.arc import Arc, Grid
+from eqr.terminal.console import progress_bar
 
 ATTEMPTS = 2
 

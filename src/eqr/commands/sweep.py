@@ -6,16 +6,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from eqr.checkpoint import load, write_text_atomically
+from eqr.commands.custom_task import judged
 from eqr.commands.out import output_folder
-from eqr.commands.own import judged
-from eqr.console import progress_bar
-from eqr.data import read_labelled
+from eqr.data.files import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
-from eqr.report import csv_text
+from eqr.measure.report import csv_text
+from eqr.measure.sweep import Cell, sweep
 from eqr.runtime import pick_device, set_threads
-from eqr.sweep import Cell, sweep
+from eqr.storage.checkpoint import load, write_text_atomically
+from eqr.terminal.console import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Sweep:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
         write_text_atomically(folder / "sweep.csv", csv_text([asdict(cell) for cell in cells]))
         write_text_atomically(folder / "halting.csv", csv_text([asdict(rule) for rule in kept]))
-        from eqr.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
+        from eqr.measure.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
 
         title = f"{self.model} on {Path(self.data).name}"
         error_map(cells, f"Error, {title}", folder / "error.png")

@@ -10,13 +10,14 @@ from pathlib import Path
 import torch
 import tyro
 
-from eqr.commands.own import OwnPuzzles
-from eqr.console import progress_bar
+from eqr.commands.custom_task import CustomTask
+from eqr.distributed import Ranks, joined_ranks
 from eqr.errors import InputError
 from eqr.presets import configured
-from eqr.runtime import Ranks, joined_ranks, set_threads
+from eqr.runtime import set_threads
+from eqr.terminal.console import progress_bar
 from eqr.training.config import Budget, TrainConfig
-from eqr.training.session import train
+from eqr.training.run import train
 from eqr.training.trainer import Diverged, Record, Stopped, Trainer
 
 
@@ -48,7 +49,7 @@ class Train:
     folder that ``eqr data`` wrote."""
     eval_data: str | None = None
     """Puzzles to evaluate on now and then, the first 256 of them (``evaluated`` x 2); not trained on."""
-    own: OwnPuzzles = field(default_factory=OwnPuzzles)
+    own: CustomTask = field(default_factory=CustomTask)
     save_minutes: float = 5.0
     """Time between checkpoints."""
     eval_minutes: float = 10.0

@@ -10,17 +10,17 @@ from jaxtyping import Int
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.driver import Closed, Driver, Full
-from eqr.engine.jobs import Jobs, Moment
-from eqr.engine.loop import carry
-from eqr.engine.slots import Slots
+from eqr.engine.policy.selection import choose
+from eqr.engine.queue import PuzzleQueue, Snapshot
+from eqr.engine.rows import Slots
+from eqr.engine.server import Closed, Full, SolveServer
+from eqr.engine.turn import carry
 from eqr.engine.views import Views
+from eqr.evidence import Evidence, Solution
 from eqr.model import Reasoner
 from eqr.runtime import row_workers
-from eqr.selection import choose
-from eqr.types import Evidence, Solution
 
-__all__ = ["Closed", "Driver", "Full", "Moment", "SolveConfig", "gather", "select", "solve"]
+__all__ = ["Closed", "Full", "Snapshot", "SolveConfig", "SolveServer", "gather", "select", "solve"]
 
 
 def gather(
@@ -37,10 +37,10 @@ def gather(
     """
     config.check(model.task)
     views = Views(model.task, config.views, config.seed)
-    yield from views.merged(_run(model, Jobs(views.of(puzzles), model, config), config, compile, record))
+    yield from views.merged(_run(model, PuzzleQueue(views.of(puzzles), model, config), config, compile, record))
 
 
-def _run(model: Reasoner, jobs: Jobs, config: SolveConfig, compile: bool, record: bool) -> Iterator[Evidence]:
+def _run(model: Reasoner, jobs: PuzzleQueue, config: SolveConfig, compile: bool, record: bool) -> Iterator[Evidence]:
     """The evidence of every job's puzzle, in order."""
     with row_workers(model.answer_head.device) as workers:
         slots = Slots(model, config, workers, compile, record)

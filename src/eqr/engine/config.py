@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from eqr.engine.policy.halting import HALTING, UNCALIBRATED, Thresholds
+from eqr.engine.policy.selection import SELECTION
 from eqr.errors import InputError, unknown
-from eqr.halting import HALTING, UNCALIBRATED, Thresholds
-from eqr.selection import SELECTION
 from eqr.solvers import SOLVERS, Anderson, Picard, Solver
 from eqr.tasks import Task
 from eqr.types import Calibration
@@ -20,7 +20,7 @@ class SolveConfig:
     depth: int = 64
     """Segments a row may use at most."""
     breadth: int | str = 1
-    """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence suffices."""
+    """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence enough_restarts."""
     views: int = 1
     """Symmetries of the task under which each puzzle is answered, the first leaving it as it is; each has restarts of
     its own, and all of them count for the selection (``vote``: the augmentation voting of HRM and TRM)."""
@@ -115,7 +115,7 @@ class SolveConfig:
 
     def check(self, task: Task) -> None:
         """Raises InputError if the task cannot check what the verifier is to select, or has no clues to suppose."""
-        if self.suppose and not task.layout.clues_stand:
+        if self.suppose and not task.layout.clues_fixed:
             raise InputError(
                 f"suppose is {self.suppose}: an answer to {task.name} cannot be given as a clue, set it to 0"
             )

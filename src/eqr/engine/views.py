@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from eqr.engine.streams import view_generator
+from eqr.evidence import Evidence, History
+from eqr.random import view_generator
 from eqr.tasks import Task
 from eqr.tasks.base import Symmetries
-from eqr.types import Evidence, History
 
 
 class Views:

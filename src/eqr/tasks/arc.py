@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
+from eqr.evidence import Solution
 from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, reached, squeezed, turned
-from eqr.types import Layout, Solution
+from eqr.types import Layout
 
 Grid = list[list[int]]
 """Rows of colours 0 to 9."""
@@ -56,11 +57,11 @@ class Arc(Task):
             relations=((1,), (0,), (0, 1)),
             near=(0, 1),
             # Black is the ground in most tasks, so only the other nine colours are alike.
-            kinds=(0, *(1,) * (COLOURS - 1), 2),
-            header=HEADER,
+            symbol_kinds=(0, *(1,) * (COLOURS - 1), 2),
+            rule_cells=HEADER,
             rules=tasks,
             positions=POSITIONS,
-            clues_stand=False,
+            clues_fixed=False,
         )
 
     def sized(self, cells: int) -> Task:

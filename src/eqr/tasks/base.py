@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.types import Ids, Layout, Solution
+from eqr.evidence import Solution
+from eqr.types import Ids, Layout
 
 Boards = NDArray[np.uint8]
 """(B, L) ids on the data side, where torch is not needed."""
@@ -133,11 +134,11 @@ class Task(ABC):
 
     def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
         """Each cell of an answer's board in two characters, for a terminal."""
-        return [f"{char} " for char in self.format(answer)[self.layout.header :]]
+        return [f"{char} " for char in self.format(answer)[self.layout.rule_cells :]]
 
     def picture(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> NDArray[np.uint8]:
         """(H, W, 3) red, green and blue: an answer with a square for each cell, in the colour of its symbol."""
-        symbols = answer[self.layout.header :].view(self.layout.rows, self.layout.cols).numpy()
+        symbols = answer[self.layout.rule_cells :].view(self.layout.rows, self.layout.cols).numpy()
         return painted(COLOURS[symbols % len(COLOURS)], line=1)
 
     @abstractmethod

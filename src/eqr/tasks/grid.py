@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
+from eqr.evidence import Solution
 from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, names_shuffled, reached, turned
-from eqr.types import Layout, Solution
+from eqr.types import Layout
 
 Checker = Callable[[list[list[str]], list[list[str]]], bool]
 """Whether the answer, rows of characters, solves the question."""
@@ -37,7 +38,7 @@ class GridConfig:
     """The alphabet in order, one character a symbol."""
     blank: str
     """The character of a cell to be found; empty if questions have none."""
-    clues_stand: bool
+    clues_fixed: bool
     """Whether a given symbol is that cell's answer; if not, every cell is answered."""
     interchangeable: bool
     """Whether puzzles stay puzzles when symbols swap their names."""
@@ -65,7 +66,7 @@ class GridConfig:
                 f"{self.rows}x{self.cols}",
                 f"symbols {self.symbols} ({'interchangeable' if self.interchangeable else 'each of its own kind'})",
                 f"blank {self.blank!r}" if self.blank else "no blanks",
-                "given cells stand" if self.clues_stand else "given cells may change, every cell is answered",
+                "given cells stand" if self.clues_fixed else "given cells may change, every cell is answered",
                 "boards may be turned and mirrored" if self.dihedral else "boards keep their position",
             )
         )
@@ -111,8 +112,8 @@ class Grid(Task):
             axes=(config.rows, config.cols),
             relations=((1,), (0,)),
             near=(0, 1),
-            kinds=() if config.interchangeable else tuple(range(len(config.symbols))),
-            clues_stand=config.clues_stand,
+            symbol_kinds=() if config.interchangeable else tuple(range(len(config.symbols))),
+            clues_fixed=config.clues_fixed,
         )
 
     def with_checker(self, check: Checker) -> "Grid":
@@ -143,7 +144,7 @@ class Grid(Task):
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
         """Whether no cell is blank, given cells stand where they do, and the checker, if there is one, agrees."""
         good = (answers > 0).all(-1)
-        if self.config.clues_stand:
+        if self.config.clues_fixed:
             good &= ((inputs == 0) | (inputs == answers)).all(-1)
         if self.check is not None:
             for row in good.nonzero()[:, 0].tolist():

@@ -42,7 +42,7 @@ def inferred(
         cols=shape[1],
         symbols="".join(sorted((asked | answered) - {blank})),
         blank=blank,
-        clues_stand=bool(blank) and not changed,
+        clues_fixed=bool(blank) and not changed,
         interchangeable=interchangeable,
         dihedral=dihedral,
     )

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
+from eqr.evidence import Solution
 from eqr.tasks.base import SIDE, Puzzle, Symmetries, Task, names_kept, painted, reached, turned
 from eqr.tasks.maze_carving import distances, mazes, open_cells
-from eqr.types import Layout, Solution
+from eqr.types import Layout
 
 WALL, OPEN, START, GOAL, PATH = range(1, 6)
 IDS = {"#": WALL, ".": OPEN, " ": OPEN, "_": OPEN, "S": START, "G": GOAL, "o": PATH}
@@ -60,8 +61,8 @@ class Maze(Task):
             axes=(size, size),
             relations=((1,), (0,)),
             near=(0, 1),
-            kinds=tuple(range(5)),
-            clues_stand=False,
+            symbol_kinds=tuple(range(5)),
+            clues_fixed=False,
         )
 
     def sized(self, cells: int) -> Task:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
+from eqr.evidence import Solution
 from eqr.tasks.base import Puzzle, Symmetries, Task, names_shuffled, reached, squeezed
-from eqr.types import Layout, Solution
+from eqr.types import Layout
 
 DIGITS = "123456789"
 BLANKS = ".0"
@@ -118,7 +119,7 @@ class Sudoku(Task):
             raise InputError(f"there are no puzzles of {least} to {most} guesses: give a range that does not end early")
         from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
 
-        return generate(geometry(self.box_rows, self.box_cols), seed, least, most, workers)
+        return generate(geometry(units_of(self.box_rows, self.box_cols)), seed, least, most, workers)
 
 
 @cache

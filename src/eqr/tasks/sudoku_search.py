@@ -8,7 +8,7 @@ number of branches it tries until uniqueness is proved is a puzzle's rating. Not
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from eqr.errors import InputError
 from eqr.tasks.base import Puzzle
-from eqr.tasks.sudoku import units_of
 
 Board = NDArray[np.uint8]
 _compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
@@ -35,10 +34,8 @@ class Geometry(NamedTuple):
     """(L, P) the cells that share a unit with a cell."""
 
 
-@cache
-def geometry(box_rows: int, box_cols: int) -> Geometry:
-    """Units and peers of a board whose boxes have ``box_rows`` x ``box_cols`` cells."""
-    units = units_of(box_rows, box_cols)
+def geometry(units: NDArray[np.int64]) -> Geometry:
+    """Units and peers of a board with these ``units`` (3V, V)."""
     cells = range(units.max() + 1)
     peers = [sorted({int(c) for unit in units if cell in unit for c in unit} - {cell}) for cell in cells]
     return Geometry(units, np.array(peers))

@@ -5,8 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from eqr.blocks import Block
 from eqr.model import Reasoner
+from eqr.model.blocks import Block
 
 SPREAD = 0.03
 """Copies of a channel get weights that differ by this share, or they would stay copies for ever."""

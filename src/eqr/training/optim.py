@@ -43,3 +43,13 @@ OPTIMIZERS: dict[str, Callable[[Reasoner, float, float], list[torch.optim.Optimi
 def make_average(model: Reasoner, decay: float) -> AveragedModel:
     """Exponential moving average of the weights; it is what is evaluated and saved."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+
+def learning_rate_scale(step: int, progress: float, warmup_steps: int, decay_share: float) -> float:
+    """Linear warm-up over ``warmup_steps``, then 1, then linear decay to 0 over the last ``decay_share`` of the budget.
+
+    ``progress`` is the share of the budget (steps or minutes, resumed ones included) that is spent, 0 to 1.
+    """
+    warmup = min(1.0, (step + 1) / max(1, warmup_steps))
+    decay = 1.0 if decay_share <= 0 else min(1.0, (1.0 - progress) / decay_share)
+    return warmup * max(0.0, decay)

@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from eqr.data import Draws
-from eqr.engine.suppositions import FIRST, doubted_cell
+from eqr.data.sampler import PuzzleSampler
+from eqr.distributed import Ranks
+from eqr.engine.policy.suppose import FIRST, doubted_cell
 from eqr.model import Reasoner
-from eqr.runtime import CPU, Ranks, rows_of_pass
+from eqr.random import HINT, LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
+from eqr.runtime import CPU, rows_of_pass
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
-from eqr.training.streams import HINT, LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
 
 ON_DEVICE = ("inputs", "labels", "told", "z")
 """Tensors of the slots that the model works on."""
@@ -25,7 +26,7 @@ class Slots:
     def __init__(
         self,
         model: Reasoner,
-        draws: Draws,
+        draws: PuzzleSampler,
         config: TrainConfig,
         seed: int,
         ranks: Ranks,

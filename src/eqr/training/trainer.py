@@ -9,18 +9,19 @@ from typing import Any, cast
 
 import torch
 
-from eqr.checkpoint import STATE, load_state, save, save_state
-from eqr.data import Draws, Puzzles
+from eqr.data.files import Puzzles
+from eqr.data.sampler import PuzzleSampler
+from eqr.distributed import Ranks
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
-from eqr.evaluate import evaluate
+from eqr.measure.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import Ranks, stop_requests
+from eqr.runtime import stop_requests
+from eqr.storage.checkpoint import STATE, load_state, save, save_state
 from eqr.tasks import Task, task_named
 from eqr.training.config import Budget, TrainConfig
-from eqr.training.optim import OPTIMIZERS, make_average
-from eqr.training.passes import Passes
-from eqr.training.schedule import learning_rate_scale
+from eqr.training.gradients import Passes
+from eqr.training.optim import OPTIMIZERS, learning_rate_scale, make_average
 from eqr.training.slots import Slots
 
 Record = dict[str, Any]
@@ -44,7 +45,7 @@ class Trainer:
         config: TrainConfig,
         budget: Budget,
         model: Reasoner,
-        draws_of: Callable[[Task], Draws],
+        sampler_of: Callable[[Task], PuzzleSampler],
         held_out: dict[str, Puzzles],
         folder: Path,
         seed: int,
@@ -55,11 +56,11 @@ class Trainer:
     ) -> None:
         self.config, self.budget, self.held_out, self.ranks = config, budget, held_out, ranks
         self.folder, self.identity, self.report = folder, identity, report
-        self.draws_of, self.seed, self.device = draws_of, seed, device
+        self.sampler_of, self.seed, self.device = sampler_of, seed, device
         self.model = model.to(device).train()
         self.optimizers = OPTIMIZERS[config.optimizer](self.model, config.lr, config.weight_decay)
         self.average = make_average(self.model, config.ema)
-        self.slots = Slots(self.model, draws_of(self.model.task), config, seed, ranks, device)
+        self.slots = Slots(self.model, sampler_of(self.model.task), config, seed, ranks, device)
         self.passes = Passes(config, ranks, device)
         if config.grow_to > self.model.task.layout.rows:
             self.model.task.larger()  # raises InputError now rather than when it is needed
@@ -127,9 +128,9 @@ class Trainer:
     def _grow(self, task: Task) -> None:
         """Go on with boards of ``task``: the same weights and optimizers, new slots."""
         drawn = self.slots.drawn
-        self.model, self.average.module = self.model.on(task), self.averaged().on(task)
+        self.model, self.average.module = self.model.for_task(task), self.averaged().for_task(task)
         self.slots = Slots(
-            self.model, self.draws_of(task), self.config, self.seed, self.ranks, self.device, drawn=drawn
+            self.model, self.sampler_of(task), self.config, self.seed, self.ranks, self.device, drawn=drawn
         )
         self.left.clear()
         self.passes.warm = not self.passes.compiles

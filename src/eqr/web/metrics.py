@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, disable_cre
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from eqr.engine import Driver
+from eqr.engine import SolveServer
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 PATHS = ("/v1/solve", "/v1/solve/stream", "/v1/models", "/healthz", "/metrics")
@@ -15,7 +15,7 @@ PATHS = ("/v1/solve", "/v1/solve/stream", "/v1/models", "/healthz", "/metrics")
 class _Engine(Collector):
     """Reads the engine's own counts whenever it is asked."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: SolveServer) -> None:
         self.driver = driver
 
     def collect(self) -> Iterator[Metric]:
@@ -32,7 +32,7 @@ class _Engine(Collector):
 class Metrics:
     """The counts of one service."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: SolveServer) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # series that say when a series began
         self.registry = CollectorRegistry()
         self.registry.register(_Engine(driver))

@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from eqr.halting import HALTING
-from eqr.selection import SELECTION
+from eqr.engine.policy.halting import HALTING
+from eqr.engine.policy.selection import SELECTION
 from eqr.web.limits import Limits
 from eqr.web.problems import Problem
 
@@ -29,7 +29,7 @@ class Asked(BaseModel):
     model: str = Field("", description="Model that answers; the first of the family if none is named.")
     depth: Whole = Field(64, description="Segments a row may use at most.")
     breadth: Whole | Annotated[str, Field(max_length=16)] = Field(
-        1, description="Restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence suffices."
+        1, description="Restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence enough_restarts."
     )
     seed: Whole = Field(0, description="Seed of the starts.")
     halt: str = Field("residual", description="When a row stops.")

@@ -13,14 +13,14 @@ from math import ceil
 
 import torch
 
-from eqr.answers import Record, as_record
-from eqr.engine import Closed, Driver, Full, SolveConfig, select
-from eqr.engine.jobs import Watch
+from eqr.data.parsing import Board, read_question
+from eqr.data.serialise import Record, as_record
+from eqr.engine import Closed, Full, SolveConfig, SolveServer, select
+from eqr.engine.queue import Watch
 from eqr.errors import InputError
+from eqr.evidence import Evidence
 from eqr.model import Reasoner
-from eqr.questions import Board, read_question
 from eqr.tasks import Task
-from eqr.types import Evidence
 from eqr.web.limits import Limits
 from eqr.web.metrics import Metrics
 from eqr.web.problems import Problem, stopping
@@ -41,7 +41,7 @@ def family_of(task: Task) -> str:
 class Service:
     """What answers requests, for as long as its driver runs."""
 
-    def __init__(self, models: Mapping[str, Reasoner], driver: Driver, limits: Limits) -> None:
+    def __init__(self, models: Mapping[str, Reasoner], driver: SolveServer, limits: Limits) -> None:
         self.models, self.driver, self.limits = dict(models), driver, limits
         self.metrics = Metrics(driver)
         self.facts = [_facts(name, model) for name, model in models.items()]
@@ -122,7 +122,7 @@ class Service:
         with self._lock:
             key = (name, task.name)
             if key not in self._sized:
-                self._sized[key] = self.models[name].on(task)
+                self._sized[key] = self.models[name].for_task(task)
             return self._sized[key]
 
     def submit(
@@ -191,7 +191,7 @@ def _facts(name: str, model: Reasoner) -> ModelFacts:
 
 def _takes_other_sizes(model: Reasoner) -> bool:
     try:
-        model.on(model.task.larger())
+        model.for_task(model.task.larger())
     except InputError:
         return False
     return True

@@ -13,11 +13,11 @@ from contextlib import suppress
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from eqr.engine import Closed, Moment, SolveConfig
+from eqr.data.parsing import Board
+from eqr.data.serialise import finite
+from eqr.engine import Closed, Snapshot, SolveConfig
+from eqr.evidence import Evidence
 from eqr.model import Reasoner
-from eqr.questions import Board
-from eqr.statistics import finite
-from eqr.types import Evidence
 from eqr.web.problems import Problem, stopping
 from eqr.web.service import Service
 
@@ -35,7 +35,7 @@ class Trajectories:
         self.service, self.name, self.read, self.config = service, name, read, config
         self.model, self.board = read
         self.seconds = service.limits.seconds
-        self.told: deque[tuple[int, Moment]] = deque()
+        self.told: deque[tuple[int, Snapshot]] = deque()
         self.most = BACKLOG // (MOMENT + CELL * len(self.board))
         self.news = asyncio.Event()
         self.depth: Counter[int] = Counter()
@@ -44,12 +44,12 @@ class Trajectories:
         self.future: Future[list[Evidence]] = service.submit(self.model, [self.board], config, self._watch)
         self.future.add_done_callback(self._done)
 
-    def _watch(self, restart: int, moment: Moment) -> None:
+    def _watch(self, restart: int, moment: Snapshot) -> None:
         """Called by the engine's thread, perhaps after all is over here."""
         with suppress(RuntimeError):  # the loop has closed
             self.loop.call_soon_threadsafe(self._tell, restart, moment)
 
-    def _tell(self, restart: int, moment: Moment) -> None:
+    def _tell(self, restart: int, moment: Snapshot) -> None:
         self.told.append((restart, moment))
         if len(self.told) > self.most:
             self.future.cancel()
@@ -86,9 +86,9 @@ class Trajectories:
         except Problem as problem:
             yield _failed(problem)
 
-    def _segment(self, restart: int, moment: Moment) -> str:
+    def _segment(self, restart: int, moment: Snapshot) -> str:
         self.depth[restart] += 1
-        header = self.model.task.layout.header
+        header = self.model.task.layout.rule_cells
         return _event(
             "segment",
             {

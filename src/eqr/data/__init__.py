@@ -1,0 +1,1 @@
+"""Puzzles from files and texts, and the draws of training."""

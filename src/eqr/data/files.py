@@ -1,0 +1,198 @@
+"""Puzzles from files, and training draws. Reads CSV, plain lines, npz and folders; knows tasks, no model.
+
+Files are read line by line: a reader's memory does not grow with its file.
+"""
+
+import csv
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eqr.data.hrm_format import cells_of, read_folder
+from eqr.errors import InputError
+from eqr.tasks import Puzzle, Task
+from eqr.tasks.base import Boards
+from eqr.types import Batch
+
+COMMENT = re.compile(r"\s*$|#\s*$|#\s.*[^\s#.SGo_]")
+"""A line to skip: empty, or ``#``, white space and words. A row of a maze may begin so too, but holds no words."""
+COLUMNS = ("source", "question", "answer", "rating")
+"""Columns of the Sudoku-Extreme files; ``question`` is the only one needed to solve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Puzzles:
+    """A set of puzzles with answers, in memory."""
+
+    questions: Boards
+    answers: Boards
+    ratings: NDArray[np.int64]
+    task: Task
+    """Of the size of these boards."""
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def where(self, chosen: NDArray[np.bool_], limit: int | None = None) -> "Puzzles":
+        """The chosen puzzles, the first ``limit`` of them."""
+        at = np.flatnonzero(chosen)[:limit]
+        return replace(self, questions=self.questions[at], answers=self.answers[at], ratings=self.ratings[at])
+
+    def batch(self) -> Batch:
+        """All of them as one batch."""
+        return Batch(
+            inputs=torch.from_numpy(self.questions.astype(np.int64)),
+            labels=torch.from_numpy(self.answers.astype(np.int64)),
+        )
+
+
+def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Stream (place, row) of a CSV with a ``question`` column, or of a file with one puzzle a line.
+
+    ``source`` is a path or ``-`` for standard input. Lines starting with ``# `` are comments in a file of plain lines
+    and above a CSV's header. Raises InputError for a file that is missing, empty, not text, or has no ``question``.
+    """
+    name = "standard input" if source == "-" else source
+    try:
+        with nullcontext(sys.stdin) if source == "-" else open(source, encoding="utf-8-sig", newline="") as file:
+            yield from _rows(file, name)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} is not UTF-8 text ({error.reason}): give a CSV or one puzzle a line") from None
+    except csv.Error as error:
+        raise InputError(f"{name} is not a readable CSV ({error})") from None
+    except OSError as error:
+        raise InputError(f"cannot read {name} ({error.strerror}): give a CSV or text file of puzzles") from None
+
+
+def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    plain = ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1) if not COMMENT.match(line))
+    number, head = next(plain, (0, ""))
+    if not head:
+        raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle a line")
+    head = head.removeprefix("\ufeff")
+    delimiter = next((mark for mark in ",;\t" if "question" in head.strip().split(mark)), ",")  # spreadsheets differ
+    columns = [column.strip() for column in next(csv.reader([head], delimiter=delimiter))]
+    if "question" in columns:
+        table = csv.reader(file, delimiter=delimiter)
+        for values in table:
+            place = f"{name}, line {number + table.line_num}"
+            if values and len(values) < len(columns):
+                raise InputError(f"{place} has {len(values)} columns, its header has {len(columns)}")
+            if values:
+                yield place, dict(zip(columns, values, strict=False))
+    elif len(columns) > 1:
+        raise InputError(f"{name} has the columns {', '.join(columns)[:80]} and no 'question': name that column so")
+    else:
+        for at, line in itertools.chain([(number, head)], plain):
+            yield f"{name}, line {at}", {"question": line}
+
+
+def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
+    """``task.parse`` with the place of the text in the error."""
+    try:
+        return task.parse(text)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
+    """Read puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
+    in the format of HRM and EqR. All have one size, which need not be that of ``task``.
+
+    ``limit`` reads the first so many. Raises InputError naming the line or row where something is wrong.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
+    read = _read_folder if Path(source).is_dir() else _read_npz if source.endswith(".npz") else _read_csv
+    puzzles, place_of = read(source, task, limit)
+    task = puzzles.task
+    if not len(puzzles):
+        raise InputError(f"{source} holds no puzzles: nothing to read")
+    highest = max(puzzles.questions.max(), puzzles.answers.max())
+    if highest > task.layout.symbols:
+        raise InputError(f"{source} holds the symbol {highest}: {task.name} has 0 (blank) to {task.layout.symbols}")
+    clue = (puzzles.questions > 0) & task.layout.clues_fixed
+    wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
+    if wrong.any():
+        place = place_of(int(wrong.argmax()))
+        raise InputError(f"{place}: the answer is not a completion of the question: correct or remove it")
+    return puzzles
+
+
+def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+    questions, answers, ratings = [], [], []
+    places: list[str] = []
+    for place, row in itertools.islice(read_rows(source), limit):
+        if not places:
+            task = task.sized(task.cells_in(row["question"]))
+        if "answer" not in row:
+            raise InputError(f"{source} has no 'answer' column: evaluation and training need one")
+        questions.append(parse_at(task, place, row["question"]))
+        answers.append(parse_at(task, place, row["answer"]))
+        rating = row.get("rating", "")
+        ratings.append(int(rating) if rating.isdecimal() else 0)
+        places.append(place)
+    boards = {"questions": np.array(questions), "answers": np.array(answers)}
+    return Puzzles(**boards, ratings=np.array(ratings), task=task), places.__getitem__
+
+
+def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+    try:
+        with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            questions, answers = arrays["puzzles"][:limit], arrays["solutions"][:limit]
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(f"{source} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
+    task = task.sized(questions.shape[-1])
+    if questions.shape != answers.shape or questions.shape[1:] != (task.layout.width,):
+        raise InputError(
+            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width})"
+        )
+    return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
+
+
+def _unrated(questions: Boards, answers: Boards, task: Task) -> Puzzles:
+    return Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64), task=task)
+
+
+def _read_folder(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+    task = task.sized(cells_of(Path(source)))
+    questions, answers = (boards[:limit] for boards in read_folder(Path(source), task))
+    return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
+
+
+def collect(
+    task: Task, stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None
+) -> Puzzles:
+    """The next ``count`` puzzles of a generator; ``progress`` is told of each."""
+    found = []
+    for puzzle in itertools.islice(stream, count):
+        found.append(puzzle)
+        if progress:
+            progress(1, "")
+    return Puzzles(
+        questions=np.array([puzzle.question for puzzle in found]),
+        answers=np.array([puzzle.answer for puzzle in found]),
+        ratings=np.array([puzzle.rating for puzzle in found]),
+        task=task,
+    )
+
+
+def save_puzzles(puzzles: Puzzles, path: Path) -> None:
+    """Write an npz that ``load_puzzles`` reads."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, questions=puzzles.questions, answers=puzzles.answers, ratings=puzzles.ratings)
+
+
+def load_puzzles(path: Path, task: Task) -> Puzzles:
+    """Read what ``save_puzzles`` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Puzzles(**{name: arrays[name] for name in ("questions", "answers", "ratings")}, task=task)

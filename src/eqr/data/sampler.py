@@ -1,0 +1,41 @@
+"""Training puzzles: which one is drawn, under which symmetry, with which clues revealed."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eqr.data.files import Puzzles
+from eqr.errors import InputError
+from eqr.tasks import Task
+
+
+class PuzzleSampler:
+    """What a training puzzle is: a source, a puzzle, a random symmetry of it, perhaps some clues revealed."""
+
+    def __init__(
+        self,
+        task: Task,
+        sources: list[tuple[Puzzles, float]],
+        augment: bool,
+        reveal_share: float,
+        reveal_most: float,
+    ) -> None:
+        self.task, self.augment, self.reveal_share, self.reveal_most = task, augment, reveal_share, reveal_most
+        drawn = [(puzzles, share) for puzzles, share in sources if share > 0 and len(puzzles)]
+        if not drawn:
+            raise InputError("no puzzle to train on: give --data, or a share to a source that is not empty")
+        self.sources = [puzzles for puzzles, _ in drawn]
+        shares = np.array([share for _, share in drawn])
+        self.shares = shares / shares.sum()
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Inputs and labels (L,) of one puzzle, a function of ``rng`` alone."""
+        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        at = rng.integers(len(source))
+        inputs, labels = source.questions[at : at + 1], source.answers[at : at + 1]
+        if self.augment:
+            symmetry = self.task.symmetries(1, rng)
+            inputs, labels = symmetry.apply(inputs), symmetry.apply(labels)
+        if self.task.layout.clues_fixed and rng.random() < self.reveal_share:
+            revealed = rng.random(inputs.shape) < rng.random() * self.reveal_most
+            inputs = np.where(revealed, labels, inputs)
+        return inputs[0], labels[0]

@@ -1,0 +1,216 @@
+"""Many askers, one engine: a thread that lets rows of any request enter as places become free. Knows no network.
+
+Each board (a model, and the size of its puzzles) has places of its own, and one board is moved at a time, that which
+has had the least of the processor: a segment of a large maze takes as long as many of a Sudoku. Answers are those of
+``gather``, whoever else asks, since rows do not depend on each other.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eqr.engine.config import SolveConfig
+from eqr.engine.fair_queue import FairQueue
+from eqr.engine.queue import PuzzleQueue, Watch
+from eqr.engine.rows import Slots
+from eqr.engine.turn import carry
+from eqr.evidence import Evidence
+from eqr.model import Reasoner
+from eqr.runtime import RowWorkers, row_workers
+
+CELLS = 16 * 1024
+"""Cells under way on one board, so that a turn of large mazes does not keep others waiting: 16 rows of 32x32."""
+
+
+class Full(Exception):
+    """The queue has no room for a request now."""
+
+
+class Closed(Exception):
+    """The engine has stopped."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Request:
+    model: Reasoner
+    jobs: PuzzleQueue
+    puzzles: int
+    rows: int
+    """Rows it may need."""
+    answer: "Future[list[Evidence]]"
+    found: list[Evidence] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Board:
+    slots: Slots
+    line: FairQueue
+    requests: list[_Request] = field(default_factory=list)
+    spent: float = 0.0
+    """Seconds of turns, since those of others began to count."""
+
+
+class SolveServer:
+    """The engine of a service; a context manager, running within it. What ended it early is raised on leaving."""
+
+    def __init__(self, models: Sequence[Reasoner], config: SolveConfig, queue: int, compile: bool = False) -> None:
+        """Serve ``models``, whose boards stay; others, made from them by ``on``, have boards as long as they are asked.
+
+        ``config`` says what is the same for all requests (rows, window, solver). At most ``queue`` rows wait.
+        ``compile`` compiles the boards that stay, on entering.
+        """
+        self.models, self.config, self.queue, self.compile = models, config, queue, compile
+        self.rows = 0
+        """Rows under way."""
+        self.segments = self.updates = self.ended = 0
+        """Row segments and updates done, and rows that have ended, since the start."""
+        self.busy = 0.0
+        """Seconds spent in turns."""
+        self._change = threading.Condition()
+        self._arrived: list[_Request] = []
+        self._requests: set[_Request] = set()
+        self._boards: dict[Reasoner, _Board] = {}
+        self._closed = False
+        self._ready = threading.Event()
+        self._thread = ThreadPoolExecutor(1, "eqr engine")
+
+    def __enter__(self) -> "SolveServer":
+        self._work = self._thread.submit(self._run)
+        self._ready.wait()
+        if self._closed:
+            self._work.result()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+        self._thread.shutdown()
+        self._work.result()
+
+    def submit(
+        self,
+        model: Reasoner,
+        puzzles: Sequence[NDArray[np.uint8]],
+        config: SolveConfig,
+        watch: Watch | None = None,
+    ) -> "Future[list[Evidence]]":
+        """The evidence of each puzzle, (L,) ids, to come; cancelling it frees its rows.
+
+        Of ``config`` depth, breadth, seed and halting rule count. ``watch`` is called by the engine's thread.
+        Raises Full or Closed.
+        """
+        config.check(model.task)
+        jobs = PuzzleQueue((torch.from_numpy(puzzle).long() for puzzle in puzzles), model, config, watch)
+        rows = len(puzzles) * config.restarts
+        request = _Request(model=model, jobs=jobs, puzzles=len(puzzles), rows=rows, answer=Future())
+        with self._change:
+            if self._closed:
+                raise Closed
+            if self.waiting + rows > self.queue:
+                raise Full
+            self._requests.add(request)
+            self._arrived.append(request)
+            self._change.notify()
+        return request.answer
+
+    @property
+    def waiting(self) -> int:
+        """Rows that requests may still start."""
+        with self._change:
+            return sum(request.rows - request.jobs.started for request in self._requests)
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests are taken."""
+        return not self._closed
+
+    def patience(self) -> float:
+        """Seconds in which the rows that wait now will have started, going by the past."""
+        return self.waiting * self.busy / max(1, self.ended)
+
+    def close(self) -> None:
+        """Stop after this turn; requests that are not answered fail with Closed."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+
+    def _run(self) -> None:
+        try:
+            with row_workers(self.models[0].answer_head.device) as workers:
+                for model in self.models:
+                    self._boards[model] = self._board(model, workers, self.compile)
+                self._ready.set()
+                while self._admit(workers):
+                    self._turn(min(self._busy(), key=lambda board: board.spent))
+        finally:  # also after a failure of the engine itself: nobody may wait for ever
+            self.close()
+            self._ready.set()
+            for request in list(self._requests):
+                self._forget(request)
+                if request.answer.set_running_or_notify_cancel():
+                    request.answer.set_exception(Closed())
+
+    def _board(self, model: Reasoner, workers: RowWorkers, compile: bool) -> _Board:
+        rows = min(self.config.rows, max(workers.threads, CELLS // model.task.layout.cells))
+        slots = Slots(model, replace(self.config, rows=rows), workers, compile, record=False)
+        return _Board(slots=slots, line=FairQueue(rows))
+
+    def _busy(self) -> list[_Board]:
+        return [board for board in self._boards.values() if board.requests]
+
+    def _admit(self, workers: RowWorkers) -> bool:
+        """Wait until there is something to do, and let new requests in; False once closed."""
+        with self._change:
+            self._change.wait_for(lambda: self._closed or self._arrived or self._busy())
+            arrived, self._arrived = self._arrived, []
+            if self._closed:
+                return False
+        for request in arrived:
+            if request.model not in self._boards:
+                self._boards[request.model] = self._board(request.model, workers, compile=False)
+            board = self._boards[request.model]
+            if not board.requests:  # time in which it was not asked for is not owed to it
+                board.spent = max([board.spent, *sorted(other.spent for other in self._busy())[:1]])
+            board.requests.append(request)
+            board.line.askers.append(request.jobs)
+        return True
+
+    def _turn(self, board: _Board) -> None:
+        for request in [request for request in board.requests if request.answer.cancelled()]:
+            board.slots.drop(request.jobs)
+            self._leave(board, request)
+        started, ended = time.perf_counter(), board.line.ended
+        carry(board.slots, board.line)
+        self._count(board, time.perf_counter() - started, board.line.ended - ended)
+        for request in list(board.requests):
+            request.found += request.jobs.answered()
+            if len(request.found) == request.puzzles:
+                self._leave(board, request)
+                if request.answer.set_running_or_notify_cancel():
+                    request.answer.set_result(request.found)
+        if not board.requests and board.slots.model not in self.models:
+            del self._boards[board.slots.model]
+
+    def _count(self, board: _Board, seconds: float, ended: int) -> None:
+        moved = len(board.slots.rows) + ended
+        board.spent += seconds
+        self.busy += seconds
+        self.ended += ended
+        self.segments += moved
+        self.updates += moved * board.slots.model.config.updates_per_segment
+        self.rows = sum(len(other.slots.rows) for other in self._boards.values())
+
+    def _leave(self, board: _Board, request: _Request) -> None:
+        board.requests.remove(request)
+        board.line.askers.remove(request.jobs)
+        self._forget(request)
+
+    def _forget(self, request: _Request) -> None:
+        with self._change:
+            self._requests.discard(request)

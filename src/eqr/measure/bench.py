@@ -1,0 +1,163 @@
+"""How fast updates and training steps are here, and how near to plain matrix products. Needs no weights.
+
+The products are those that really run, counted as they are dispatched; ``torch.mm`` then runs the same sizes in
+the same threads, taking turns with the work, so that both meet the same machine.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from eqr.model import ModelConfig, Reasoner
+from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
+from eqr.types import State
+
+Product = tuple[int, int, int]
+"""(M, K, N) of a matrix product."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One figure set; rates are of all threads together."""
+
+    name: str
+    parameters: int
+    rows: int
+    per_second: float
+    """Rows times updates per second, or rows times training segments."""
+    gflops: float
+    """GFLOP/s of the matrix products; whatever else is done costs time and counts nothing."""
+    mm_gflops: float
+    """GFLOP/s of torch.mm at the same sizes."""
+
+    @property
+    def share(self) -> float:
+        """What is reached of the rate of torch.mm."""
+        return self.gflops / self.mm_gflops
+
+
+class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the size of every matrix product."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.sizes: list[Product] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.mm.default:
+            (m, k), n = args[0].shape, args[1].shape[1]
+            self.sizes.append((m, k, n))
+        elif func is torch.ops.aten.bmm.default:
+            (batch, m, k), n = args[0].shape, args[1].shape[2]
+            self.sizes += [(m, k, n)] * batch
+        return func(*args, **(kwargs or {}))
+
+
+def products_of(work: Callable[[], object]) -> list[Product]:
+    """Sizes of the matrix products that ``work`` runs, the backward pass included."""
+    seen = _Products()
+    with seen:
+        work()
+    return seen.sizes
+
+
+Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""``loss(model, z, inputs, labels, noise)`` of one segment."""
+
+
+def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -> Speed:
+    """Time updates of inference, at as many rows a thread as the engine moves at a time."""
+    model = Reasoner(config).eval()
+    update = compiled(model.update) if compile else model.update
+    repeats = model.config.updates_per_segment
+
+    def prepared(rows: int, plain: bool) -> Callable[[], object]:
+        z, x = _inputs(model, rows)
+
+        @torch.no_grad()  # in inference mode the products would not be seen one by one
+        def work() -> None:
+            state = z
+            for _ in range(1 if plain else repeats):
+                state = (model.update if plain else update)(state, x)
+
+        return work
+
+    return _measured(name, model, prepared, CACHED_ROWS, repeats, rounds)
+
+
+def measure_step(
+    name: str, config: ModelConfig, loss: Loss, rows: int, noisy: bool, compile: bool, rounds: int
+) -> Speed:
+    """Time the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass a thread."""
+    model = Reasoner(config).train()
+    parameters = list(model.parameters())
+    fast = compiled(loss) if compile else loss
+
+    def prepared(rows: int, plain: bool) -> Callable[[], object]:
+        z, _ = _inputs(model, rows)
+        inputs = torch.zeros(rows, model.task.layout.width, dtype=torch.long)
+        noise = torch.zeros(rows, *model.noise_shape) if noisy else None
+
+        def work() -> None:
+            value = (loss if plain else fast)(model, z, inputs, inputs + 1, noise)
+            torch.autograd.grad(value, parameters, materialize_grads=True)
+
+        return work
+
+    return _measured(name, model, prepared, rows, 1, rounds)
+
+
+def _measured(
+    name: str,
+    model: Reasoner,
+    prepared: Callable[[int, bool], Callable[[], object]],
+    rows: int,
+    repeats: int,
+    rounds: int,
+) -> Speed:
+    """Let every thread do ``prepared(rows, False)``, and the products of ``prepared(rows, True)`` by torch.mm."""
+    torch.compiler.reset()  # what was compiled for another network counts against a limit
+    sizes = products_of(prepared(rows, True))
+    flops = sum(2 * m * k * n for m, k, n in sizes)
+    with row_workers(model.answer_head.device) as workers:
+        works = [prepared(rows, False) for _ in range(workers.threads)]
+        factors = [[(torch.randn(m, k), torch.randn(k, n)) for m, k, n in sizes] for _ in works]
+
+        @torch.inference_mode()
+        def multiply(thread: int) -> None:
+            for _ in range(repeats):
+                for left, right in factors[thread]:
+                    torch.mm(left, right)
+
+        def run(thread: int) -> None:
+            works[thread]()
+
+        workers.map(run, [0])  # compiles
+        pairs = [(_seconds(workers, run), _seconds(workers, multiply)) for _ in range(rounds)]
+        done = workers.threads * rows * repeats
+    working, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Speed(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        rows=done // repeats,
+        per_second=done / working,
+        gflops=flops / rows * done / working / 1e9,
+        mm_gflops=flops / rows * done / multiplying / 1e9,
+    )
+
+
+def _inputs(model: Reasoner, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        return model.init(rows, generator), model.embed(torch.zeros(rows, model.task.layout.width, dtype=torch.long))
+
+
+def _seconds(workers: RowWorkers, work: Callable[[int], None]) -> float:
+    started = time.perf_counter()
+    workers.map(work, range(workers.threads))
+    return time.perf_counter() - started

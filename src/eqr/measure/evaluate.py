@@ -1,0 +1,131 @@
+"""Puzzles x model x SolveConfig -> Report."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from eqr.data.files import Puzzles
+from eqr.distributed import Ranks
+from eqr.engine import SolveConfig, gather, select
+from eqr.evidence import Evidence
+from eqr.measure.report import Report, pass_at_k
+from eqr.model import Reasoner
+from eqr.runtime import can_compile
+
+
+@dataclass
+class _Sums:
+    """What adds up over puzzles, and so over processes."""
+
+    puzzles: int = 0
+    exact: int = 0
+    valid: int = 0
+    blanks: int = 0
+    right_blanks: int = 0
+    converged: int = 0
+    restarts: int = 0
+    segments: int = 0
+    right_restarts: Counter[int] = field(default_factory=Counter)
+    """How many puzzles had so many right restarts."""
+
+    def add(self, found: Evidence, blank: Bool[Tensor, " L"], labels: Int[Tensor, " L"], rule: str) -> None:
+        """Compare one puzzle's restarts, and the one chosen by ``rule``, with its label; ``blank`` is what to find."""
+        solution, right = select(found, rule), found.answers == labels
+        exact = right.all(-1)
+        self.puzzles += 1
+        self.exact += int(exact[solution.restart])
+        self.valid += solution.valid
+        self.blanks += int(blank.sum())
+        self.right_blanks += int(right[solution.restart, blank].sum())
+        self.converged += solution.converged
+        self.restarts += solution.restarts
+        self.segments += int(found.depth.sum())
+        self.right_restarts[int(exact.sum())] += 1
+
+    def merged(self, ranks: Ranks, restarts: int, device: torch.device) -> "_Sums":
+        """The sums over all processes."""
+        counts = [self.right_restarts[right] for right in range(restarts + 1)]
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, int)}
+        values = ranks.sum(torch.tensor([*plain.values(), *counts], device=device)).tolist()
+        right_restarts = Counter(dict(enumerate(values[len(plain) :])))
+        return _Sums(**dict(zip(plain, values, strict=False)), right_restarts=right_restarts)
+
+    def pass_at_k(self, restarts: int) -> dict[int, float]:
+        """Chance that one of k restarts is right, by k; mean over the puzzles."""
+        counted = sorted(self.right_restarts.items())
+        shares = {right: pass_at_k(restarts, right) for right, _ in counted}
+        return {k: sum(shares[right][k] * n for right, n in counted) / self.puzzles for k in pass_at_k(restarts, 0)}
+
+
+def evaluate(
+    model: Reasoner,
+    puzzles: Puzzles,
+    config: SolveConfig,
+    model_name: str,
+    data_name: str,
+    compile: bool = False,
+    progress: Callable[[int, int], None] = lambda done, right: None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+) -> Report:
+    """Solve all ``puzzles`` and compare with their answers; ``progress`` is told puzzles done and right so far.
+
+    With several processes each solves its share, and all return the same report.
+    """
+    model, device = model.for_task(puzzles.task), model.answer_head.device
+    compile = compile and can_compile(device)
+    batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()
+    inputs, labels = batch.inputs[ranks.rank :: ranks.size], batch.labels[ranks.rank :: ranks.size]
+    if compile:  # set-up, not part of the time taken
+        next(gather(model, batch.inputs[:1], replace(config, depth=1, breadth=1, views=1), compile))
+    ranks.wait()
+    started = time.perf_counter()
+    for found, puzzle, label in zip(gather(model, inputs, config, compile), inputs, labels, strict=True):
+        sums.add(found, model.task.layout.to_find(puzzle), label, config.select)
+        progress(sums.puzzles * ranks.size, sums.exact * ranks.size)
+    sums = sums.merged(ranks, config.starts, device)
+    seconds = time.perf_counter() - started
+    thresholds = config.thresholds(model.calibration)
+    updates = sums.segments * model.config.updates_per_segment / sums.puzzles
+    return Report(
+        model=model_name,
+        data=data_name,
+        puzzles=sums.puzzles,
+        depth=config.depth,
+        breadth=config.breadth,
+        views=config.views,
+        select=config.select,
+        halt=config.halt,
+        tol=thresholds.tol,
+        window=config.window,
+        delta=thresholds.delta,
+        solver=config.solver,
+        history=config.history,
+        damping=config.damping,
+        noise=config.noise,
+        suppose=config.suppose,
+        seed=config.seed,
+        exact_accuracy=sums.exact / sums.puzzles,
+        valid_accuracy=sums.valid / sums.puzzles if model.task.has_rules else None,
+        token_accuracy=sums.right_blanks / max(1, sums.blanks),
+        any_correct=1 - sums.right_restarts[0] / sums.puzzles,
+        # With a breadth that depends on the outcome the estimator would be biased.
+        pass_at_k={} if config.adaptive else sums.pass_at_k(config.starts),
+        converged=sums.converged / sums.puzzles,
+        restarts_per_puzzle=sums.restarts / sums.puzzles,
+        updates_per_puzzle=updates,
+        layer_evals_per_puzzle=updates * model.calls_per_update * model.config.layers,
+        seconds=seconds,
+        puzzles_per_second=sums.puzzles / seconds,
+        processes=ranks.size,
+        threads=threads,
+        compiled=compile,
+        device=str(device),
+        torch=torch.__version__,
+        eqr_version=version("eqr"),
+    )

@@ -1,0 +1,20 @@
+"""The blocks, by name. A new one is a file here and a line in this dict."""
+
+from eqr.model.blocks.attention import AttentionBlock
+from eqr.model.blocks.axial import AxialBlock
+from eqr.model.blocks.base import Block, BlockConfig
+from eqr.model.blocks.conv import ConvBlock
+from eqr.model.blocks.mixer import MixerBlock
+from eqr.model.blocks.relation import RelationBlock
+from eqr.model.blocks.symbol import SymbolBlock
+
+BLOCKS: dict[str, type[Block]] = {
+    "mixer": MixerBlock,
+    "attention": AttentionBlock,
+    "conv": ConvBlock,
+    "symbol": SymbolBlock,
+    "axial": AxialBlock,
+    "relation": RelationBlock,
+}
+
+__all__ = ["BLOCKS", "Block", "BlockConfig"]

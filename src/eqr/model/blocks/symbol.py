@@ -1,0 +1,42 @@
+"""Symbol block: equivariant to permutations of the V symbols (the idea as in SE-RRM, arXiv 2603.02193).
+
+The width is D = V*C, one vector of C channels for each symbol of each cell. It states a symmetry of the task
+(symbols are interchangeable); cells are told apart by what the block learns.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from eqr.model.blocks.base import Block, BlockConfig
+from eqr.model.layers import gated, rms_norm, weight
+from eqr.types import Embedded, Layout
+
+
+class SymbolBlock(Block):
+    """(R, L, V*C) -> (R, L, V*C)."""
+
+    per_symbol = True
+    positions = True
+
+    def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
+        super().__init__(layout, config, generator)
+        channels, hidden = config.channels, int(config.channels * config.expansion)
+        self.split = (layout.symbols, channels)
+        self.token_in = weight(2 * config.token_hidden, layout.cells, generator)
+        self.token_out = weight(layout.cells, config.token_hidden, generator)
+        self.channel_in = weight(2 * hidden, channels, generator)
+        self.pooled_in = weight(2 * hidden, 2 * channels, generator)
+        self.channel_out = weight(channels, hidden, generator)
+
+    def forward(self, h: Embedded) -> Embedded:
+        """Mix over cells with weights shared by symbols, then over channels with a view of all symbols of the cell."""
+        mixed = torch.matmul(self.token_out, gated(torch.matmul(self.token_in, h), 1))
+        v = rms_norm((h + mixed).view(*h.shape[:2], *self.split))
+        pooled = torch.cat([v.mean(-2, keepdim=True), v.amax(-2, keepdim=True)], -1)
+        hidden = gated(F.linear(v, self.channel_in) + F.linear(pooled, self.pooled_in), -1)
+        return rms_norm(v + F.linear(hidden, self.channel_out)).flatten(-2)
+
+    def outward(self) -> list[nn.Parameter]:
+        """The last matrix of each residual sum."""
+        return [self.token_out, self.channel_out]

@@ -1,0 +1,1 @@
+"""The paper's models, its claims, and checkpoints of its code."""

@@ -1,0 +1,196 @@
+"""The reference's network as ours: sizes from its configuration and weights, tensors by name.
+
+A tensor that is not accounted for is refused. Ours and theirs differ in how ids are numbered, and in nothing else.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eqr.errors import InputError
+from eqr.model import ModelConfig, Reasoner
+from eqr.paper.reference.architecture import ROTARY, TRM, Arch, architecture, count, number, shown
+from eqr.paper.reference.reading import Checkpoint
+from eqr.tasks import Task, task_named
+
+BOARDS = {"sudoku": 81, "maze": 900}
+"""Cells of the reference's data sets, by what their names contain."""
+EMBEDDING, TOKEN_IN = "embed_tokens.embedding_weight", "mlp_t.gate_up_proj"
+CHANNEL_MIXING = {"channel_in": "mlp.gate_up_proj", "channel_out": "mlp.down_proj"}
+KNOWN = ("sudoku", "sudoku6", "sudoku4", "maze")
+"""Tasks that a checkpoint may be of."""
+WEIGHTS = {
+    "mixer": {"token_in": TOKEN_IN, "token_out": "mlp_t.down_proj"} | CHANNEL_MIXING,
+    "attention": {"qkv": "self_attn.qkv_proj", "out": "self_attn.o_proj"} | CHANNEL_MIXING,
+}
+"""Names of a block's matrices, ours and theirs."""
+
+
+def to_reasoner(checkpoint: Checkpoint, cells: int | None = None) -> Reasoner:
+    """The same network as a Reasoner, ready for inference; ``cells`` of a board if the file does not tell them.
+
+    Raises InputError naming a field of ``config.arch`` or a tensor that is unknown, missing or of another shape.
+    """
+    arch, found = architecture(checkpoint.config), checkpoint.tensors
+    mixer, trm, channels = arch.get("mlp_t", False) is True, arch["name"] == TRM, count(arch, "hidden_size")
+    prefix = _prefix(arch, channels)
+    task = _task(arch, _cells(checkpoint, arch, prefix, cells), _rows(found, EMBEDDING))
+    config = ModelConfig(
+        task=task.name,
+        block="mixer" if mixer else "attention",
+        channels=channels,
+        layers=count(arch, "L_layers"),
+        expansion=_expansion(_rows(found, _layer(0, "mlp.gate_up_proj")) // 2, channels),
+        token_hidden=_rows(found, _layer(0, TOKEN_IN)) // 2 if mixer else ModelConfig.token_hidden,
+        prefix_tokens=prefix,
+        heads=count(arch, "num_heads"),
+        rotary=0 if mixer else _rotary(arch, task),
+        learned_positions=False,
+        recursion="hierarchical",
+        cycles=count(arch, "L_cycles"),
+        updates_per_segment=count(arch, "H_cycles"),
+        damping=0.0 if trm else round(1 - number(arch, "lambda_", 0.95), 12),
+        init="fixed" if trm else "truncated",
+        init_std=number(arch, "H_init_std", 1.0),
+        scratch_std=number(arch, "L_init_std", 1.0),
+        halt_head="first",
+        scaled_embedding=True,
+        halt_bias=-5.0,  # of its untrained head
+    )
+    _refuse_other_tensors(found, _shapes(config, task, arch))
+    model = Reasoner(config)
+    model.load_state_dict(_state(config, task, found))
+    return model.eval()
+
+
+def _prefix(arch: Arch, channels: int) -> int:
+    """Prefix tokens: as many as said, or as many as the puzzle's embedding fills."""
+    if arch.get("puzzle_emb_len"):
+        return count(arch, "puzzle_emb_len")
+    return math.ceil(count(arch, "puzzle_emb_ndim") / channels) if arch.get("puzzle_emb_ndim") else 0
+
+
+def _cells(checkpoint: Checkpoint, arch: Arch, prefix: int, given: int | None) -> int:
+    """Cells of a board: what the mixer's weights, else the option, else the data set's name tell."""
+    mixing, dataset = checkpoint.tensors.get(_layer(0, TOKEN_IN)), checkpoint.config.get("dataset")
+    name = dataset.get("name") if isinstance(dataset, dict) else dataset
+    if mixing is not None:
+        cells = mixing.shape[-1] - prefix
+    elif given is not None:
+        cells = given
+    elif isinstance(name, str) and (kinds := [kind for kind in BOARDS if kind in name.lower()]):
+        cells = BOARDS[kinds[0]]
+    else:
+        raise InputError("the checkpoint does not tell how many cells a board has: give --cells")
+    if given not in (None, cells) or arch.get("seq_len", cells) not in (cells, cells + prefix):
+        said = f"--cells {given}" if given not in (None, cells) else f"config.arch.seq_len {shown(arch['seq_len'])}"
+        raise InputError(f"{said} does not fit the checkpoint's boards of {cells} cells")
+    return cells
+
+
+def _task(arch: Arch, cells: int, vocabulary: int) -> Task:
+    """The task with that board and these symbols; the vocabulary is padding, perhaps blank, and the symbols."""
+    if arch.get("vocab_size", vocabulary) != vocabulary:
+        raise InputError(f"config.arch.vocab_size is {shown(arch['vocab_size'])}, but {vocabulary} are embedded")
+    tasks = [task_named(name).sized(cells) for name in KNOWN]
+    known = {task.name: (task.layout.cells, _vocabulary(task)) for task in tasks}
+    for task in tasks:
+        if (task.layout.cells, _vocabulary(task)) == (cells, vocabulary):
+            return task
+    raise InputError(
+        f"no task has boards of {cells} cells and a vocabulary of {vocabulary} as the checkpoint has (known are "
+        f"{', '.join(f'{name} with {sizes[0]} and {sizes[1]}' for name, sizes in known.items())}): "
+        f"an attention model may need --cells"
+    )
+
+
+def _vocabulary(task: Task) -> int:
+    return task.layout.symbols + 1 + task.layout.clues_fixed
+
+
+def _rotary(arch: Arch, task: Task) -> int:
+    """Axes of the rotary positions; raises InputError if they are of a board of another shape."""
+    kind, layout = arch["pos_encodings"], task.layout
+    board = arch.get("board_height"), arch.get("board_width")
+    if None in board:  # the reference then takes the board for a square
+        board = (math.isqrt(layout.cells),) * 2
+    if kind == "rope2d" and board != (layout.rows, layout.cols):
+        raise InputError(
+            f"config.arch has a board of {shown(board[0])} x {shown(board[1])} cells, {task.name} has one of "
+            f"{layout.rows} x {layout.cols}: its positions cannot be imported"
+        )
+    return ROTARY[kind]
+
+
+def _expansion(hidden: int, channels: int) -> float:
+    """The factor of which ``int(channels * factor)`` is ``hidden``."""
+    factor = hidden / channels
+    return factor if int(channels * factor) == hidden else math.nextafter(factor, math.inf)
+
+
+def _shapes(config: ModelConfig, task: Task, arch: Arch) -> dict[str, tuple[int, ...]]:
+    """Every tensor the reference keeps of such a network."""
+    width, hidden, token_hidden = config.channels, int(config.channels * config.expansion), config.token_hidden
+    tokens, symbols = config.prefix_tokens + task.layout.cells, (_vocabulary(task), width)
+    shapes: dict[str, tuple[int, ...]] = {EMBEDDING: symbols, "lm_head.weight": symbols}
+    shapes |= {"q_head.weight": (2, width), "q_head.bias": (2,)}
+    if config.init == "fixed":
+        shapes |= {"H_init": (width,), "L_init": (width,)}
+    if config.prefix_tokens:
+        shapes["puzzle_emb.weights"] = (1, count(arch, "puzzle_emb_ndim"))
+    mixing = {
+        "token_in": (2 * token_hidden, tokens),
+        "token_out": (tokens, token_hidden),
+        "qkv": (3 * width, width),
+        "out": (width, width),
+        "channel_in": (2 * hidden, width),
+        "channel_out": (width, hidden),
+    }
+    for layer in range(config.layers):
+        shapes |= {_layer(layer, theirs): mixing[ours] for ours, theirs in WEIGHTS[config.block].items()}
+    return shapes
+
+
+def _refuse_other_tensors(found: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+    for name, shape in shapes.items():
+        if name not in found:
+            raise InputError(f"the checkpoint lacks the tensor {name!r}, which its config.arch asks for")
+        if tuple(found[name].shape) != shape:
+            raise InputError(f"tensor {name!r} is {tuple(found[name].shape)}, its config.arch asks for {shape}")
+    left = sorted(found.keys() - shapes.keys())
+    if left:
+        raise InputError(f"tensor {left[0]!r} is not one of a network with this config.arch ({len(left)} left over)")
+
+
+def _state(config: ModelConfig, task: Task, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our state dict. Id 0 is blank with us, padding with them; where clues stand, their blank follows it."""
+    embedding = found[EMBEDDING]
+    state = {
+        "symbol_embedding": embedding[1:] if task.layout.clues_fixed else embedding,
+        "answer_head": found["lm_head.weight"][-task.layout.symbols :],
+        "halt_head": found["q_head.weight"][0],
+        "halt_bias": found["q_head.bias"][0],
+    }
+    if config.prefix_tokens:
+        puzzle = found["puzzle_emb.weights"][0]
+        filled = F.pad(puzzle, (0, config.prefix_tokens * config.channels - len(puzzle)))
+        state["prefix"] = filled.view(config.prefix_tokens, config.channels)
+    if config.init == "fixed":
+        state["start"] = torch.stack([found["H_init"], found["L_init"]]).unsqueeze(1)
+    for layer in range(config.layers):
+        for ours, theirs in WEIGHTS[config.block].items():
+            state[f"blocks.{layer}.{ours}"] = found[_layer(layer, theirs)]
+    return state
+
+
+def _layer(number: int, part: str) -> str:
+    return f"L_level.layers.{number}.{part}.weight"
+
+
+def _rows(found: dict[str, Tensor], name: str) -> int:
+    """Rows of a matrix."""
+    if name not in found or found[name].ndim != 2:
+        raise InputError(f"the checkpoint lacks the matrix {name!r}")
+    return found[name].shape[0]

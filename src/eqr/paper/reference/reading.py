@@ -1,0 +1,110 @@
+"""A torch file of the reference trainer, read: a zip of a pickle and of the bytes of each tensor.
+
+Only the weights' bytes are read, and never more of them than the file has: what a file declares costs nothing.
+"""
+
+import math
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from eqr.errors import InputError
+from eqr.paper.reference.pickles import Described, unpickled
+
+DTYPES = {
+    "torch.FloatStorage": torch.float32,
+    "torch.DoubleStorage": torch.float64,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What of a checkpoint makes the model."""
+
+    tensors: dict[str, Tensor]
+    """Weights and buffers, under their names in the inner network."""
+    config: dict[object, object]
+    """The configuration of the run; its ``arch`` is the network's."""
+    averaged: bool = False
+    """Whether the weights are the moving average (EMA), which the reference evaluates, not those of the last step."""
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the weights, the averaged ones if there are any, and the configuration.
+
+    Raises InputError when the file is something else, is damaged, or would call anything if it were unpickled.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(path, archive)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give the .pth file of a run") from None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{path} is truncated or not a file of torch.save as of torch 1.6 ({str(error)[:80]!r}): get it again"
+        ) from None
+
+
+def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
+    roots = [name.removesuffix("data.pkl") for name in archive.namelist() if re.fullmatch(r"[^/]+/data\.pkl", name)]
+    if len(roots) != 1:
+        raise InputError(f"{path} is a zip file, but not one of torch.save: give the .pth file of a run")
+    content = unpickled(_stored(path, archive, roots[0] + "data.pkl"), str(path))
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise InputError(f"{path} holds no configuration of a run: give a checkpoint as the reference trainer saves it")
+    average = content.get("ema")
+    averaged = _named(path, average.get("shadow", average) if isinstance(average, dict) else None)
+    # The average is of parameters alone: buffers (the fixed start of TRM) are found among the last weights.
+    named = {**_named(path, content.get("model")), **averaged}
+    if not named:
+        raise InputError(f"{path} holds no weights: give a checkpoint as the reference trainer saves it")
+    if sum(abs(tensor.storage.length) for tensor in named.values()) > path.stat().st_size:
+        raise InputError(f"{path} declares more numbers than it has bytes: get the file again")
+    tensors = {name: _tensor(path, archive, roots[0], name, tensor) for name, tensor in named.items()}
+    return Checkpoint(tensors=tensors, config=content["config"], averaged=bool(averaged))
+
+
+def _named(path: Path, state: object) -> dict[str, Described]:
+    """The tensors of a state dict by their names in the inner network."""
+    found: dict[str, Described] = {}
+    for name, tensor in state.items() if isinstance(state, dict) else ():
+        if isinstance(name, str) and isinstance(tensor, Described):
+            # Compilation and the loss head wrap the network, in whatever order.
+            inner = re.sub(r"^((_orig_mod|model|inner)\.)+", "", name)
+            if inner in found:
+                raise InputError(f"{path} holds the tensor {inner!r} twice: it is not a checkpoint of one network")
+            found[inner] = tensor
+    return found
+
+
+def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    """The bytes of an entry, which is stored as it is: a small file cannot swell."""
+    try:
+        entry = archive.getinfo(name)
+    except KeyError:
+        raise InputError(f"{path} lacks its part {name!r}: get the file again") from None
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+        raise InputError(f"{path}: the part {name!r} is compressed, which torch.save does not do: get the file again")
+    return archive.read(entry)
+
+
+def _tensor(path: Path, archive: zipfile.ZipFile, root: str, name: str, described: Described) -> Tensor:
+    storage, offset, shape, stride = described
+    sizes = [size for size in shape if isinstance(size, int) and size > 0]
+    if storage.kind not in DTYPES or not len(sizes) == len(shape) == len(stride) <= 8:
+        raise InputError(f"{path}: tensor {name!r} ({storage.kind}) is not an array of floating-point numbers")
+    dtype, count = DTYPES[storage.kind], math.prod(sizes)
+    data = bytearray(_stored(path, archive, f"{root}data/{storage.key}"))
+    row_major = all(
+        size == 1 or step == math.prod(sizes[axis + 1 :])
+        for axis, (size, step) in enumerate(zip(sizes, stride, strict=True))
+    )
+    if not row_major or len(data) != storage.length * dtype.itemsize or not 0 <= offset <= storage.length - count:
+        raise InputError(f"{path}: tensor {name!r} does not fit the bytes that are kept for it: get the file again")
+    return torch.frombuffer(data, dtype=dtype)[offset : offset + count].view(sizes)

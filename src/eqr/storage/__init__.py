@@ -1,0 +1,1 @@
+"""Models and training states on disk, on the hub, and as ONNX files."""

@@ -1,0 +1,247 @@
+"""Models and training states on disk. A model is a folder: model.safetensors + config.json, perhaps
+calibration.json and card.md (README.md on the hub); a run adds state.pt.
+
+Nothing is unpickled but tensors and plain containers. Files are written under a temporary name, flushed and renamed,
+so a reader sees the old file or the new one, never half of one.
+"""
+
+import json
+import os
+import pickle
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields
+from errno import ENOSPC
+from inspect import formatannotation
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+
+from eqr.errors import InputError, unknown
+from eqr.model import ModelConfig, Reasoner
+from eqr.storage.hub import fetched, is_on_hub
+from eqr.tasks.grid import GridConfig
+from eqr.types import Calibration
+
+T = TypeVar("T", ModelConfig, Calibration, GridConfig)
+BUNDLED = Path(__file__).parents[1] / "weights"
+WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
+PREVIOUS = "state.previous.pt"
+CARD, README = "card.md", "README.md"
+PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
+"""The files of a model on the hub; of what else may be there nothing is fetched."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it. On failure ``path`` stands.
+
+    ``keep`` is what the file that was there before is called from then on; without it that file goes.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe takes what is written and cannot be renamed to
+            write(path)
+            return
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if keep and path.exists():
+            path.replace(keep)
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}): the earlier file, if any, is intact") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make renames in ``folder`` outlast a loss of power."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """``write_atomically`` for text."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def save(model: Reasoner, folder: Path) -> None:
+    """Write the model folder. What was measured of earlier weights goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CALIBRATION).unlink(missing_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(to_bytes(tensors)))
+    text = json.dumps(asdict(model.config), indent=2) + "\n"
+    write_text_atomically(folder / CONFIG, text)
+
+
+def save_calibration(calibration: Calibration, folder: Path) -> None:
+    """Write what was measured of a model beside it."""
+    write_text_atomically(folder / CALIBRATION, json.dumps(asdict(calibration), indent=2) + "\n")
+
+
+def folder_of(name: str | Path) -> Path:
+    """The folder of a bundled model, a path or ``hf:user/name``; raises InputError if there is none."""
+    if is_on_hub(name):
+        return fetched(name, PUBLISHED)
+    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+    folder = BUNDLED / name if str(name) in bundled else Path(name)
+    if not folder.is_dir():
+        raise unknown("model folder or bundled model", str(name), bundled)
+    return folder
+
+
+def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
+    """Load a bundled model by name, a model folder by path or ``hf:user/name`` from the hub, ready for inference.
+
+    Raises InputError when it is missing, truncated, or made by something else.
+    """
+    folder = folder_of(name)
+    model = Reasoner(_read(folder / CONFIG, ModelConfig))
+    path = folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {folder} is not a complete model folder") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is truncated or not a safetensors file ({error}): copy or train it again") from None
+    wrong = misfit(model, tensors)
+    if wrong:
+        raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they belong to other models")
+    model.load_state_dict(tensors)
+    if (folder / CALIBRATION).exists():
+        model.calibration = _read(folder / CALIBRATION, Calibration)
+    return model.to(device).eval()
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    """The files of a model folder as the hub has them; raises InputError if it holds no model."""
+    model = load(folder)
+    files = {name: (folder / name).read_bytes() for name in PUBLISHED if (folder / name).exists()}
+    card = folder / CARD
+    text = card.read_text(encoding="utf-8") if card.exists() else files.get(README, b"").decode() or _card(model)
+    head = "" if text.startswith("---") else "---\nlibrary_name: eqr\ntags: [equilibrium-reasoner]\n---\n\n"
+    return files | {README: (head + text).encode()}
+
+
+def _card(model: Reasoner) -> str:
+    """What can be told of a model without a card."""
+    count, config = sum(weight.numel() for weight in model.parameters()), model.config
+    return (
+        f"# {config.task}\n\nAn Equilibrium Reasoner (EqR, arXiv 2605.21488) for {config.task}: {config.block} block, "
+        f"{config.recursion} recursion, {count:,} parameters. `eqr.load` reads it. How it was trained and what it "
+        "does is not told here.\n"
+    )
+
+
+def misfit(model: Reasoner, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The first name, if any, under which ``tensors`` and the model's weights differ in being there or in shape."""
+    ours, theirs = ({name: value.shape for name, value in of.items()} for of in (model.state_dict(), tensors))
+    return min((name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)), default=None)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    """A dataclass from its JSON; raises InputError naming what is wrong with the file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: {path.parent} is not a model folder") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON ({error}): copy or train the model again") from None
+    return _made(str(path), values, kind)
+
+
+def _made(place: str, values: Any, kind: type[T]) -> T:
+    """A dataclass of its JSON; raises InputError naming a field that is unknown, ill-typed or missing."""
+    known: dict[str, Any] = {field.name: field.type for field in fields(kind)}
+    if not isinstance(values, dict):
+        raise InputError(f"{place} holds no JSON object: it is not what a model's folder holds")
+    for key, value in values.items():
+        if key not in known:
+            raise unknown(f"{place}: field", key, known)
+        if known[key] == GridConfig | None and value is not None:
+            values[key] = _made(f"{place}, {key}", value, GridConfig)
+        elif not _fits(value, known[key]):
+            raise InputError(f"{place}: {key} is {value!r}, it must be of type {formatannotation(known[key])}")
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"{place} is incomplete ({error})") from None
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a field of type ``kind`` may hold ``value``; JSON does not tell 1 from 1.0."""
+    return isinstance(value, kind) or (type(value) is int and isinstance(1.0, kind))
+
+
+def save_state(state: dict[str, Any], folder: Path) -> None:
+    """Write a training state, tensors and plain containers only; the one before it is kept beside it."""
+
+    def write(part: Path) -> None:
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # torch's writer wraps what the system said
+            raise OSError(ENOSPC, f"{os.strerror(ENOSPC)}? {str(error)[:80]}") from error
+
+    # A damaged state must not take the place of the good one before it.
+    good = (folder / STATE).exists() and _damage(folder / STATE) is None
+    write_atomically(folder / STATE, write, keep=folder / PREVIOUS if good else None)
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with the bytes of a file that torch.save wrote: it keeps a checksum of each part."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, NotImplementedError, EOFError, zlib.error) as error:
+        return str(error)
+    return f"the checksum of {part} is wrong" if part else None
+
+
+def has_state(folder: Path) -> bool:
+    """Whether ``folder`` holds a run."""
+    return (folder / STATE).exists() or (folder / PREVIOUS).exists()
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read the last training state, or with a notice the one before it where the last is missing or damaged.
+
+    Raises InputError when neither can be read.
+    """
+    try:
+        return _read_state(folder / STATE)
+    except InputError as error:
+        if not (folder / PREVIOUS).exists():
+            raise
+        state = _read_state(folder / PREVIOUS)
+        print(f"notice: {error}; going on from the state before it, step {state['step']}", file=sys.stderr)
+        return state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        damage = _damage(path)
+        if damage is not None:
+            raise InputError(f"{path} is damaged or not a training state ({damage[:80]})")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror})") from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} is not a training state of this program ({str(error)[:80]})") from None
+    if not isinstance(state, dict) or "identity" not in state:
+        raise InputError(f"{path} is not a training state of this program")
+    return state

@@ -1,0 +1,62 @@
+"""Gradients of one training step: the slots in passes, carried by threads and added up in order. Knows no optimizer."""
+
+import math
+
+import torch
+from torch import nn
+
+from eqr.distributed import Ranks
+from eqr.model import Reasoner
+from eqr.runtime import can_compile, compiled, has_fast_bf16, mixed_precision, row_workers
+from eqr.training.config import TrainConfig
+from eqr.training.loss import SegmentLoss, joined, segment_loss
+from eqr.training.slots import Slots
+
+
+class Passes:
+    """How a run computes its gradients; compiled for one size of the board at a time."""
+
+    def __init__(self, config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
+        self.config, self.ranks = config, ranks
+        self.compiles = config.compile and can_compile(device)
+        self.loss = compiled(segment_loss) if self.compiles else segment_loss
+        fast = config.bf16 and has_fast_bf16(device)
+        self.bf16 = int(ranks.sum(torch.tensor(int(fast)))) == ranks.size
+        self.warm = not self.compiles
+        """Whether the next step compiles nothing."""
+
+    def step(self, model: Reasoner, slots: Slots, step: int) -> tuple[SegmentLoss, float]:
+        """Set the clipped gradients of a segment of all slots; returns what it yielded and the norm before clipping."""
+        rows, parameters = slots.rows, list(model.parameters())
+        starts = range(0, len(slots.mine), rows)
+
+        def carried(start: int) -> tuple[SegmentLoss, torch.Tensor]:
+            return self._pass(model, parameters, slots, step, slice(start, start + rows))
+
+        with row_workers(slots.device) as workers:
+            if not self.warm:  # compile by a first pass, before several workers call it
+                workers.map(carried, [0])
+                self.warm = True
+            passes = workers.each(carried, starts)
+            # Added in the order of the rows, so that threads change no bit.
+            part, flat = next(passes)
+            parts = [part]
+            for part, gradient in passes:
+                parts.append(part)
+                flat += gradient
+        flat = self.ranks.sum(flat) / (len(starts) * self.ranks.size)
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, gradient in zip(parameters, torch.split(flat, sizes), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
+        return joined(parts), float(norm)
+
+    def _pass(
+        self, model: Reasoner, parameters: list[nn.Parameter], slots: Slots, step: int, rows: slice
+    ) -> tuple[SegmentLoss, torch.Tensor]:
+        """Loss and gradient, as one vector, of one pass over some slots."""
+        noise = slots.noise(step, rows)
+        with mixed_precision(slots.device, self.bf16):
+            part = self.loss(model, slots.z[rows], slots.told[rows], slots.labels[rows], noise, self.config)
+        gradients = torch.autograd.grad(part.loss, parameters, materialize_grads=True)
+        return part, torch.cat([gradient.flatten() for gradient in gradients])
