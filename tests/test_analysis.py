@@ -15,7 +15,7 @@ from eqr.analysis.basins import mode_of, periods
 from eqr.analysis.states import settle
 from eqr.cli import main
 from eqr.data.files import collect
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
@@ -44,7 +44,7 @@ def test_the_spectral_radius_is_that_of_the_dense_jacobian(block: str, boards: t
 def test_end_states_are_those_of_the_engine(tiny_run: Path, boards: torch.Tensor) -> None:
     model, config = load(tiny_run), SolveConfig(depth=6, halt="fixed", seed=4)
     ends = settle(model, boards, [0, 0, 0], config)
-    for row, found in enumerate(gather(model, boards, config, record=True)):
+    for row, found in enumerate(evidence_stream(model, boards, config, record=True)):
         assert torch.equal(ends.answers[row], found.answers[0])
         torch.testing.assert_close(ends.residuals[row], found.histories[0].residual, rtol=1e-3, atol=1e-6)
 

@@ -24,7 +24,7 @@ from eqr.analysis.frames import animation, frame
 from eqr.analysis.principal import principal_components
 from eqr.analysis.traces import turned_wrong
 from eqr.data.files import collect
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
@@ -134,7 +134,9 @@ def maze() -> Reasoner:
 def test_traces_of_a_maze_model_are_what_its_rows_did(maze: Reasoner) -> None:
     puzzles, config = collect(maze.task, maze.task.generate(seed=1), 3), SolveConfig(depth=3, breadth=2)
     found = traced(maze, puzzles, config)
-    for puzzle, evidence in enumerate(gather(maze, puzzles.batch().inputs, replace(config, halt="fixed"), record=True)):
+    for puzzle, evidence in enumerate(
+        evidence_stream(maze, puzzles.batch().inputs, replace(config, halt="fixed"), record=True)
+    ):
         for restart, row in enumerate(evidence.histories):
             assert torch.equal(found.residual[puzzle, restart], row.residual)
             right = (row.answers == puzzles.batch().labels[puzzle]).all(-1)

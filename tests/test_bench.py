@@ -41,7 +41,7 @@ def test_the_backward_pass_of_a_training_step_is_counted() -> None:
     z, ids = model.init(rows, torch.Generator()), torch.zeros(rows, 81, dtype=torch.long)
 
     def work() -> None:
-        loss = segment_loss(model, z, ids, ids + 1, None, STEPS["paper_sudoku"]).loss
+        loss = segment_loss(model, z, ids, ids + 1, None, STEPS["paper_sudoku"].train).loss
         torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
 
     flops = sum(2 * m * k * n for m, k, n in products_of(work))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import eqr
-from eqr.engine import gather
+from eqr.engine import evidence_stream
 from eqr.model import Reasoner
 from eqr.tasks import task_named
 
@@ -42,16 +42,16 @@ def test_most_puzzles_that_need_eight_guesses_are_solved(model: Reasoner) -> Non
 def test_answers_do_not_depend_on_neighbours(model: Reasoner) -> None:
     puzzles = torch.cat([generated(6, 0), generated(6, 20)])
     config = eqr.SolveConfig(depth=32, breadth=2, rows=64)
-    together = list(gather(model, puzzles, config))
+    together = list(evidence_stream(model, puzzles, config))
     for number in (0, 7, 11):
-        alone = next(gather(model, puzzles[number : number + 1], config))
+        alone = next(evidence_stream(model, puzzles[number : number + 1], config))
         assert torch.equal(alone.answers, together[number].answers)
         assert torch.equal(alone.residual, together[number].residual)
 
 
 def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
     puzzles = torch.cat([generated(24, 0), generated(40, 20)])
-    found = list(gather(model, puzzles, eqr.SolveConfig(depth=4)))
+    found = list(evidence_stream(model, puzzles, eqr.SolveConfig(depth=4)))
     valid, score = torch.cat([f.valid for f in found]), torch.cat([f.halt_logit for f in found])
     assert 0 < valid.sum() < len(valid)
     assert score[valid].mean() > score[~valid].mean() + 1

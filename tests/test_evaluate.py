@@ -11,8 +11,7 @@ from rich.console import Console
 
 from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig
-from eqr.engine.queue import RowEnd, evidence_of
-from eqr.evidence import Evidence
+from eqr.evidence import Evidence, Solution
 from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
 from eqr.model import ModelConfig, Reasoner
@@ -23,17 +22,23 @@ QUESTION = "#####/#S..#/#.#.#/#..G#/#####"
 RIGHT, DOWN, NEITHER = "#####/#Soo#/#.#o#/#..G#/#####", "#####/#S..#/#o#.#/#ooG#/#####", QUESTION
 
 
-def ended(answer: torch.Tensor) -> RowEnd:
-    signs = {"residual": 0.1, "logit_change": 0.1, "halt_logit": 0.0, "seconds": 0.0}
-    return RowEnd(answer=answer, depth=1, converged=True, halted=True, history=None, **signs)
-
-
 def report_of(task: Task, puzzles: torch.Tensor, label: torch.Tensor, answers: torch.Tensor) -> Report:
     """The report on a model that gives these answers (B, K, L) to as many copies of a puzzle with this label."""
 
-    def gather(*_: object) -> Iterator[Evidence]:
+    def solve_stream(*_: object, **__: object) -> Iterator[Solution]:
         for puzzle, restarts in zip(puzzles, answers, strict=True):
-            yield evidence_of([ended(answer) for answer in restarts], puzzle, task)
+            signs = {name: torch.full((len(restarts),), 0.1) for name in ("residual", "logit_change", "halt_logit")}
+            said = torch.ones(len(restarts), dtype=torch.bool)
+            evidence = Evidence(
+                puzzle=puzzle,
+                answers=restarts,
+                depth=said.long(),
+                converged=said,
+                halted=said,
+                valid=task.is_solved(puzzle.expand_as(restarts), restarts),
+                **signs,
+            )
+            yield Solution(evidence=evidence, restart=0, text="")
 
     boards = {"questions": puzzles.numpy(), "answers": label.expand_as(puzzles).numpy()}
     given = Puzzles(
@@ -41,11 +46,10 @@ def report_of(task: Task, puzzles: torch.Tensor, label: torch.Tensor, answers: t
         ratings=np.zeros(len(puzzles), np.int64),
         task=task,
     )
-    grid = task.config if isinstance(task, Grid) else None
-    model = Reasoner(ModelConfig(task=task.name, grid=grid, block="relation", channels=4))
+    model = Reasoner(ModelConfig(task=task, block="relation", channels=4))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eqr.measure.evaluate.gather", gather)
-        return evaluate(model, given, SolveConfig(breadth=answers.shape[1], select="first"), "hand", "maze")
+        patch.setattr("eqr.measure.evaluate.solve_stream", solve_stream)
+        return evaluate(model, given, SolveConfig(breadth=answers.shape[1], select="first"))
 
 
 def text_of(report: Report) -> str:
@@ -69,7 +73,7 @@ def test_another_shortest_path_than_the_label_is_valid_and_not_exact() -> None:
 
 def test_nothing_is_called_valid_where_there_are_no_rules() -> None:
     options = {"clues_fixed": True, "interchangeable": True, "dihedral": True}
-    task = task_named("grid", GridConfig(rows=2, cols=2, symbols="ab", blank=".", **options))
+    task = Grid(GridConfig(rows=2, cols=2, symbols="ab", blank=".", **options))
     assert not task.has_rules
     answer = task.encode("ab/ba")
     report = report_of(task, task.encode("a./.."), answer[0], answer[None])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import eqr
 from eqr.cli import main
-from eqr.engine import gather
+from eqr.engine import evidence_stream
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
@@ -73,7 +73,7 @@ def run(path: Path, model: Reasoner, ids: Tensor, depth: int) -> tuple[Tensor, T
 
 def assert_same_answers(path: Path, model: Reasoner, ids: Tensor, depth: int) -> None:
     answers, residual = run(path, model, ids, depth)
-    found = list(gather(model, ids, eqr.SolveConfig(depth=depth, halt="fixed", window=1)))
+    found = list(evidence_stream(model, ids, eqr.SolveConfig(depth=depth, halt="fixed", window=1)))
     assert torch.equal(answers, torch.cat([evidence.answers for evidence in found]))
     torch.testing.assert_close(residual, torch.cat([evidence.residual for evidence in found]), rtol=1e-3, atol=1e-6)
 

@@ -64,5 +64,5 @@ def test_a_size_that_a_task_has_not_names_those_it_has() -> None:
 
 @pytest.mark.parametrize("name", ["maze9x9", "sudoku3x3x3", "arc5x2x3"])
 def test_a_task_with_too_many_sizes_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=f"task '{name}' has too many sizes"):
+    with pytest.raises(InputError, match=f"task '{name}' cannot be made .too many positional arguments."):
         task_named(name)

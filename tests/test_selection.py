@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eqr.engine.policy.breadth import enough_restarts, waves
-from eqr.engine.policy.selection import SELECTION, choose
+from eqr.engine.policy.selection import choose, selection_rule
 from eqr.evidence import Evidence
 from eqr.measure.report import pass_at_k
 from eqr.types import Calibration
@@ -24,6 +24,7 @@ def evidence(
 ) -> Evidence:
     count = len(answers)
     return Evidence(
+        puzzle=torch.zeros(2, dtype=torch.long),
         answers=torch.tensor(answers),
         residual=torch.tensor(residual or [1.0] * count),
         logit_change=torch.tensor(logit_change or [1.0] * count),
@@ -32,8 +33,6 @@ def evidence(
         converged=torch.zeros(count, dtype=torch.bool),
         halted=torch.tensor(halted or [False] * count),
         valid=torch.tensor(valid or [False] * count),
-        seconds=0.0,
-        histories=(),
     )
 
 
@@ -56,14 +55,17 @@ A, B, C = [1, 2], [2, 1], [2, 2]
     ],
 )
 def test_the_rule_chooses(rule: str, found: Evidence, chosen: int) -> None:
-    assert SELECTION[rule](found) == chosen
+    assert selection_rule(rule).selects(found) == chosen
 
 
 def test_a_row_that_halted_goes_before_one_that_ran_out_of_depth() -> None:
     found = evidence([A, B, B], residual=[0.5, 0.1, 0.2], halted=[True, False, False], valid=[False, False, True])
-    assert [choose(found, rule) for rule in ("residual", "vote", "first", "verifier")] == [0, 0, 0, 2]
-    assert choose(evidence([A, B, B], residual=[0.5, 0.3, 0.2], halted=[False, True, True]), "residual") == 2
-    assert choose(evidence([A, B], residual=[0.5, 0.3]), "residual") == 1
+    assert [choose(found, selection_rule(rule)) for rule in ("residual", "vote", "first", "verifier")] == [0, 0, 0, 2]
+    assert (
+        choose(evidence([A, B, B], residual=[0.5, 0.3, 0.2], halted=[False, True, True]), selection_rule("residual"))
+        == 2
+    )
+    assert choose(evidence([A, B], residual=[0.5, 0.3]), selection_rule("residual")) == 1
 
 
 @pytest.mark.parametrize(

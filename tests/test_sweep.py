@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.measure.sweep import cut, halts_at, settings
 from eqr.model import Reasoner
 from eqr.storage.checkpoint import load
@@ -55,8 +55,8 @@ def test_a_cut_is_the_smaller_run(
         calibration = Calibration(delta=2.0, tol=0.04, data="x", depth=20, window=3, **counts)
         monkeypatch.setattr(model, "calibration", calibration)
     smaller = replace(LARGEST, **change)
-    largest = gather(model, puzzles, LARGEST, record=True)
-    for puzzle, found, run in zip(puzzles, largest, gather(model, puzzles, smaller), strict=True):
+    largest = evidence_stream(model, puzzles, LARGEST, record=True)
+    for puzzle, found, run in zip(puzzles, largest, evidence_stream(model, puzzles, smaller), strict=True):
         halts = [halts_at(row, model, smaller) for row in found.histories]
         mine = cut(found.histories, halts, model, puzzle, smaller)
         for name in ("answers", "halt_logit", "depth", "converged", "halted", "valid"):
@@ -66,7 +66,7 @@ def test_a_cut_is_the_smaller_run(
 
 
 def test_every_fixed_budget_and_every_adaptive_setting_is_measured() -> None:
-    found = [(s.halt, s.depth, s.breadth) for s in settings([4, 8], [1, 3], SolveConfig())]
+    found = [(s.halting.name, s.depth, s.breadth) for s in settings([4, 8], [1, 3], SolveConfig())]
     assert found[:4] == [("fixed", 4, 1), ("fixed", 4, 3), ("fixed", 8, 1), ("fixed", 8, 3)]
     assert found[4:8] == [("residual", 4, 1), ("residual", 4, "auto:3"), ("residual", 8, 1), ("residual", 8, "auto:3")]
     assert len(found) == 16

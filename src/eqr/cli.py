@@ -1,67 +1,58 @@
-"""The command line: types are flags (tyro). Reads arguments, calls the library, prints; decides nothing else."""
+"""The command line: reads the first words, imports the command they name, and tells errors. Decides nothing else.
 
+Types are flags (tyro). A command's module is imported only when it is called: torch takes a second.
+"""
+
+import ast
+import contextlib
+import io
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated
+from pathlib import Path
 
-import tyro
-from rich.console import Console
+from eqr.errors import DISTRIBUTION, InputError, RankLost, unknown
 
-from eqr.commands.analyse import Analyse
-from eqr.commands.bench import Bench
-from eqr.commands.calibrate import Calibrate
-from eqr.commands.claims import Claims
-from eqr.commands.data import Data
-from eqr.commands.eval import Eval
-from eqr.commands.export import Export
-from eqr.commands.generate import Generate
-from eqr.commands.import_reference import ImportReference
-from eqr.commands.push import Push
-from eqr.commands.serve import Serve
-from eqr.commands.solve import Solve
-from eqr.commands.submit import Submit
-from eqr.commands.sweep import Sweep
-from eqr.commands.train import Train
-from eqr.distributed import RankLost
-from eqr.errors import InputError
+COMMANDS = {
+    "solve": "Solve",
+    "generate": "Generate",
+    "data": "Data",
+    "train": "Train",
+    "eval": "Eval",
+    "calibrate": "Calibrate",
+    "sweep": "Sweep",
+    "analyse": "Analyse",
+    "claims": "Claims",
+    "serve": "Serve",
+    "submit": "Submit",
+    "import-reference": "ImportReference",
+    "export": "Export",
+    "push": "Push",
+    "bench": "Bench",
+}
+"""Name on the command line, and the class in the module of ``commands`` that is called like it."""
+USAGE = """usage: eqr [--import MODULE] COMMAND [OPTIONS]
 
-Command = (
-    Annotated[Solve, tyro.conf.subcommand("solve")]
-    | Annotated[Generate, tyro.conf.subcommand("generate")]
-    | Annotated[Data, tyro.conf.subcommand("data")]
-    | Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Eval, tyro.conf.subcommand("eval")]
-    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
-    | Annotated[Sweep, tyro.conf.subcommand("sweep")]
-    | Annotated[Analyse, tyro.conf.subcommand("analyse")]
-    | Annotated[Claims, tyro.conf.subcommand("claims")]
-    | Annotated[Serve, tyro.conf.subcommand("serve")]
-    | Annotated[Submit, tyro.conf.subcommand("submit")]
-    | Annotated[ImportReference, tyro.conf.subcommand("import-reference")]
-    | Annotated[Export, tyro.conf.subcommand("export")]
-    | Annotated[Push, tyro.conf.subcommand("push")]
-    | Annotated[Bench, tyro.conf.subcommand("bench")]
-)
+Neural networks that solve puzzles by settling to a fixed point.
+
+commands:
+{commands}
+
+options:
+  --import MODULE   import a module that registers tasks, blocks, solvers or rules; may be given several times
+  --version         print the version
+  -h, --help        print this; `eqr COMMAND --help` lists the options of a command
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit code 0 done, 2 bad input, 1 internal error, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments == ["--version"]:
-        print(f"eqr {version('eqr')}")
-        return
     try:
-        command = tyro.cli(
-            Command,
-            prog="eqr",
-            description="Neural networks that solve puzzles by settling to a fixed point (eqr --version tells which).",
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-        )
-        command.run()
+        _run(arguments)
     except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"eqr: {error}", markup=False, highlight=False)
+        print(f"eqr: {error}", file=sys.stderr)
         sys.exit(2)
     except RankLost as error:
         print(f"eqr: {error}", file=sys.stderr)
@@ -72,3 +63,57 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader of a pipe has gone (`eqr solve ... | head`): that is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _run(arguments: list[str]) -> None:
+    modules: list[str] = []
+    while arguments and arguments[0] == "--import":
+        if len(arguments) < 2:
+            raise InputError("--import: the name of a module is needed")
+        modules.append(arguments[1])
+        arguments = arguments[2:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE.format(commands="\n".join(f"  {name:17} {_summary(name)}" for name in COMMANDS)), end="")
+        sys.exit(0 if arguments else 2)
+    if arguments == ["--version"]:
+        print(f"eqr {version(DISTRIBUTION)}")
+        return
+    name, *options = arguments
+    if name not in COMMANDS:
+        raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
+    _parsed(name, options, modules).run()  # type: ignore[attr-defined]
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _summary(name: str) -> str:
+    """The first line of a command's docstring, read without importing its module."""
+    tree = ast.parse((Path(__file__).parent / "commands" / f"{_module(name)}.py").read_text(encoding="utf-8"))
+    (command,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == COMMANDS[name])
+    return (ast.get_docstring(command) or "").partition("\n")[0]
+
+
+def _parsed(name: str, options: list[str], modules: list[str]) -> object:
+    """The command with its options; raises InputError if a value cannot be, exits if the options do not parse."""
+    import tyro
+
+    from eqr.commands.options import registry
+    from eqr.commands.plugins import load_plugins
+
+    load_plugins(modules)
+    command = vars(import_module(f"eqr.commands.{_module(name)}"))[COMMANDS[name]]
+    flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    errors = io.StringIO()
+    try:
+        with registry(), contextlib.redirect_stderr(errors):
+            return tyro.cli(command, prog=f"eqr {name}", args=options, config=flags)
+    except SystemExit as stop:
+        cause: BaseException | None = stop
+        while cause is not None and not isinstance(cause, InputError):  # tyro wraps the errors of our dataclasses
+            cause = cause.__cause__ or cause.__context__
+        if cause is not None:
+            raise cause from None
+        print(errors.getvalue(), end="", file=sys.stderr)
+        raise

@@ -1,4 +1,8 @@
-"""What is known of rows: segment by segment, at their ends, and of the one that answers. Knows no model and no file."""
+"""What is known of rows: one after a segment, all its segments, all restarts at their ends, the one that answers.
+
+``Snapshot`` -> ``History`` -> ``Evidence`` -> ``Solution``. A row's facts exist here once; reports, sweeps, analyses,
+JSON records and the service are views of them. Knows no model and no file.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,22 +13,47 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
-    """One row, segment by segment; T segments. Kept on request only."""
+class Snapshot:
+    """One row after one segment."""
 
-    answers: Int[Tensor, "T L"]
+    answers: Int[Tensor, " L"]
     """Decoded symbol ids, clues included."""
-    confidence: Float[Tensor, "T L"]
+    confidence: Float[Tensor, " L"]
     """Probability of the decoded symbols."""
-    residual: Float[Tensor, " T"]
-    logit_change: Float[Tensor, " T"]
-    halt_logit: Float[Tensor, " T"]
+    residual: Float[Tensor, ""]
+    """Relative residual of the segment's last update."""
+    logit_change: Float[Tensor, ""]
+    """L2 change of a cell's logits, mean over cells; infinite after the first segment."""
+    halt_logit: Float[Tensor, ""]
+    """Score of the learned halting head."""
+    z: Float[Tensor, "S C D"] | None = None
+    """Latent state, if asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Rows segment by segment: T snapshots of one row, or with a leading axis those of R rows of equal length."""
+
+    answers: Int[Tensor, "*R T L"]
+    confidence: Float[Tensor, "*R T L"]
+    residual: Float[Tensor, "*R T"]
+    logit_change: Float[Tensor, "*R T"]
+    halt_logit: Float[Tensor, "*R T"]
+    z: Float[Tensor, "*R T S C D"] | None = None
+
+    @staticmethod
+    def stacked(parts: "Sequence[Snapshot] | Sequence[History]") -> "History":
+        """Snapshots of one row in order, or histories of several rows, along a new first axis."""
+        names = [name for name, value in vars(parts[0]).items() if value is not None]
+        return History(**{name: torch.stack([vars(part)[name] for part in parts]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Where the restarts of one puzzle ended: all that halting, breadth and selection may judge by."""
+    """Where K restarts of one puzzle ended: all that halting, breadth and selection may judge by."""
 
+    puzzle: Int[Tensor, " L"]
+    """Symbol ids, 0 where the cell was to be found."""
     answers: Int[Tensor, "K L"]
     """Symbol ids, clues included."""
     residual: Float[Tensor, " K"]
@@ -41,52 +70,123 @@ class Evidence:
     """Whether the halting rule ended the row, not the limit of depth."""
     valid: Bool[Tensor, " K"]
     """Whether the task's own checker accepts the answer."""
-    seconds: float
+    seconds: float = 0.0
     """Wall time spent on these rows: each segment's time is shared equally by the rows it moved."""
-    histories: tuple[History, ...]
-    """K of them if recorded, else none."""
+    histories: tuple[History, ...] = ()
+    """One for each restart if recorded, else none."""
+    states: Float[Tensor, "K S C D"] | None = None
+    """Latent states at the end, if asked for."""
 
     @staticmethod
     def joined(parts: Sequence["Evidence"]) -> "Evidence":
-        """The restarts of all ``parts`` as restarts of one puzzle."""
+        """The restarts of all ``parts``, in order, as restarts of the first one's puzzle."""
         if len(parts) == 1:
             return parts[0]
+        columns = {name: torch.cat([vars(part)[name] for part in parts]) for name in BY_RESTART}
+        states = [part.states for part in parts if part.states is not None]
         return Evidence(
-            **{name: torch.cat([vars(part)[name] for part in parts]) for name in BY_RESTART},
+            puzzle=parts[0].puzzle,
+            **columns,
             seconds=sum(part.seconds for part in parts),
             histories=tuple(history for part in parts for history in part.histories),
+            states=torch.cat(states) if states else None,
         )
 
     def only(self, restarts: Int[Tensor, " J"]) -> "Evidence":
-        """The same of these restarts alone, without their histories."""
-        return replace(self, **{name: vars(self)[name][restarts] for name in BY_RESTART}, histories=())
+        """Evidence of the selected restarts, without histories and states."""
+        columns = {name: vars(self)[name][restarts] for name in BY_RESTART}
+        return replace(self, **columns, histories=(), states=None)
 
 
 BY_RESTART = ("answers", "residual", "logit_change", "halt_logit", "depth", "converged", "halted", "valid")
-"""Fields of Evidence that hold something for each restart, besides histories."""
+"""Fields of Evidence that hold a value for each restart, besides histories and states."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """The answer to one puzzle and how it was reached."""
+    """The answer to one puzzle: one restart, selected among all of its evidence."""
 
-    answer: Int[Tensor, " L"]
-    """Symbol ids of the selected restart, clues included."""
-    valid: bool
-    """Whether the task's own checker accepts the answer. Only the ``verifier`` rule chooses by it."""
-    converged: bool
-    """Whether the selected restart settled."""
-    halted: bool
-    """Whether the halting rule ended it, not the limit of depth."""
-    residual: float
-    """Mean relative residual of the selected restart over its last ``window`` segments."""
-    depth: int
-    """Segments the selected restart used."""
+    evidence: Evidence
     restart: int
     """Which of the restarts was selected, from 0."""
-    restarts: int
-    """How many restarts were run."""
-    seconds: float
-    """Wall time spent on the puzzle; rows that were iterated together share it equally."""
-    history: History | None = None
-    """The selected restart's trajectory, if recorded."""
+    text: str
+    """The answer as the task writes it."""
+
+    @property
+    def answer(self) -> Int[Tensor, " L"]:
+        """Symbol ids, clues included."""
+        return self.evidence.answers[self.restart]
+
+    @property
+    def valid(self) -> bool:
+        """Whether the task's own checker accepts the answer. Only the ``verifier`` rule chooses by it."""
+        return bool(self.evidence.valid[self.restart])
+
+    @property
+    def converged(self) -> bool:
+        """Whether the row settled."""
+        return bool(self.evidence.converged[self.restart])
+
+    @property
+    def halted(self) -> bool:
+        """Whether the halting rule ended the row, not the limit of depth."""
+        return bool(self.evidence.halted[self.restart])
+
+    @property
+    def residual(self) -> float:
+        """Mean relative residual of the row over its last ``window`` segments."""
+        return float(self.evidence.residual[self.restart])
+
+    @property
+    def depth(self) -> int:
+        """Segments the row used."""
+        return int(self.evidence.depth[self.restart])
+
+    @property
+    def restarts(self) -> int:
+        """Number of restarts that were run."""
+        return len(self.evidence.depth)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on the puzzle; rows that were iterated together share it equally."""
+        return self.evidence.seconds
+
+    @property
+    def history(self) -> History | None:
+        """The row's trajectory, if recorded."""
+        return self.evidence.histories[self.restart] if self.evidence.histories else None
+
+
+def recent_mean(values: Float[Tensor, "*R W"], count: Int[Tensor, "*R"]) -> Float[Tensor, "*R"]:
+    """Mean over the last ``count`` of W values of each row, over all W if there are more; infinite if there is none."""
+    width = values.shape[-1]
+    kept = torch.arange(width, device=values.device) >= width - count.unsqueeze(-1)
+    total = torch.where(kept, values, 0.0).sum(-1)
+    return total / kept.sum(-1).clamp(min=1) + torch.where(kept.any(-1), 0.0, torch.inf)
+
+
+def ended(
+    *,
+    puzzle: Int[Tensor, " L"],
+    answers: Int[Tensor, "K L"],
+    residuals: Float[Tensor, "K W"],
+    logit_changes: Float[Tensor, "K W"],
+    halt_logit: Float[Tensor, " K"],
+    depth: Int[Tensor, " K"],
+    converged: Bool[Tensor, " K"],
+    halted: Bool[Tensor, " K"],
+    valid: Bool[Tensor, " K"],
+) -> Evidence:
+    """Evidence of restarts that end now, from the residuals and logit changes of their last W segments."""
+    return Evidence(
+        puzzle=puzzle,
+        answers=answers,
+        residual=recent_mean(residuals, depth),
+        logit_change=recent_mean(logit_changes, depth - 1),  # the first segment of a row has no change
+        halt_logit=halt_logit,
+        depth=depth,
+        converged=converged,
+        halted=halted,
+        valid=valid,
+    )

@@ -1,183 +1,159 @@
 """Named training runs. A new preset is one entry of the dict; ``configured`` applies changes to one."""
 
-from dataclasses import fields, replace
+import contextlib
+import io
+from dataclasses import fields
 from typing import Any
+
+import tyro
 
 from eqr.errors import InputError, unknown
 from eqr.model import ModelConfig
-from eqr.model.blocks import BLOCKS
-from eqr.paper.presets import PAPER, SMALL
-from eqr.tasks.grid import GridConfig
-from eqr.training.config import TrainConfig
-
-SOME_GRID = GridConfig(rows=2, cols=2, symbols="12", blank=".", clues_fixed=True, interchangeable=True, dihedral=True)
+from eqr.model.blocks import block_of
+from eqr.paper.presets import PAPER, SMALL, changed
+from eqr.tasks import Task
+from eqr.training.config import Preset, TrainConfig
 
 # Goes on from sudoku_cpu: damping and slots that keep solved puzzles make solutions hold still; harder draws. The
-# rate stays up: without hints, decayed to 0, the same run let wrong answers settle too (docs/record.md).
-SETTLE = TrainConfig(
+# rate stays up: without hints, decayed to 0, this run let wrong answers settle too (docs/record.md).
+SETTLE = Preset(
     model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2, damping=0.2),
-    max_segments=32,
-    leave_probability=0.2,
-    lr=2e-3,
-    decay_share=0.0,
-    ema=0.999,
-    hard_share=0.15,
-    extra_share=0.5,
-    reveal_share=0.3,
-    default_minutes=40.0,
+    train=TrainConfig(
+        max_segments=32,
+        leave_probability=0.2,
+        pool=100_000,
+        lr=2e-3,
+        decay_share=0.0,
+        ema=0.999,
+        hard_share=0.15,
+        extra_share=0.5,
+        reveal_share=0.3,
+        minutes=40.0,
+    ),
 )
 
 # Goes on from sudoku_settle with two more blocks, which do nothing at first; with more of the hardest draws, and with
 # hints: the bundled model. Its last minutes are worth more than all before (docs/record.md): let it decay.
-DEEP = replace(
+DEEP = changed(
     SETTLE,
-    model=replace(SETTLE.model, layers=4),
+    {"layers": 4},
     decay_share=0.15,
     hard_share=0.1,
     extra_share=0.8,
     reveal_share=0.1,
     hint_every=4,
-    default_minutes=80.0,
+    minutes=80.0,
 )
 
-PRESETS: dict[str, TrainConfig] = {
+PRESETS: dict[str, Preset] = {
     # Board relations and symbol symmetry built in.
-    "sudoku_cpu": TrainConfig(
+    "sudoku_cpu": Preset(
         model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2),
-        lr=4e-3,
-        ema=0.999,
-        hard_share=0.15,
+        train=TrainConfig(pool=100_000, lr=4e-3, ema=0.999, hard_share=0.15),
     ),
     "sudoku_settle": SETTLE,
     "sudoku_deep": DEEP,
     # The network of sudoku_deep in one stage, from random weights: an hour and a half of one core, and the measure of
     # others: with model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110 steps it is the paper's block
     # at the same FLOPs (docs/record.md).
-    "sudoku_once": replace(
-        DEEP,
-        lr=4e-3,
-        decay_share=0.4,
-        extra_share=0.65,
-        reveal_share=0.25,
-        default_steps=32_000,
-    ),
+    "sudoku_once": changed(DEEP, lr=4e-3, decay_share=0.4, extra_share=0.65, reveal_share=0.25, steps=32_000),
     # Symbol symmetry built in, the board learned.
-    "sudoku_symbol": TrainConfig(model=ModelConfig(task="sudoku", block="symbol", channels=24)),
+    "sudoku_symbol": Preset(
+        model=ModelConfig(task="sudoku", block="symbol", channels=24), train=TrainConfig(pool=100_000)
+    ),
     # Nothing built in: the paper's block.
-    "sudoku_mixer": TrainConfig(model=ModelConfig(task="sudoku", block="mixer", channels=128)),
+    "sudoku_mixer": Preset(
+        model=ModelConfig(task="sudoku", block="mixer", channels=128), train=TrainConfig(pool=100_000)
+    ),
     # A 4x4 board, trained in under a minute: for tests and first steps.
-    "sudoku4_tiny": TrainConfig(
+    "sudoku4_tiny": Preset(
         model=ModelConfig(task="sudoku4", block="relation", channels=16),
-        pool=2_000,
-        warmup_steps=50,
-        ema=0.99,
-        bf16=False,
-        compile=False,
-        default_minutes=0.75,
+        train=TrainConfig(pool=2_000, warmup_steps=50, ema=0.99, bf16=False, compile=False, minutes=0.75),
     ),
     # Told only that a maze is local: trained on small boards, which grow with success; the bundled model.
-    "maze_cpu": TrainConfig(
+    "maze_cpu": Preset(
         model=ModelConfig(task="maze9", block="conv", channels=32, updates_per_segment=10),
-        max_segments=8,
-        pool=20_000,
-        lr=4e-3,
-        ema=0.999,
-        grow_to=15,
-        eval_depth=32,
-        default_minutes=12.0,
+        train=TrainConfig(max_segments=8, pool=20_000, lr=4e-3, ema=0.999, grow_to=15, eval_depth=32, minutes=12.0),
     ),
     # Told that colours but black are interchangeable, and of grids, rows, columns and neighbours (docs/arc.md).
-    "mini_arc_cpu": TrainConfig(
+    "mini_arc_cpu": Preset(
         model=ModelConfig(task="arc5x149", block="axial", channels=24, layers=2),
-        slots=64,
-        max_segments=8,
-        leave_probability=0.3,
-        pool=0,
-        ema=0.998,
-        evaluated=75,
-        default_minutes=60.0,
+        train=TrainConfig(slots=64, max_segments=8, leave_probability=0.3, ema=0.998, evaluated=75, minutes=60.0),
     ),
-    # Your own puzzles (docs/own_puzzles.md); ``of_grid`` puts their board in place of this one.
-    "grid": TrainConfig(
-        model=ModelConfig(task="grid", grid=SOME_GRID, block="relation", channels=32, layers=2),
-        pool=0,
-        lr=4e-3,
-        ema=0.998,
-        default_minutes=10.0,
+    # Your own puzzles (docs/own_puzzles.md); ``of_board`` puts their task in place of this one.
+    "grid": Preset(
+        model=ModelConfig(block="relation", channels=32, layers=2),
+        train=TrainConfig(lr=4e-3, ema=0.998, minutes=10.0),
     ),
     **PAPER,
     **SMALL,
 }
 
 
-def shrunk(config: TrainConfig) -> TrainConfig:
-    """The same run with a narrow network, few slots and two minutes: to see that everything works."""
-    model = config.model
-    return replace(
-        config,
-        model=replace(
-            model,
-            channels=min(model.channels, 64),
-            token_hidden=min(model.token_hidden, 64),
-            heads=min(model.heads, 4),
-        ),
-        slots=min(config.slots, 16),
+def shrunk(preset: Preset) -> Preset:
+    """The preset with a narrow network, few slots and two minutes: to see that everything works."""
+    model, train = preset.model, preset.train
+    return changed(
+        preset,
+        {
+            "channels": min(model.channels, 64),
+            "token_hidden": min(model.token_hidden, 64),
+            "heads": min(model.heads, 4),
+        },
+        slots=min(train.slots, 16),
         rows=8,
-        lr=max(config.lr, 1e-3),
-        pool=min(config.pool, 1_000),
-        warmup_steps=min(config.warmup_steps, 20),
-        ema=min(config.ema, 0.95),
+        lr=max(train.lr, 1e-3),
+        pool=min(train.pool, 1_000),
+        warmup_steps=min(train.warmup_steps, 20),
+        ema=min(train.ema, 0.95),
         bf16=False,
         compile=False,
         evaluated=8,
-        default_minutes=2.0,
-        default_steps=0,
+        minutes=2.0,
+        steps=0,
     )
 
 
-def of_grid(config: TrainConfig, grid: GridConfig, block: str | None = None) -> TrainConfig:
-    """The preset ``grid`` for this board: a block that is told of the board only what was said of it."""
-    block = block or ("relation" if grid.interchangeable else "mixer")
-    if block not in BLOCKS:
-        raise unknown("block", block, BLOCKS)
+def of_board(preset: Preset, task: Task, interchangeable: bool, block: str | None = None) -> Preset:
+    """The preset ``grid`` for this task: a block that is told of the board only what was said of it."""
+    chosen = block_of(block or ("relation" if interchangeable else "mixer"))
     # The width of a symbol of a cell, or of a cell.
-    channels = config.model.channels * (1 if BLOCKS[block].per_symbol else 4)
-    return replace(config, model=replace(config.model, grid=grid, block=block, channels=channels, rotary=2))
+    channels = preset.model.channels * (1 if chosen.per_symbol else 4)
+    return changed(preset, {"task": task, "block": chosen, "channels": channels, "rotary": 2})
 
 
-def configured(
-    preset: str, changes: list[str], tiny: bool = False, grid: GridConfig | None = None, block: str | None = None
-) -> TrainConfig:
-    """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown.
+def preset_named(name: str) -> Preset:
+    """The preset of that name; raises InputError if there is none."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
 
-    ``grid`` and ``block`` are those of the preset ``grid``.
-    """
-    if preset not in PRESETS:
-        raise unknown("preset", preset, PRESETS)
-    config = of_grid(PRESETS[preset], grid, block) if grid else PRESETS[preset]
-    config = shrunk(config) if tiny else config
+
+def configured(preset: Preset | str, changes: list[str], tiny: bool = False) -> Preset:
+    """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown."""
+    preset = preset_named(preset) if isinstance(preset, str) else preset
+    preset = shrunk(preset) if tiny else preset
     of_model: dict[str, Any] = {}
-    of_run: dict[str, Any] = {}
+    of_train: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise InputError(f"--set {change!r}: write key=value, e.g. --set lr=0.003")
-        if key.startswith("model."):
-            part = key.removeprefix("model.")
-            of_model[part] = _value(config.model, part, text)
-        else:
-            of_run[key] = _value(config, key, text)
-    return replace(config, model=replace(config.model, **of_model), **of_run)
+        part = key.removeprefix("model.")
+        target, config = (of_model, preset.model) if part != key else (of_train, preset.train)
+        target[part] = _value(config, part, text)
+    return changed(preset, of_model, **of_train)
 
 
 def _value(config: TrainConfig | ModelConfig, key: str, text: str) -> Any:
-    known = {field.name: field.type for field in fields(config) if field.name not in ("model", "grid")}
+    known = {field.name: type(field.default) for field in fields(config)}
+    known["channels"] = int  # it has no default
     if key not in known:
         raise unknown("--set: option", key, known)
-    kind = known[key]
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kind(text)  # type: ignore[operator]
-    except (ValueError, KeyError):
-        raise InputError(f"--set {key}={text}: a value of type {kind.__name__} is needed") from None  # type: ignore[union-attr]
+        with contextlib.redirect_stderr(io.StringIO()):
+            # tyro reads True and False, people also write true and false.
+            words = [text.capitalize() if known[key] is bool else text]
+            return tyro.cli(known[key], args=words, config=(tyro.conf.FlagConversionOff,))
+    except SystemExit:
+        raise InputError(f"--set {key}={text}: a value of type {known[key].__name__} is needed") from None

@@ -28,29 +28,31 @@ Logits = Float[Tensor, "R L V"]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a network may know of a task: its shape, and for some blocks which cells belong together."""
+    """A task's board as a network sees it: its shape, and for some blocks which cells belong together."""
 
     rows: int
     cols: int
     symbols: int
     """V; ids run from 1 to V, 0 is blank."""
-    axes: tuple[int, ...]
-    """Factors of the L cells in row-major order; their product is L."""
-    relations: tuple[tuple[int, ...], ...]
-    """Each relation lists the ``axes`` that run through the cells belonging together (a row, a column, a box)."""
+    axes: tuple[int, ...] = ()
+    """Factors of the L cells in row-major order; their product is L. Empty: rows and columns."""
+    relations: tuple[tuple[int, ...], ...] = ((1,), (0,))
+    """Each relation lists the ``axes`` that run through cells that belong together; by default a row and a column."""
     near: tuple[int, int] | None = None
-    """The two ``axes`` along which cells have neighbours, if that matters."""
+    """The two ``axes`` along which cells have neighbours; None if neighbours do not matter."""
     symbol_kinds: tuple[int, ...] = ()
-    """Kind of each symbol, from 0; symbols of a kind are interchangeable. Empty: all of them are."""
+    """Kind of each symbol, from 0; symbols of one kind are interchangeable. Empty: all symbols are of one kind."""
     rule_cells: int = 0
-    """Cells before those of the board, in questions and answers: they name the rule to follow, and are no part of a
-    state."""
+    """Cells before those of the board, in questions and answers, that name the rule to follow; no part of a state."""
     rules: int = 0
-    """Rules that can be named."""
+    """Number of rules that can be named."""
     positions: int = 1
-    """Positions of the board in which each of them reads otherwise."""
+    """Number of positions of the board; a rule is read differently in each."""
     clues_fixed: bool = True
     """Whether a given symbol is that cell's answer (Sudoku). If not, every cell is answered (a maze's path)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", self.axes or (self.rows, self.cols))
 
     @property
     def cells(self) -> int:

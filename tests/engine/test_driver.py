@@ -6,16 +6,13 @@ from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from alike import eventually, same
-from numpy.typing import NDArray
 
-from eqr.engine import Closed, Full, Snapshot, SolveConfig, SolveServer, gather
-from eqr.engine.fair_queue import FairQueue
-from eqr.engine.queue import PuzzleQueue
-from eqr.evidence import Evidence
+from eqr.engine import Closed, Full, SolveConfig, SolveServer, evidence_stream
+from eqr.engine.queue import FairQueue, PuzzleQueue
+from eqr.evidence import Evidence, History, Snapshot
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
 
@@ -26,16 +23,16 @@ until = partial(eventually, seconds=20, every=0.005)
 LONG = SolveConfig(depth=100_000, halt="fixed")
 
 
-def boards(count: int, seed: int = 3) -> list[NDArray[np.uint8]]:
-    return [puzzle.question for puzzle in itertools.islice(TASK.generate(seed=seed), count)]
+def boards(count: int, seed: int = 3) -> list[torch.Tensor]:
+    return [torch.from_numpy(puzzle.question).long() for puzzle in itertools.islice(TASK.generate(seed=seed), count)]
 
 
-def jobs(seed: int, config: SolveConfig) -> PuzzleQueue:
-    return PuzzleQueue((torch.from_numpy(board).long() for board in boards(20, seed)), MODEL, config)
+def asker(seed: int, config: SolveConfig) -> PuzzleQueue:
+    return PuzzleQueue(boards(20, seed), config)
 
 
-def alone(model: Reasoner, puzzles: list[NDArray[np.uint8]], config: SolveConfig) -> list[Evidence]:
-    return list(gather(model, torch.from_numpy(np.stack(puzzles)).long(), config))
+def alone(model: Reasoner, puzzles: list[torch.Tensor], config: SolveConfig) -> list[Evidence]:
+    return list(evidence_stream(model, puzzles, config))
 
 
 @contextmanager
@@ -69,7 +66,8 @@ def test_boards_of_several_sizes_take_turns_and_go_when_nobody_asks() -> None:
         held = driver.submit(MODEL, boards(30), LONG)  # does not keep the mazes waiting
         asked = {}
         for model in sizes:
-            puzzles = [puzzle.question for puzzle in itertools.islice(model.task.generate(seed=1), 4)]
+            made = itertools.islice(model.task.generate(seed=1), 4)
+            puzzles = [torch.from_numpy(puzzle.question).long() for puzzle in made]
             asked[model] = (puzzles, driver.submit(model, puzzles, config))
         for model, (puzzles, future) in asked.items():
             assert all(same(*pair) for pair in zip(future.result(60), alone(model, puzzles, config), strict=True))
@@ -90,21 +88,21 @@ def test_one_long_request_does_not_keep_others_waiting() -> None:
 
 
 def test_the_last_places_are_for_those_who_have_few() -> None:
-    line = FairQueue(8)
-    many, few, late = (jobs(seed, SolveConfig()) for seed in range(3))
-    line.askers.append(many)
-    assert [line.start() is not None for _ in range(8)] == [True] * 6 + [False] * 2
-    line.askers += [few, late]
-    started = [line.start(), line.start()]
-    assert [job.jobs for job in started if job] == [few, late]
-    assert line.start() is None
+    queue = FairQueue(8)
+    many, few, late = (asker(seed, SolveConfig()) for seed in range(3))
+    queue.askers.append(many)
+    assert [queue.start() is not None for _ in range(8)] == [True] * 6 + [False] * 2
+    queue.askers += [few, late]
+    started = [queue.start(), queue.start()]
+    assert [queue.asker_of[job] for job in started if job] == [few, late]
+    assert queue.start() is None
 
 
 def test_askers_with_equally_many_rows_take_turns() -> None:
-    line = FairQueue(100)
-    askers = [jobs(seed, SolveConfig(breadth=2)) for seed in range(3)]
-    line.askers += askers
-    turns = [askers.index(job.jobs) for job in (line.start() for _ in range(12)) if job]
+    queue = FairQueue(100)
+    askers = [asker(seed, SolveConfig(breadth=2)) for seed in range(3)]
+    queue.askers += askers
+    turns = [askers.index(queue.asker_of[job]) for job in (queue.start() for _ in range(12)) if job]
     assert turns == [0, 1, 2] * 4
 
 
@@ -138,12 +136,11 @@ def test_each_segment_is_told_in_order() -> None:
     (puzzle,) = boards(1)
     with running() as driver:
         driver.submit(MODEL, boards(20, seed=9), LONG)
-        driver.submit(MODEL, [puzzle], config, lambda restart, moment: told[restart].append(moment)).result(60)
-    (found,) = gather(MODEL, torch.from_numpy(puzzle).long()[None], config, record=True)
-    for history, moments in zip(found.histories, told.values(), strict=True):
-        for name in ("answer", "confidence", "residual", "logit_change", "halt_logit"):
-            kept = history.answers if name == "answer" else vars(history)[name]
-            assert torch.equal(torch.stack([moment._asdict()[name] for moment in moments]), kept)
+        driver.submit(MODEL, [puzzle], config, lambda restart, snapshot: told[restart].append(snapshot)).result(60)
+    (found,) = evidence_stream(MODEL, [puzzle], config, record=True)
+    for history, snapshots in zip(found.histories, told.values(), strict=True):
+        for name in ("answers", "confidence", "residual", "logit_change", "halt_logit"):
+            assert torch.equal(vars(History.stacked(snapshots))[name], vars(history)[name])
 
 
 def test_closing_fails_what_is_not_answered() -> None:
@@ -163,7 +160,7 @@ def failing(*_: object, **__: object) -> bool:
 def test_nobody_waits_for_an_engine_that_has_failed_and_its_failure_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def ask() -> None:
         with running() as driver:
-            monkeypatch.setattr("eqr.engine.server.carry", failing)
+            monkeypatch.setattr("eqr.engine.server.turn", failing)
             future: Future[list[Evidence]] = driver.submit(MODEL, boards(1), SolveConfig())
             with pytest.raises(Closed):
                 future.result(20)
@@ -174,7 +171,7 @@ def test_nobody_waits_for_an_engine_that_has_failed_and_its_failure_is_raised(mo
 
 
 def test_an_engine_that_fails_at_its_start_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eqr.engine.server.Slots", failing)
+    monkeypatch.setattr("eqr.engine.server.Rows", failing)
     with pytest.raises(MemoryError), running():
         pytest.fail("it runs")
 

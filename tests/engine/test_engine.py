@@ -9,7 +9,7 @@ import pytest
 import torch
 from alike import same
 
-from eqr.engine import SolveConfig, gather, select, solve
+from eqr.engine import SolveConfig, evidence_stream, select, solve
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
@@ -36,7 +36,7 @@ def puzzles() -> torch.Tensor:
 
 
 def run(model: Reasoner, puzzles: torch.Tensor, config: SolveConfig) -> list[Evidence]:
-    return list(gather(model, puzzles, config))
+    return list(evidence_stream(model, puzzles, config))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_puzzles_are_taken_as_places_become_free(model: Reasoner, puzzles: torch
             taken += 1
             yield puzzle
 
-    found = gather(model, stream(), replace(CONFIG, rows=4))
+    found = evidence_stream(model, stream(), replace(CONFIG, rows=4))
     first = [next(found) for _ in range(10)]
     assert taken <= 10 + 4 * CONFIG.depth
     assert all(same(mine, theirs) for mine, theirs in zip(first, run(model, puzzles[:10], CONFIG), strict=True))
@@ -147,7 +147,7 @@ def test_puzzles_are_taken_as_places_become_free(model: Reasoner, puzzles: torch
 def test_a_history_tells_every_segment_and_ends_at_the_answer(model: Reasoner, puzzles: torch.Tensor) -> None:
     config = replace(CONFIG, breadth=2, noise=0.05)
     plain = run(model, puzzles[:5], config)
-    for found, without in zip(gather(model, puzzles[:5], config, record=True), plain, strict=True):
+    for found, without in zip(evidence_stream(model, puzzles[:5], config, record=True), plain, strict=True):
         assert same(found, without)
         assert without.histories == ()
         for k, history in enumerate(found.histories):
@@ -157,7 +157,7 @@ def test_a_history_tells_every_segment_and_ends_at_the_answer(model: Reasoner, p
             torch.testing.assert_close(history.residual[-config.window :].mean(), found.residual[k])
             assert torch.isinf(history.logit_change[0])
             assert ((history.confidence > 0.24) & (history.confidence <= 1)).all()
-        assert select(found, "first").history is found.histories[0]
+        assert select(found, SolveConfig(select="first").selection, TASK).history is found.histories[0]
 
 
 def test_a_single_segment_has_a_residual_but_no_logit_change(model: Reasoner, puzzles: torch.Tensor) -> None:
@@ -169,10 +169,10 @@ def test_a_single_segment_has_a_residual_but_no_logit_change(model: Reasoner, pu
 def test_torch_has_its_threads_back_afterwards(model: Reasoner, puzzles: torch.Tensor) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    one, other = (gather(model, puzzles[:20], CONFIG) for _ in range(2))
+    one, other = (evidence_stream(model, puzzles[:20], CONFIG) for _ in range(2))
     for _ in zip(one, other, strict=True):
         assert torch.get_num_threads() == 2
-    next(gather(model, puzzles, CONFIG))
+    next(evidence_stream(model, puzzles, CONFIG))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
 
@@ -186,7 +186,7 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
     [
         ({"depth": 0}, "depth is 0: it must be 1 or more"),
         ({"tol": float("nan")}, "tol is nan"),
-        ({"damping": 1.0}, "damping is 1.0: it must be less than 1"),
+        ({"solver": "picard:damping=1.0"}, "damping of the picard solver is 1.0"),
         ({"halt": "residul"}, "did you mean 'residual'"),
         ({"select": "best"}, "selection rule 'best' is not known"),
         ({"solver": "newton"}, "solver 'newton' is not known"),
@@ -194,7 +194,8 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
         ({"breadth": "auto"}, "breadth is auto: it must be a number of 1 or more, or auto: and such a number"),
         ({"breadth": "auto:-4"}, "breadth is auto:-4"),
         ({"breadth": "auto:4", "halt": "fixed"}, "breadth auto:4 needs rows that halt"),
-        ({"solver": "anderson", "damping": 0.5}, "the anderson solver has none"),
+        ({"solver": "anderson:damping=0.5"}, "option of the solver anderson 'damping' is not known"),
+        ({"solver": "anderson:history=many"}, "a value of type int is needed"),
         ({"noise": float("inf")}, "noise is inf"),
         ({"suppose": -1}, "suppose is -1"),
         ({"suppose": 6}, "suppose is 6: rows must know when they are sure"),

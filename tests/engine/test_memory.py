@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
 
@@ -24,7 +24,7 @@ def resident() -> int:
 
 
 def run(count: int, config: SolveConfig) -> int:
-    return sum(len(found.depth) for found in gather(MODEL, puzzles(count), config))
+    return sum(len(found.depth) for found in evidence_stream(MODEL, puzzles(count), config))
 
 
 def test_memory_is_flat_from_a_thousand_jobs_to_a_hundred_thousand() -> None:
@@ -39,7 +39,7 @@ def test_no_latent_outlives_its_segment() -> None:
     """One kept state of 16 rows would be 2 MB, so 50 of them more than the limit."""
     model = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=512, updates_per_segment=1))
     for depth in (2, 50):
-        found = gather(model, puzzles(16), SolveConfig(depth=depth, halt="fixed", rows=16))
+        found = evidence_stream(model, puzzles(16), SolveConfig(depth=depth, halt="fixed", rows=16))
         before = resident()
         assert len(list(found)) == 16
     assert resident() - before < 60 * MEGABYTE

@@ -3,7 +3,7 @@
 import torch
 
 import eqr
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.engine.policy.suppose import AFTER, Suppositions
 
 LOGITS = torch.tensor([[9.0, 0.0], [1.0, 0.0], [0.0, 9.0], [0.0, 1.0]])
@@ -67,7 +67,7 @@ def test_supposing_solves_what_settling_does_not() -> None:
     model = eqr.load("sudoku")
     puzzle = model.task.encode(HARD)
     settled, supposed = (
-        next(gather(model, puzzle, SolveConfig(depth=64, breadth=4, halt="learned", suppose=suppose)))
+        next(evidence_stream(model, puzzle, SolveConfig(depth=64, breadth=4, halt="learned", suppose=suppose)))
         for suppose in (0, 3)
     )
     assert not settled.halted.any()
@@ -78,7 +78,7 @@ def test_supposing_solves_what_settling_does_not() -> None:
 def test_rows_end_when_the_head_has_been_sure_for_two_segments() -> None:
     model = eqr.load("sudoku")
     config = SolveConfig(depth=64, breadth=4, halt="learned", delta=5.0, suppose=3)
-    found = next(gather(model, model.task.encode(HARD), config, record=True))
+    found = next(evidence_stream(model, model.task.encode(HARD), config, record=True))
     ended = [history.halt_logit > 5 for history, halted in zip(found.histories, found.halted, strict=True) if halted]
     assert ended
     assert all(sure[-2:].tolist() == [True, True] for sure in ended)

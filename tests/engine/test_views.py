@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eqr.cli import main
-from eqr.engine import SolveConfig, gather, select, solve
+from eqr.engine import SolveConfig, evidence_stream, select, solve
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
@@ -20,7 +20,8 @@ def boards(count: int) -> torch.Tensor:
 
 def test_the_first_view_is_the_puzzle_itself() -> None:
     plain, viewed = (
-        list(gather(MODEL, boards(3), SolveConfig(depth=3, breadth=2, views=views), record=True)) for views in (1, 3)
+        list(evidence_stream(MODEL, boards(3), SolveConfig(depth=3, breadth=2, views=views), record=True))
+        for views in (1, 3)
     )
     for one, three in zip(plain, viewed, strict=True):
         assert three.answers.shape == (6, 16)
@@ -31,7 +32,9 @@ def test_the_first_view_is_the_puzzle_itself() -> None:
 
 def test_clues_stand_where_they_stood_once_a_view_is_undone() -> None:
     puzzles = boards(5)
-    for puzzle, found in zip(puzzles, gather(MODEL, puzzles, SolveConfig(depth=2, views=4), record=True), strict=True):
+    for puzzle, found in zip(
+        puzzles, evidence_stream(MODEL, puzzles, SolveConfig(depth=2, views=4), record=True), strict=True
+    ):
         clues = puzzle > 0
         assert (found.answers[:, clues] == puzzle[clues]).all()
         assert len({tuple(answer) for answer in found.answers.tolist()}) > 1
@@ -41,15 +44,15 @@ def test_clues_stand_where_they_stood_once_a_view_is_undone() -> None:
 
 def test_views_are_judged_by_the_rules_like_restarts() -> None:
     config = SolveConfig(depth=4, views=8, select="verifier")
-    for found in gather(MODEL, boards(4), config):
+    for found in evidence_stream(MODEL, boards(4), config):
         assert torch.equal(found.valid, TASK.is_solved(boards(1).expand(8, -1) * 0, found.answers))
-        assert select(found, "verifier").restarts == 8
+        assert select(found, config.selection, TASK).restarts == 8
 
 
 def test_views_depend_on_the_puzzle_and_the_seed_alone() -> None:
     def answers(puzzles: torch.Tensor, seed: int, rows: int) -> Iterator[torch.Tensor]:
         config = SolveConfig(depth=2, views=3, seed=seed, rows=rows)
-        return (found.answers for found in gather(MODEL, puzzles, config))
+        return (found.answers for found in evidence_stream(MODEL, puzzles, config))
 
     puzzles = boards(4)
     together = list(answers(puzzles, 0, 16))

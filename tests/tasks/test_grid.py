@@ -22,9 +22,9 @@ from pysat.solvers import Cadical153
 from eqr.cli import main
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
-from eqr.presets import configured
+from eqr.model.blocks import BLOCKS
+from eqr.presets import PRESETS, configured, of_board
 from eqr.storage.checkpoint import load, save
-from eqr.tasks import task_named
 from eqr.tasks.grid import Grid, GridConfig
 from eqr.tasks.grid_inference import inferred
 
@@ -202,7 +202,7 @@ def test_a_clue_that_changes_is_named_with_its_place() -> None:
         ("question,answer\n12/3,12/34\n", [], "line 2: row 2 of 2 has 1 cells, a row has 2"),
         ("question,answer\n1./.2,12/21\n1./.2/..,12/21/12\n", [], "line 3: grid '1./.2/..' has 3 rows, 2 are needed"),
         ("question,answer\n1./.2,12/2\n", [], "line 2: row 2 of 2 has 1 cells"),
-        ("question,answer\n1./..,11/11\n", [], "a grid with 1 symbols is not made: 2 to 255 are"),
+        ("question,answer\n1./..,11/11\n", [], "grids need 2 to 255 symbols, one character each; this one has 1"),
         ("question,answer\n1./.2,12/21\n", ["--block", "relatoin"], "did you mean 'relation'"),
         ("question,answer\n1./.2,12/21\n", ["--set", "pool=5"], "nothing generates them"),
         ("question,answer\n1./.2,12/21\n", ["--set", "model.grid=5"], "option 'grid' is not known"),
@@ -273,7 +273,7 @@ def test_what_makes_no_sense_for_grids_is_said(
 
 
 def model_of(config: GridConfig) -> Reasoner:
-    return Reasoner(ModelConfig(task="grid", grid=config, block="mixer", channels=8, token_hidden=8))
+    return Reasoner(ModelConfig(task=Grid(config), block="mixer", channels=8, token_hidden=8))
 
 
 @given(parts())
@@ -288,17 +288,17 @@ def test_a_board_is_saved_with_its_model(tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"grid": None}, "grid puzzles are your own"),
-        ({"grid": 5}, "grid holds no JSON object"),
-        ({"task": "sudoku4"}, "the task sudoku4 comes with a board of its own"),
+        ({"task_options": {}}, "grid puzzles are your own"),
+        ({"task_options": 5}, "task_options holds no JSON object"),
+        ({"task": "sudoku4"}, "task 'sudoku4' cannot be made"),
         ({"channels": "8"}, "channels is '8', it must be of type int"),
-        ({"grid.rows": "4"}, "rows is '4', it must be of type int"),
-        ({"grid.colls": 4}, r"grid: field 'colls' is not known: did you mean 'cols'\?"),
-        ({"grid.symbols": 4}, "symbols is 4, it must be of type str"),
-        ({"grid.symbols": "12341"}, "cannot be read back: each must be another character"),
-        ({"grid.blank": "/"}, "cannot be read back"),
-        ({"grid.rows": 0}, "a grid of 0x4 has no cells"),
-        ({"grid.rows": 5}, r"does not fit its config\.json"),
+        ({"task_options.rows": "4"}, "rows is '4', it must be of type int"),
+        ({"task_options.colls": 4}, r"grid: field 'colls' is not known: did you mean 'cols'\?"),
+        ({"task_options.symbols": 4}, "symbols is 4, it must be of type str"),
+        ({"task_options.symbols": "12341"}, "cannot be read back: each must be another character"),
+        ({"task_options.blank": "/"}, "cannot be read back"),
+        ({"task_options.rows": 0}, "a grid of 0x4 has no cells"),
+        ({"task_options.rows": 5}, r"does not fit its config\.json"),
     ],
 )
 def test_a_broken_board_is_named(tmp_path: Path, changes: dict[str, object], said: str) -> None:
@@ -306,7 +306,7 @@ def test_a_broken_board_is_named(tmp_path: Path, changes: dict[str, object], sai
     values = json.loads((tmp_path / "config.json").read_text())
     for key, value in changes.items():
         part, _, inner = key.partition(".")
-        values[part] = {**values["grid"], inner: value} if inner else value
+        values[part] = {**values[part], inner: value} if inner else value
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match=said):
         load(tmp_path)
@@ -315,7 +315,7 @@ def test_a_broken_board_is_named(tmp_path: Path, changes: dict[str, object], sai
 def test_a_board_without_all_its_fields_is_named(tmp_path: Path) -> None:
     save(model_of(LATIN4), tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
-    del values["grid"]["blank"]
+    del values["task_options"]["blank"]
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match=r"grid is incomplete .*blank"):
         load(tmp_path)
@@ -323,26 +323,26 @@ def test_a_board_without_all_its_fields_is_named(tmp_path: Path) -> None:
 
 def test_a_checker_comes_with_the_task_and_shares_the_weights() -> None:
     model = model_of(LATIN4)
-    judged = model.for_task(task_named("grid", LATIN4).with_checker(is_latin))
+    judged = model.for_task(Grid(LATIN4).with_checker(is_latin))
     assert (model.task.has_rules, judged.task.has_rules) == (False, True)
     assert judged.answer_head is model.answer_head
-    assert judged.config == model.config
+    assert judged.config.named() == model.config.named()
     with pytest.raises(InputError, match="the puzzles are of another kind"):
         model.for_task(Grid(replace(LATIN4, symbols="abcd")))
 
 
 def test_the_block_follows_from_what_was_said_of_symbols() -> None:
-    assert configured("grid", [], grid=LATIN4).model.block == "relation"
-    assert configured("grid", [], grid=replace(LATIN4, interchangeable=False)).model.block == "mixer"
-    chosen = configured("grid", ["model.channels=16"], grid=LATIN4, block="conv").model
-    assert (chosen.block, chosen.channels, chosen.grid) == ("conv", 16, LATIN4)
+    preset, task = PRESETS["grid"], Grid(LATIN4)
+    assert of_board(preset, task, interchangeable=True).model.block is BLOCKS["relation"]
+    assert of_board(preset, task, interchangeable=False).model.block is BLOCKS["mixer"]
+    chosen = configured(of_board(preset, task, True, block="conv"), ["model.channels=16"]).model
+    assert (chosen.block, chosen.channels, chosen.task) == (BLOCKS["conv"], 16, task)
 
 
 @pytest.mark.parametrize("interchangeable", [True, False])
 def test_blocks_that_hold_symbols_apart_tell_them_apart_if_they_are_not_alike(interchangeable: bool) -> None:
-    config = ModelConfig(
-        task="grid", grid=replace(LATIN4, interchangeable=interchangeable), block="relation", channels=8
-    )
+    task = Grid(replace(LATIN4, interchangeable=interchangeable))
+    config = ModelConfig(task=task, block="relation", channels=8)
     model = Reasoner(config, torch.Generator().manual_seed(0))
     x = model.embed(torch.tensor([[1, 2] + [0] * 14])).view(16, 4, 8)
     assert torch.equal(x[0, 0], x[1, 1]) is interchangeable  # given, and this symbol
@@ -403,4 +403,4 @@ def test_the_tutorial_in_small(
     main([*training, "--steps", "203", "--resume"])
     assert "done: 203 steps" in capsys.readouterr().out
     another = [*training, "--dihedral", "--steps", "206", "--resume"]
-    assert refused(another, capsys, "runs/latin was trained with model.grid {'rows': 4")
+    assert refused(another, capsys, "runs/latin was trained with model.task_options {'rows': 4")

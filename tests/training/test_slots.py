@@ -8,6 +8,7 @@ import torch
 from eqr.data.files import collect
 from eqr.data.sampler import PuzzleSampler
 from eqr.distributed import Ranks
+from eqr.engine.policy.suppose import doubted_cell
 from eqr.model import Reasoner
 from eqr.presets import configured
 from eqr.tasks import task_named
@@ -19,11 +20,13 @@ HINTS = {"hint_every": EVERY, "slots": SLOTS, "leave_probability": 0.0}
 
 
 def made(options: dict[str, Any], ranks: Ranks | None = None) -> Slots:
-    config = replace(configured("sudoku4_tiny", []), **options)
+    preset = configured("sudoku4_tiny", [])
+    config = replace(preset.train, **options)
     task = task_named("sudoku4")
     puzzles = collect(task, task.generate(seed=0), 20)
     draws = PuzzleSampler(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
-    return Slots(Reasoner(config.model), draws, config, 0, ranks or Ranks(), torch.device("cpu"))
+    model, device = Reasoner(preset.model), torch.device("cpu")
+    return Slots(model, draws, config, 0, ranks or Ranks(), device, doubted_cell)
 
 
 def yielded(slots: Slots, solved: bool, halt_logit: float = 0.0) -> SegmentLoss:

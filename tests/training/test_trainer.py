@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,22 +14,21 @@ from safetensors.torch import load_file
 
 from eqr.cli import main
 from eqr.data.files import collect
-from eqr.distributed import Ranks
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.model import ModelConfig, Reasoner
+from eqr.paper.presets import changed
 from eqr.presets import PRESETS, configured
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
-from eqr.training.config import Budget, TrainConfig
+from eqr.training.config import Preset
 from eqr.training.optim import learning_rate_scale
-from eqr.training.run import locked
-from eqr.training.run import train as train_in_folder
+from eqr.training.run import Trained, locked, train
 from eqr.training.trainer import Diverged, Trainer
 
 TASK = task_named("sudoku4")
-CONFIG = replace(PRESETS["sudoku4_tiny"], pool=100)
+PRESET = changed(PRESETS["sudoku4_tiny"], pool=100)
 
 
 @pytest.fixture(autouse=True)
@@ -43,23 +43,12 @@ def run(
     folder: Path,
     steps: int,
     resume: bool = False,
-    config: object = CONFIG,
+    preset: Preset = PRESET,
     start_from: str | None = None,
-    **options: object,
-) -> Trainer:
-    return train_in_folder(
-        config=config,
-        budget=Budget(minutes=None, steps=steps, **options),
-        folder=folder,
-        seed=0,
-        data=[],
-        eval_data=None,
-        start_from=start_from,
-        resume=resume,
-        ranks=Ranks(),
-        device=torch.device("cpu"),
-        report=lambda record: None,
-    )
+    **options: Any,
+) -> Trained:
+    config = replace(preset.train, steps=steps, **options)
+    return train(preset.model, config=config, out=folder, start_from=start_from, resume=resume)
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -77,29 +66,29 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 def test_the_tiny_preset_learns_4x4_boards(tiny_run: Path) -> None:
     unseen = collect(TASK, TASK.generate(seed=123), 200)
-    report = evaluate(load(tiny_run), unseen, SolveConfig(depth=32), "tiny", "unseen")
+    report = evaluate(load(tiny_run), unseen, SolveConfig(depth=32))
     assert report.exact_accuracy >= 0.95
     assert report.token_accuracy >= report.exact_accuracy
 
 
 def test_the_halting_head_learns_that_answers_are_right(tiny_run: Path) -> None:
     model, puzzles = load(tiny_run), collect(TASK, TASK.generate(seed=5), 100).batch()
-    solved = list(gather(model, puzzles.inputs, SolveConfig(depth=32)))
+    solved = list(evidence_stream(model, puzzles.inputs, SolveConfig(depth=32)))
     assert sum(bool(found.halt_logit > 0) for found in solved) > 95
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(CONFIG, rows=8, noise=0.3)
-    run(tmp_path / "whole", 40, config=config)
+    options = {"rows": 8, "noise": 0.3}
+    run(tmp_path / "whole", 40, **options)
     interrupt_at(monkeypatch, 16)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", 40, config=config)
+        run(tmp_path / "broken", 40, **options)
     torch.set_num_threads(2)
     with (tmp_path / "broken" / "log.jsonl").open("a") as log:
         log.write('{"event": "train", "step": 23}\n{"event": "tra')  # a kill after the checkpoint
-    run(tmp_path / "broken", 40, resume=True, config=config)
+    run(tmp_path / "broken", 40, resume=True, **options)
     whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
     log = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
@@ -107,17 +96,17 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_thr
 
 
 def test_a_run_starts_from_trained_weights(tmp_path: Path, tiny_run: Path) -> None:
-    tuned = run(tmp_path, 2, start_from=str(tiny_run), config=replace(CONFIG, lr=1e-9))
+    tuned = run(tmp_path, 2, start_from=str(tiny_run), lr=1e-9)
     trained = load(tiny_run).state_dict()
     for name, value in tuned.model.state_dict().items():
         torch.testing.assert_close(value, trained[name])
     with pytest.raises(InputError, match="its answer_head does not fit the preset's network"):
-        run(tmp_path / "other", 2, start_from=str(tiny_run), config=configured("sudoku4_tiny", ["model.channels=8"]))
+        run(tmp_path / "other", 2, start_from=str(tiny_run), preset=configured("sudoku4_tiny", ["model.channels=8"]))
 
 
 def test_more_blocks_than_the_trained_network_has_change_nothing_at_first(tmp_path: Path, tiny_run: Path) -> None:
     deeper = configured("sudoku4_tiny", ["model.layers=3", "lr=1e-12", "pool=100"])
-    grown, trained = run(tmp_path, 1, start_from=str(tiny_run), config=deeper).model, load(tiny_run)
+    grown, trained = run(tmp_path, 1, start_from=str(tiny_run), preset=deeper).model, load(tiny_run)
     x = trained.embed(TASK.encode("1..............."))
     z = trained.init(1, torch.Generator().manual_seed(0))
     assert len(grown.blocks) == 3
@@ -165,8 +154,8 @@ def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
 def test_another_run_is_not_resumed(tmp_path: Path, change: dict[str, int], said: str) -> None:
     run(tmp_path, 2)
     with pytest.raises(InputError, match=said):
-        run(tmp_path, 4, resume=True, config=replace(CONFIG, **change))
-    assert run(tmp_path, 4, resume=True, config=replace(CONFIG, lr=1e-3)).step == 4
+        run(tmp_path, 4, resume=True, **change)
+    assert run(tmp_path, 4, resume=True, lr=1e-3).step == 4
     with pytest.raises(InputError, match="the budget is spent"):
         run(tmp_path, 4, resume=True)
 
@@ -218,12 +207,11 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
 
 def test_passes_of_a_step_add_up_to_the_whole(tmp_path: Path) -> None:
     # One puzzle in every slot, so that every pass has as many blanks and the means agree.
-    config = replace(CONFIG, pool=1, reveal_share=0.0, weight_decay=0.0)
-    weights = [
-        load_file(run(tmp_path / str(rows), 1, config=replace(config, rows=rows)).folder / "model.safetensors")
-        for rows in (8, 32)
-    ]
-    start = Reasoner(CONFIG.model, torch.Generator().manual_seed(0)).state_dict()
+    weights = []
+    for rows in (8, 32):
+        run(tmp_path / str(rows), 1, rows=rows, pool=1, reveal_share=0.0, weight_decay=0.0)
+        weights.append(load_file(tmp_path / str(rows) / "model.safetensors"))
+    start = Reasoner(PRESET.model, torch.Generator().manual_seed(0)).state_dict()
     for name, value in start.items():
         moved = [other[name] - value for other in weights]
         torch.testing.assert_close(moved[0], moved[1], atol=2e-6, rtol=1e-3)
@@ -254,26 +242,27 @@ def test_unknown_presets_and_options_suggest_the_nearest(preset: str, changes: l
 
 
 def test_changes_reach_the_network_and_the_run() -> None:
-    config = configured("sudoku_cpu", ["lr=0.01", "compile=false", "model.channels=16"])
-    assert (config.lr, config.compile, config.model.channels) == (0.01, False, 16)
+    preset = configured("sudoku_cpu", ["lr=0.01", "compile=false", "model.channels=16"])
+    assert (preset.train.lr, preset.train.compile, preset.model.channels) == (0.01, False, 16)
 
 
-def growing() -> TrainConfig:
+def growing() -> Preset:
     model = ModelConfig(task="maze5", block="conv", channels=8, updates_per_segment=2)
-    return replace(CONFIG, model=model, pool=50, slots=4, max_segments=1, grow_to=7, grow_at=0.0, evaluated=2)
+    options = {"pool": 50, "slots": 4, "max_segments": 1, "grow_to": 7, "grow_at": 0.0, "evaluated": 2}
+    return Preset(model=model, train=replace(PRESET.train, **options))
 
 
 def test_boards_grow_with_success_and_a_resumed_run_grows_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eqr.training.trainer.RECENT", 10)
-    whole = run(tmp_path / "whole", 24, config=growing())
-    assert whole.model.task.name == whole.averaged().task.name == "maze7"  # 9 is beyond grow_to
-    assert whole.slots.inputs.shape == (4, 49)
+    whole = run(tmp_path / "whole", 24, preset=growing())
+    assert whole.model.task.name == "maze7"  # 9 is beyond grow_to
+    assert torch.load(tmp_path / "whole" / "state.pt", weights_only=True)["slots"]["inputs"].shape == (4, 49)
     interrupt_at(monkeypatch, 16)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", 24, config=growing())
-    run(tmp_path / "broken", 24, resume=True, config=growing())
+        run(tmp_path / "broken", 24, preset=growing())
+    run(tmp_path / "broken", 24, resume=True, preset=growing())
     ends = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     assert load(tmp_path / "whole").task.name == "maze7"
@@ -281,7 +270,7 @@ def test_boards_grow_with_success_and_a_resumed_run_grows_alike(
 
 def test_boards_that_cannot_grow_are_told_before_training(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sudoku4 has no larger boards"):
-        run(tmp_path, 24, config=replace(CONFIG, grow_to=9))
+        run(tmp_path, 24, grow_to=9)
 
 
 def test_data_of_one_size_is_refused_for_boards_that_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

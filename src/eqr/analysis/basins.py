@@ -5,7 +5,7 @@ their share. How a start ends is told by recurrence: a fixed point hardly moves,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -181,6 +181,5 @@ def explore(
     Without ``label`` the task's rules say which answers are right. Raises InputError if it has none.
     """
     model = from_random_starts(model)
-    inputs = puzzle.expand(starts, -1)
-    ends = settle(model, inputs, range(starts), config, LAGS, progress)
+    ends = settle(model, puzzle.unsqueeze(0), replace(config, breadth=starts), LAGS, progress)
     return basins_of(ends, right_rows(model.task, puzzle, ends.answers, label), model.task), ends

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from eqr.analysis.base import Finding, Row
 from eqr.analysis.traces import turned_wrong
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.evidence import History
 from eqr.model import Reasoner
 
@@ -65,7 +65,7 @@ def trajectory(
 ) -> Trajectory:
     """Follow the first restart of ``puzzle`` to ``config.depth``; ``label``, if known, says which cells are right."""
     config = replace(config, breadth=1, views=1, halt="fixed")
-    history = next(gather(model, puzzle.unsqueeze(0), config, record=True)).histories[0]
+    history = next(evidence_stream(model, puzzle.unsqueeze(0), config, record=True)).histories[0]
     answers = history.answers
     return Trajectory(
         puzzle=puzzle,

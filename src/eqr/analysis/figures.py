@@ -20,7 +20,7 @@ from eqr.analysis.independence import PathIndependence
 from eqr.analysis.jacobian import Spectrum
 from eqr.analysis.residuals import ResidualDepth
 from eqr.measure.plots import save_figure
-from eqr.storage.checkpoint import write_atomically
+from eqr.storage.files import write_atomically
 from eqr.tasks import Task
 
 RIGHT, WRONG, MOVING = "#2a9d57", "#c8553d", "#8d99ae"

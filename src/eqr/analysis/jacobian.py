@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -117,13 +117,13 @@ def spectrum(
 ) -> Spectrum:
     """The radius where the first restart of each puzzle ends; ``progress`` is told of puzzles done.
 
-    Of ``config`` depth and seed count.
+    Only depth and seed are read from ``config``.
     """
     model, batch = model.for_task(puzzles.task), puzzles.batch()
     columns = []
     for start in range(0, len(puzzles), HELD):
         inputs, labels = batch.inputs[start : start + HELD], batch.labels[start : start + HELD]
-        ends = settle(model, inputs, [0] * len(inputs), config)
+        ends = settle(model, inputs, replace(config, breadth=1))
         radius = spectral_radius(model, inputs, ends.states, config.seed, progress)
         columns.append((radius, (ends.answers == labels).all(-1), ends.residual))
     radius, right, residual = (torch.cat(column) for column in zip(*columns, strict=True))

@@ -1,20 +1,19 @@
-"""Where trajectories end: the latent states themselves, which the engine does not keep. Knows no label.
+"""Where trajectories end: the latent states themselves, and how the map moves them on. Knows no label.
 
-Rows start as in the engine (a function of seed, puzzle and restart) and take plain steps without noise, so they are the
-engine's rows at fixed depth. What is held is one state a row.
+The engine moves the rows, at fixed depth; one state a row is held.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eqr.engine import SolveConfig
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.errors import InputError
 from eqr.model import Reasoner
-from eqr.random import row_generator
 from eqr.runtime import row_workers
 from eqr.solvers import relative_residual
 from eqr.tasks import Task
@@ -23,7 +22,7 @@ from eqr.types import Ids, State
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """The ends of R rows after T segments, and what the map does with them next; on the CPU."""
+    """The ends of R rows after T segments, and how the map moves them on; on the CPU."""
 
     states: State
     answers: Int[Tensor, "R L"]
@@ -45,50 +44,51 @@ class Ends:
 
 def settle(
     model: Reasoner,
-    inputs: Ids,
-    restarts: Sequence[int],
+    puzzles: Ids,
     config: SolveConfig,
     lags: int = 1,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Ends:
-    """Move a row for each of ``inputs`` (R, L) and ``restarts`` by ``config.depth`` segments, then by ``lags`` updates.
+    """Move ``config.breadth`` rows of each of ``puzzles`` (B, L) to full depth, then by ``lags`` further updates.
 
-    Of ``config`` depth and seed count. ``progress`` is told of rows done.
+    No row halts. The restarts of a puzzle follow each other. ``progress`` is told of rows done.
     """
-    columns: list[tuple[Tensor, ...]] = []
+    config = replace(config, halt="fixed", suppose=0)
+    share = 1 / config.depth
+    rows = list(
+        evidence_stream(
+            model, puzzles, config, record=True, latents="end", on_snapshot=lambda restart, snapshot: progress(share)
+        )
+    )
+    answers, states = torch.cat([row.answers for row in rows]), torch.cat([cast(State, row.states) for row in rows])
+    inputs = puzzles.cpu().repeat_interleave(config.restarts, 0)
     with row_workers(model.answer_head.device) as workers:
         size = workers.rows_each(len(inputs))
         parts = [slice(start, start + size) for start in range(0, len(inputs), size)]
-        for ends in workers.each(lambda part: _moved(model, inputs[part], restarts[part], config, lags), parts):
-            columns.append(ends)
-            progress(len(ends[0]))
-    states, symbols, residuals, recurrence, later, after = (torch.cat(column) for column in zip(*columns, strict=True))
-    inputs = inputs.cpu()
-    to_find = model.task.layout.to_find(inputs)
-    answers, after = (torch.where(to_find, decoded + 1, inputs) for decoded in (symbols, after))
-    stays = (answers == after).all(-1)
-    return Ends(states=states, answers=answers, residuals=residuals, recurrence=recurrence, later=later, stays=stays)
+        moved = workers.map(lambda part: _moved(model, inputs[part], states[part], lags), parts)
+    recurrence, later, symbols = (torch.cat(column) for column in zip(*moved, strict=True))
+    after = torch.where(model.task.layout.to_find(inputs), symbols + 1, inputs)
+    return Ends(
+        states=states,
+        answers=answers,
+        residuals=torch.stack([history.residual for row in rows for history in row.histories]),
+        recurrence=recurrence,
+        later=later,
+        stays=(answers == after).all(-1),
+    )
 
 
 @torch.no_grad()
-def _moved(model: Reasoner, inputs: Ids, restarts: Sequence[int], config: SolveConfig, lags: int) -> tuple[Tensor, ...]:
-    """End states, decoded symbols from 0, residuals, recurrences, last residual, last symbols of some rows."""
+def _moved(model: Reasoner, inputs: Ids, ends: State, lags: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Recurrences of some end states over ``lags`` further updates, the last residual, the last symbols from 0."""
     device = model.answer_head.device
-    generators = [row_generator(config.seed, puzzle, k) for puzzle, k in zip(inputs.cpu(), restarts, strict=True)]
-    z = torch.cat([model.init(1, generator) for generator in generators]).to(device)
-    x, residuals, recurrence = model.embed(inputs.to(device)), [], []
-    for _ in range(config.depth):
-        for _ in range(model.config.updates_per_segment):
-            before, z = z, model.update(z, x)
-        residuals.append(relative_residual(z, before))
-    end = z
+    end = z = ends.to(device)
+    x, recurrence = model.embed(inputs.to(device)), []
     for _ in range(lags):
         before, z = z, model.update(z, x)
         recurrence.append(relative_residual(z, end))
-    symbols, after = (model.decode(state).argmax(-1) for state in (end, z))
-    later = relative_residual(z, before)
-    found = (end, symbols, torch.stack(residuals, 1), torch.stack(recurrence, 1), later, after)
-    return tuple(column.cpu() for column in found)
+    later, symbols = relative_residual(z, before), model.decode(z).argmax(-1)
+    return torch.stack(recurrence, 1).cpu(), later.cpu(), symbols.cpu()
 
 
 def right_rows(

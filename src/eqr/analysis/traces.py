@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from eqr.data.files import Puzzles
-from eqr.engine import SolveConfig, gather
-from eqr.evidence import Evidence
+from eqr.engine import SolveConfig, evidence_stream
+from eqr.evidence import Evidence, History, recent_mean
 from eqr.model import Reasoner
 
 
@@ -58,10 +58,9 @@ class Traces:
 
 
 def _recent_mean(values: Float[Tensor, "B K T"], window: int) -> Float[Tensor, "B K T"]:
-    """The mean over the last ``window`` values, over fewer at the start."""
-    before = values.new_zeros(*values.shape[:2], window - 1)
-    count = torch.arange(1, values.shape[-1] + 1).clamp(max=window)
-    mean = torch.cat([before, values], -1).unfold(-1, window, 1).sum(-1) / count
+    """The mean over the last ``window`` values, over fewer at the start; infinite where it is not a number."""
+    windows = torch.nn.functional.pad(values, (window - 1, 0)).unfold(-1, window, 1)
+    mean = recent_mean(windows, torch.arange(1, values.shape[-1] + 1).expand(windows.shape[:-1]))
     return torch.where(mean.isnan(), torch.inf, mean)
 
 
@@ -78,16 +77,15 @@ def difficulty_of(puzzles: Puzzles) -> tuple[Float[Tensor, " B"], str]:
     return torch.from_numpy((puzzles.questions != puzzles.answers).sum(1)).float(), "cells to find"
 
 
-def traces_of(found: Iterable[Evidence], puzzles: Puzzles, window: int, tol: float) -> Traces:
-    """From evidence with histories (``gather(..., record=True)``) of all ``puzzles``, run at fixed depth."""
+def traces_of(stream: Iterable[Evidence], puzzles: Puzzles, window: int, tol: float) -> Traces:
+    """From evidence with histories (``evidence_stream(..., record=True)``) of all ``puzzles``, run at fixed depth."""
     batch, layout = puzzles.batch(), puzzles.task.layout
     columns: list[tuple[Tensor, ...]] = []
-    for evidence, question, label in zip(found, batch.inputs, batch.labels, strict=True):
-        rows = evidence.histories
-        boards = torch.stack([row.answers for row in rows])
-        right = boards == label
+    for evidence, question, label in zip(stream, batch.inputs, batch.labels, strict=True):
+        rows = History.stacked(evidence.histories)
+        boards, right = rows.answers, rows.answers == label
         number = torch.unique(boards.flatten(0, 1), dim=0, return_inverse=True)[1].view(boards.shape[:2])
-        signs = (torch.stack([vars(row)[name] for row in rows]) for name in ("residual", "logit_change", "halt_logit"))
+        signs = (rows.residual, rows.logit_change, rows.halt_logit)
         token = right[..., layout.to_find(question)].float().mean(-1).nan_to_num(nan=1.0)
         columns.append((*signs, right.all(-1), token, turned_wrong(right), number, boards[:, -1].to(torch.uint8)))
     names = ("residual", "logit_change", "halt_logit", "exact", "token", "lost", "answer", "ends")
@@ -105,9 +103,9 @@ def traced(
     """
     model, config = model.for_task(puzzles.task), replace(config, halt="fixed", views=1)
 
-    def found() -> Iterable[Evidence]:
-        for evidence in gather(model, puzzles.batch().inputs, config, record=True):
+    def stream() -> Iterable[Evidence]:
+        for evidence in evidence_stream(model, puzzles.batch().inputs, config, record=True):
             yield evidence
             progress(1)
 
-    return traces_of(found(), puzzles, config.window, config.thresholds(model.calibration).tol)
+    return traces_of(stream(), puzzles, config.window, config.thresholds(model.calibration).tol)

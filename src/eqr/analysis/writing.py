@@ -14,7 +14,7 @@ from eqr.analysis.base import Finding, Row, Value
 from eqr.analysis.figures import save_both
 from eqr.data.serialise import finite
 from eqr.measure.report import csv_text
-from eqr.storage.checkpoint import write_text_atomically
+from eqr.storage.files import write_text_atomically
 
 F = TypeVar("F", bound=Finding)
 

@@ -1,7 +1,7 @@
 """``eqr analyse``: where a model's trajectories end, as figures, tables and one summary. Wires, measures nothing."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,15 +27,13 @@ from eqr.analysis import (
     traced,
     trajectory,
 )
-from eqr.commands.custom_task import judged
+from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
-from eqr.data.parsing import read_question
+from eqr.data.parsing import Text, read_puzzle
 from eqr.engine import SolveConfig
-from eqr.errors import InputError
+from eqr.errors import DISTRIBUTION, InputError
 from eqr.model import Reasoner
-from eqr.runtime import pick_device, set_threads
-from eqr.storage.checkpoint import load
 from eqr.terminal.console import progress_bar
 from eqr.terminal.pictures import save_animation
 
@@ -54,8 +52,7 @@ class Analyse:
     """CSV (question, answer and perhaps rating), npz or folder of puzzles with answers."""
     puzzle: str | None = None
     """Look at one puzzle only: its text, or its number in --data, from 1."""
-    model: str = "sudoku"
-    """Bundled model, model folder, or hf:user/name."""
+    model: Judged = field(default_factory=Judged)
     limit: int = 64
     """Use the first N puzzles only."""
     depth: int = 64
@@ -66,18 +63,13 @@ class Analyse:
     """Random starts of a puzzle whose basins are looked at."""
     out: str = "analysis"
     """Folder for the figures (PNG, SVG), their numbers (CSV) and summary.json."""
-    checker: str | None = None
-    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
     tol: float | None = None
     """Relative residual below which a row counts as settled; the calibrated one by default."""
     seed: int = 0
     """Seed of starts."""
     rows: int = 16
     """Rows under way at a time."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
         """Write the files and print the headline figures."""
@@ -90,13 +82,18 @@ class Analyse:
         if self.data is None and self.puzzle is None:
             raise InputError("no puzzles are given: use --data F.csv, or --puzzle with one as text")
         config = SolveConfig(depth=self.depth, breadth=self.breadth, tol=self.tol, seed=self.seed, rows=self.rows)
-        threads = set_threads(self.threads)
-        model = judged(load(self.model, pick_device(self.device)), self.checker)
+        model = self.model.load(self.machine.ready())
         source = Path(self.data).name if self.data else "one puzzle"
-        written = Written(folder=output_folder("--out", self.out), title=f"{Path(self.model).name} on {source}")
+        written = Written(folder=output_folder("--out", self.out), title=f"{Path(self.model.model).name} on {source}")
         count = self._all(model, config, written) if self.puzzle is None else self._one(model, config, written)
-        settings = {name: value for name, value in vars(self).items() if name not in ("out", "threads", "limit")}
-        settings |= {"puzzles": count, "threads": threads, "torch": torch.__version__, "eqr_version": version("eqr")}
+        asked = {**vars(self), **vars(self.model), **vars(self.machine)}
+        settings = {name: value for name, value in asked.items() if name not in ("out", "threads", "limit", "machine")}
+        settings |= {
+            "puzzles": count,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "eqr_version": version(DISTRIBUTION),
+        }
         Console().print(written.summarise(settings | {"seconds": round(time.perf_counter() - started, 1)}))
         print(f"figures, tables and summary.json are in {self.out}")
 
@@ -157,8 +154,8 @@ class Analyse:
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose one of 1 to that")
             batch = puzzles.batch()
             return model.for_task(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
-        model, board = read_question(model.task, "--puzzle", text, model.for_task)
-        return model, torch.from_numpy(board).long(), None, ""
+        model, ids = read_puzzle(model.task, Text("--puzzle", text), model.for_task)
+        return model, ids, None, ""
 
     def _landscape(
         self,

@@ -1,19 +1,21 @@
 """``eqr bench``: speed of updates and training steps on this machine."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from eqr.commands.options import Threads
 from eqr.errors import InputError
 from eqr.measure.bench import Speed, measure_step, measure_update
 from eqr.model import ModelConfig, Reasoner
+from eqr.paper.presets import changed
 from eqr.presets import PRESETS
-from eqr.runtime import can_compile, pick_device, set_threads
+from eqr.runtime import can_compile, pick_device
 from eqr.terminal.console import progress_bar
-from eqr.training.config import TrainConfig
+from eqr.training.config import Preset
 from eqr.training.loss import segment_loss
 from eqr.types import State
 
@@ -24,9 +26,9 @@ UPDATES: dict[str, ModelConfig] = {
     "mixer": ModelConfig(task="sudoku", block="mixer", channels=512, layers=2, token_hidden=512, expansion=4.0),
 }
 """Blocks at the size they are used at: their updates of inference are measured."""
-STEPS: dict[str, TrainConfig] = {
-    "sudoku_cpu": replace(PRESETS["sudoku_cpu"], rows=16),
-    "paper_sudoku": replace(PRESETS["paper_sudoku"], rows=8),
+STEPS: dict[str, Preset] = {
+    "sudoku_cpu": changed(PRESETS["sudoku_cpu"], rows=16),
+    "paper_sudoku": changed(PRESETS["paper_sudoku"], rows=8),
 }
 """Training runs whose passes of ``rows`` slots are measured."""
 
@@ -37,18 +39,17 @@ class Bench:
 
     compile: bool = True
     """Compile with torch.compile."""
-    threads: int | None = None
-    """CPU threads; all by default."""
     rounds: int = 9
     """Times each is measured, in turn with the plain products; the median counts."""
     json: bool = False
     """Print JSON."""
+    machine: Threads = field(default_factory=Threads)
 
     def run(self) -> None:
         """Print the table."""
         if self.rounds < 1:
             raise InputError(f"--rounds {self.rounds}: at least 1 is needed")
-        threads, compile = set_threads(self.threads), self.compile and can_compile(pick_device("cpu"))
+        threads, compile = self.machine.set(), self.compile and can_compile(pick_device("cpu"))
         updates, steps = [], []
         with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
             for block in UPDATES:
@@ -69,14 +70,14 @@ class Bench:
 
 def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
     """The speed of training passes of one of STEPS."""
-    config = STEPS[preset]
+    model_config, config = STEPS[preset].model, STEPS[preset].train
 
     def loss(
         model: Reasoner, z: State, inputs: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor | None
     ) -> torch.Tensor:
         return segment_loss(model, z, inputs, labels, noise, config).loss
 
-    return measure_step(preset, config.model, loss, config.rows, bool(config.noise), compile, rounds)
+    return measure_step(preset, model_config, loss, config.rows, bool(config.noise), compile, rounds)
 
 
 def _table(speeds: list[Speed], title: str, name: str, rate: str) -> Table:

@@ -1,16 +1,16 @@
 """``eqr calibrate``: what a model's halting signs are worth, kept with the model."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
+from eqr.commands.options import Compiled
 from eqr.data.files import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, calibrate
-from eqr.runtime import pick_device, set_threads
 from eqr.storage.checkpoint import folder_of, load, save_calibration
 from eqr.storage.hub import is_on_hub
 from eqr.terminal.console import progress_bar
@@ -31,28 +31,27 @@ class Calibrate:
     """Segments to run."""
     limit: int | None = None
     """Use the first N puzzles only."""
-    compile: bool = True
-    """Compile the segment with torch.compile."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
         """Print the thresholds and write calibration.json."""
-        set_threads(self.threads)
         config = SolveConfig(depth=self.depth, halt="fixed")
         if is_on_hub(self.model):
             raise InputError(
                 f"{self.model} is on the hub: copy it with `eqr push --model {self.model} --to FOLDER` first"
             )
-        folder, model = folder_of(self.model), load(self.model, pick_device(self.device))
+        folder, model = folder_of(self.model), load(self.model, self.machine.ready())
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder} cannot be written to: copy the model to a folder of your own first")
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("calibrating", len(puzzles)) as advance:
             found = calibrate(
-                model, puzzles, config, Path(self.data).name, compile=self.compile, progress=lambda: advance(1, "")
+                model,
+                puzzles,
+                config,
+                Path(self.data).name,
+                compile=self.machine.compile,
+                progress=lambda: advance(1, ""),
             )
         save_calibration(found, folder)
         signs = (

@@ -1,19 +1,21 @@
 """``eqr claims``: the paper's claims, measured one after the other; a page of Markdown with tables and figures."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from eqr.commands.options import Threads
 from eqr.commands.out import output_folder
 from eqr.data.files import Puzzles, collect, read_labelled
 from eqr.errors import InputError
 from eqr.paper.claims import CLAIMS, Claim, Laboratory, Measured, OutOfTime, trained_depth
 from eqr.paper.claims.report import keep, kept, page
-from eqr.runtime import CPU, set_threads
-from eqr.storage.checkpoint import folder_of, load, write_text_atomically
+from eqr.runtime import CPU
+from eqr.storage.checkpoint import folder_of, load
+from eqr.storage.files import write_text_atomically
 from eqr.tasks import Task
 from eqr.terminal.console import progress_bar
 from eqr.training.run import HELD_OUT_STREAM
@@ -49,8 +51,7 @@ class Claims:
     """Numbers of the claims to measure, e.g. 3,4,9; all by default."""
     train_steps: int | None = None
     """Steps of each training; by default the preset's own (small_*)."""
-    threads: int | None = None
-    """CPU threads; all by default."""
+    machine: Threads = field(default_factory=Threads)
 
     def run(self) -> None:
         """Measure, write, and print the verdicts."""
@@ -60,7 +61,7 @@ class Claims:
             if not vars(self)[name] > 0:
                 raise InputError(f"--{name} {vars(self)[name]}: more than 0 is needed")
         wanted = self._wanted()
-        threads = set_threads(self.threads)
+        threads = self.machine.set()
         model = load(self.model, CPU)
         lab = Laboratory(
             folder=folder,
@@ -117,7 +118,8 @@ class Claims:
         report = Path(self.report) if self.report else None
         names: dict[str, object] = {"report": report.name if report and report.is_absolute() else report}
         names |= {name: Path(vars(self)[name]).name for name in ("model", "data") if vars(self)[name]}
-        given = names | {name: vars(self)[name] for name in ("limit", "seeds", "boards", "train_steps", "threads")}
+        given = names | {name: vars(self)[name] for name in ("limit", "seeds", "boards", "train_steps")}
+        given |= {"threads": self.machine.threads}
         options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items() if value is not None)
         return (
             f"Written by `eqr claims{options}`. Each claim tells with what it was measured. Standard errors are those "

@@ -7,15 +7,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from eqr.commands.custom_task import judged
+from eqr.commands.options import Compiled, Judged
 from eqr.data.files import read_labelled
 from eqr.distributed import Ranks, joined_ranks
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
-from eqr.runtime import set_threads
-from eqr.storage.checkpoint import load, write_text_atomically
+from eqr.storage.files import write_text_atomically
 from eqr.terminal.console import progress_bar
 
 
@@ -25,28 +24,20 @@ class Eval:
 
     data: str
     """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
-    model: str = "sudoku"
-    """Bundled model, model folder, or hf:user/name."""
+    model: Judged = field(default_factory=Judged)
     limit: int | None = None
     """Use the first N puzzles only."""
     solving: SolveConfig = field(default_factory=SolveConfig)
-    checker: str | None = None
-    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
     json: str | None = None
     """Write the figures to this file; - for standard output."""
-    compile: bool = True
-    """Compile the segment with torch.compile: half a minute of set-up, then about twice as fast."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
         """Print the figures."""
-        set_threads(self.threads)
+        self.machine.set()
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
-        with joined_ranks(self.device, timedelta(days=7)) as (ranks, device):
+        with joined_ranks(self.machine.device, timedelta(days=7)) as (ranks, device):
             report = self._report(ranks, device)
         if not ranks.first:
             return
@@ -58,7 +49,7 @@ class Eval:
             write_text_atomically(Path(self.json), report.to_json() + "\n")
 
     def _report(self, ranks: Ranks, device: torch.device) -> Report:
-        model = judged(load(self.model, device), self.checker)
+        model = self.model.load(device)
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0
@@ -69,5 +60,13 @@ class Eval:
                     advance(done - shown, f"{right}/{done} exact")
                     shown = done
 
-            names = (self.model, Path(self.data).name)
-            return evaluate(model, puzzles, self.solving, *names, self.compile, progress, ranks)
+            return evaluate(
+                model,
+                puzzles,
+                self.solving,
+                model_name=self.model.model,
+                data_name=Path(self.data).name,
+                compile=self.machine.compile,
+                progress=progress,
+                ranks=ranks,
+            )

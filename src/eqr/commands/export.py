@@ -1,11 +1,11 @@
 """``eqr export``: a model as an ONNX file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from eqr.commands.options import Named, Threads
 from eqr.errors import InputError
-from eqr.runtime import set_threads
-from eqr.storage.checkpoint import load
+from eqr.runtime import CPU
 from eqr.storage.onnx import difference, export
 from eqr.tasks import task_named
 
@@ -14,24 +14,22 @@ from eqr.tasks import task_named
 class Export:
     """Write a model as an ONNX file, for programs without PyTorch (docs/export.md)."""
 
-    model: str = "sudoku"
-    """Bundled model, model folder, or hf:user/name."""
+    model: Named = field(default_factory=Named)
     out: str = "model.onnx"
     """File to write."""
     task: str | None = None
     """Board of the file, such as maze30, for models that answer boards of any size; the model's own by default."""
-    threads: int | None = None
-    """CPU threads; all by default."""
+    machine: Threads = field(default_factory=Threads)
 
     def run(self) -> None:
         """Write the file, run it once beside the model, and print both."""
         out = Path(self.out)
         if out.is_dir():
             raise InputError(f"--out {out} is a folder: give the name of a file, such as {out / 'model.onnx'}")
-        set_threads(self.threads)
-        model = load(self.model)
+        self.machine.set()
+        model = self.model.load(CPU)
         if self.task:
-            model = model.for_task(task_named(self.task, model.config.grid))
+            model = model.for_task(task_named(self.task, model.task.options))
         export(model, out)
         streams, cells, width = model.state_shape
         shapes = f"z (R, {streams}, {cells}, {width}), ids (R, {model.task.layout.width})"

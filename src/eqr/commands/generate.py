@@ -13,7 +13,7 @@ import tyro
 
 from eqr.data.files import COLUMNS
 from eqr.errors import InputError
-from eqr.storage.checkpoint import write_atomically
+from eqr.storage.files import write_atomically
 from eqr.tasks import Task, task_named
 from eqr.terminal.console import progress_bar
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from eqr.commands.out import output_folder
 from eqr.errors import InputError
-from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published, write_atomically
+from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published
+from eqr.storage.files import write_atomically
 from eqr.storage.hub import is_on_hub, push
 
 

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from eqr.commands.options import Machine
 from eqr.engine import SolveConfig, SolveServer
-from eqr.errors import InputError
+from eqr.errors import InputError, missing_extra
 from eqr.model import Reasoner
-from eqr.runtime import pick_device, set_threads
 from eqr.storage.checkpoint import load
 from eqr.web.limits import Limits
 
@@ -25,11 +27,8 @@ class Serve:
     """Rows under way at a time on one board; fewer where boards are larger than 32x32."""
     compile: bool = False
     """Compile the models' own boards first: half a minute each, then about twice as fast."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
     limits: Limits = field(default_factory=Limits)
+    machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C."""
@@ -37,19 +36,19 @@ class Serve:
             from eqr.web.server import address_of, listen, serve
             from eqr.web.service import Service
         except ImportError:
-            raise InputError("serving needs the extra 'web': pip install 'eqr[web]'") from None
+            raise missing_extra("serving", "web") from None
         config = SolveConfig(rows=self.rows)
-        set_threads(self.threads)
+        device = self.machine.ready()
         with listen(self.host, self.port) as listening:
-            models = self._loaded()
+            models = self._loaded(device)
             with SolveServer(list(models.values()), config, self.limits.queue, self.compile) as driver:
                 service = Service(models, driver, self.limits)
                 print(f"eqr: {', '.join(models)} on {address_of(listening)} (Ctrl-C ends it)", flush=True)
                 serve(service, listening)
 
-    def _loaded(self) -> dict[str, Reasoner]:
+    def _loaded(self, device: torch.device) -> dict[str, Reasoner]:
         """The models by the names requests call them by."""
-        device, models = pick_device(self.device), dict[str, Reasoner]()
+        models = dict[str, Reasoner]()
         for given in self.models:
             name = Path(given).absolute().name
             if name in models:

@@ -10,12 +10,13 @@ from typing import Annotated
 import torch
 import tyro
 
+from eqr.commands.options import Compiled
 from eqr.data.few_shot import FewShot, evaluated_boards, read_few_shot
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.engine.policy.selection import by_rank
 from eqr.errors import InputError
-from eqr.runtime import pick_device, set_threads
-from eqr.storage.checkpoint import load, write_text_atomically
+from eqr.storage.checkpoint import load
+from eqr.storage.files import write_text_atomically
 from eqr.tasks.arc import Arc, Grid
 from eqr.terminal.console import progress_bar
 
@@ -36,19 +37,13 @@ class Submit:
     limit: int | None = None
     """Answer the first N tests only."""
     solving: SolveConfig = field(default_factory=lambda: SolveConfig(views=8, depth=16))
-    compile: bool = True
-    """Compile the segment with torch.compile."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
         """Write the file, and say how many tests are solved where the outputs are known."""
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: at least 1 test is needed")
-        set_threads(self.threads)
-        model = load(self.model, pick_device(self.device))
+        model = load(self.model, self.machine.ready())
         arc, tasks = model.task, read_few_shot(self.source)
         if not isinstance(arc, Arc):
             raise InputError(f"--model {self.model} answers {arc.name}: a model of a task such as arc5x149 is needed")
@@ -63,9 +58,10 @@ class Submit:
         questions = (torch.from_numpy(question).long() for _, (question, _) in tests)
         submission: dict[str, list[dict[str, Grid]]] = {tasks[number].name: [] for number, _ in tests}
         with progress_bar("answering", len(tests)) as advance:
-            for (number, _), found in zip(tests, gather(model, questions, self.solving, self.compile), strict=True):
-                ranked = by_rank(found)
-                grids = [arc.grid(found.answers[ranked[min(at, len(ranked) - 1)]]) for at in range(ATTEMPTS)]
+            stream = evidence_stream(model, questions, self.solving, compile=self.machine.compile)
+            for (number, _), evidence in zip(tests, stream, strict=True):
+                ranked = by_rank(evidence)
+                grids = [arc.grid(evidence.answers[ranked[min(at, len(ranked) - 1)]]) for at in range(ATTEMPTS)]
                 submission[tasks[number].name].append({f"attempt_{at}": grid for at, grid in enumerate(grids, 1)})
                 advance(1, "")
         write_text_atomically(Path(self.out), json.dumps(submission) + "\n")

@@ -1,20 +1,19 @@
 """``eqr sweep``: accuracy and residual over depth and breadth, as CSV and figures."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from eqr.commands.custom_task import judged
+from eqr.commands.options import Compiled, Judged
 from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.measure.report import csv_text
 from eqr.measure.sweep import Cell, sweep
-from eqr.runtime import pick_device, set_threads
-from eqr.storage.checkpoint import load, write_text_atomically
+from eqr.storage.files import write_text_atomically
 from eqr.terminal.console import progress_bar
 
 
@@ -30,14 +29,11 @@ class Sweep:
     """Depths in segments."""
     breadths: str = "1,4,16"
     """Numbers of restarts."""
-    model: str = "sudoku"
-    """Bundled model, model folder, or hf:user/name."""
+    model: Judged = field(default_factory=Judged)
     limit: int | None = None
     """Use the first N puzzles only."""
     select: str = "residual"
     """Which restart answers, as for eval."""
-    checker: str | None = None
-    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
     tol: float | None = None
     """Relative residual below which a row counts as settled (adaptive settings); the calibrated one by default."""
     noise: float = 0.0
@@ -46,28 +42,22 @@ class Sweep:
     """Seed of starts and noise."""
     rows: int = 16
     """Rows under way at a time."""
-    compile: bool = True
-    """Compile the segment with torch.compile: half a minute of set-up, then faster."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
         """Write the files and print the table."""
         depths, breadths = _numbers("--depths", self.depths), _numbers("--breadths", self.breadths)
         folder = output_folder("--out", self.out)
         config = SolveConfig(select=self.select, tol=self.tol, noise=self.noise, seed=self.seed, rows=self.rows)
-        set_threads(self.threads)
-        model = judged(load(self.model, pick_device(self.device)), self.checker)
+        model = self.model.load(self.machine.ready())
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("sweeping", len(puzzles)) as advance:
-            cells, kept = sweep(model, puzzles, depths, breadths, config, self.compile, lambda: advance(1, ""))
+            cells, kept = sweep(model, puzzles, depths, breadths, config, self.machine.compile, lambda: advance(1, ""))
         write_text_atomically(folder / "sweep.csv", csv_text([asdict(cell) for cell in cells]))
         write_text_atomically(folder / "halting.csv", csv_text([asdict(rule) for rule in kept]))
         from eqr.measure.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
 
-        title = f"{self.model} on {Path(self.data).name}"
+        title = f"{self.model.model} on {Path(self.data).name}"
         error_map(cells, f"Error, {title}", folder / "error.png")
         residual_map(cells, f"Residual of the selected restart, {title}", folder / "residual.png")
         frontier(cells, folder / "frontier.png")

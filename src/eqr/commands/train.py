@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,14 +11,14 @@ import torch
 import tyro
 
 from eqr.commands.custom_task import CustomTask
+from eqr.commands.options import Machine
 from eqr.distributed import Ranks, joined_ranks
 from eqr.errors import InputError
-from eqr.presets import configured
-from eqr.runtime import set_threads
+from eqr.presets import configured, of_board, preset_named
 from eqr.terminal.console import progress_bar
-from eqr.training.config import Budget, TrainConfig
-from eqr.training.run import train
-from eqr.training.trainer import Diverged, Record, Stopped, Trainer
+from eqr.training.config import Preset, TrainConfig
+from eqr.training.run import Trained, train
+from eqr.training.trainer import Diverged, Record, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,42 +58,49 @@ class Train:
     """Time between lines of the log; 30, or less in a run of a few minutes."""
     seed: int = 0
     """Seed of weights, puzzles and starts."""
-    threads: int | None = None
-    """CPU threads; all by default."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
+    machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
         """Train; Ctrl-C saves and says how to go on."""
         if self.minutes is not None and self.steps is not None:
             raise InputError("both --minutes and --steps are given: give one of them")
-        set_threads(self.threads)
-        grid, told = self.own.read(self.preset, self.data, self.eval_data)
-        config = configured(self.preset, self.set, self.tiny, grid, self.own.block)
-        folder = Path(self.out or f"runs/{self.preset}")
-        steps, minutes = self.steps, self.minutes
-        if steps is None and minutes is None:
-            steps, minutes = (config.default_steps, None) if config.default_steps else (None, config.default_minutes)
+        self.machine.set()
+        task, described = self.own.read(self.preset, self.data, self.eval_data)
+        preset = preset_named(self.preset)
+        if task is not None:
+            preset = of_board(preset, task, self.own.symbols_interchangeable, self.own.block)
+        preset = configured(preset, self.set, self.tiny)
+        config = self._budgeted(preset.train)
         if not config.pool and not self.data:
             raise InputError(
                 f"the preset {self.preset} generates no puzzles: give --data, for instance a folder that "
                 "`eqr data` wrote, or generate some with --set pool=100000"
             )
-        budget = Budget(
-            minutes=minutes,
-            steps=steps,
+        folder = Path(self.out or f"runs/{self.preset}")
+        with joined_ranks(self.machine.device, timedelta(minutes=30)) as (ranks, device):
+            if described and ranks.first:
+                print(described)
+            trained = self._train(Preset(model=preset.model, train=config), folder, ranks, device)
+        if ranks.first:
+            print(f"done: {trained.step} steps, {trained.seconds / 60:.2f} minutes; model in {folder}")
+
+    def _budgeted(self, config: TrainConfig) -> TrainConfig:
+        """The options with the budget and the intervals of the command line."""
+        if self.minutes is not None:
+            config = replace(config, minutes=self.minutes, steps=0)
+        if self.steps is not None:
+            if self.steps < 1:
+                raise InputError(f"steps is {self.steps}: more than 0 is needed")
+            config = replace(config, steps=self.steps)
+        usual = min(30.0, 3 * (10.0 if config.steps else config.minutes))
+        return replace(
+            config,
             save_minutes=self.save_minutes,
             eval_minutes=self.eval_minutes,
-            log_seconds=self.log_seconds or min(30.0, 3 * (minutes or 10.0)),
+            log_seconds=self.log_seconds or usual,
         )
-        with joined_ranks(self.device, timedelta(minutes=30)) as (ranks, device):
-            if told and ranks.first:
-                print(told)
-            trainer = self._train(config, budget, folder, ranks, device)
-        if ranks.first:
-            print(f"done: {trainer.step} steps, {trainer.seconds / 60:.2f} minutes; model in {folder}")
 
-    def _train(self, config: TrainConfig, budget: Budget, folder: Path, ranks: Ranks, device: torch.device) -> Trainer:
+    def _train(self, preset: Preset, folder: Path, ranks: Ranks, device: torch.device) -> Trained:
         with ExitStack() as stack:
             bars: list[Callable[[float, str], None]] = []
             shown = 0.0
@@ -105,14 +112,23 @@ class Train:
                 else:
                     with suppress(BrokenPipeError):  # nobody reads along any more: train on
                         print(_line(record), flush=True)
-                spent = record["step"] / budget.steps if budget.steps else record["minutes"] / budget.minutes
+                spent = preset.train.progress(record["step"], 60 * record["minutes"])
                 bars[0](spent - shown, "")
                 shown = spent
 
-            data = (self.data, self.eval_data)
             try:
                 return train(
-                    config, budget, folder, self.seed, *data, self.start_from, self.resume, ranks, device, report
+                    preset.model,
+                    self.data or None,
+                    config=preset.train,
+                    eval_data=self.eval_data,
+                    out=folder,
+                    resume=self.resume,
+                    start_from=self.start_from,
+                    seed=self.seed,
+                    on_record=report,
+                    ranks=ranks,
+                    device=device,
                 )
             except Stopped:
                 if ranks.first:

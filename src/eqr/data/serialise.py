@@ -3,9 +3,6 @@
 import math
 from typing import TypeVar
 
-from jaxtyping import Int
-from torch import Tensor
-
 from eqr.evidence import Solution
 from eqr.tasks import Task
 
@@ -18,11 +15,11 @@ def finite(value: T) -> T | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_record(task: Task, puzzle: Int[Tensor, " L"], solution: Solution) -> Record:
+def as_record(task: Task, solution: Solution) -> Record:
     """The answer and how it was reached; ``valid`` is None for a task that has no rules."""
     return {
-        "question": task.format(puzzle),
-        "answer": task.format(solution.answer),
+        "question": task.format(solution.evidence.puzzle),
+        "answer": solution.text,
         "valid": solution.valid if task.has_rules else None,
         "converged": solution.converged,
         "halted": solution.halted,

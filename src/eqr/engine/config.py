@@ -1,12 +1,13 @@
 """How much compute a puzzle gets, and who answers: the options of the engine. Does nothing."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import cast
 
-from eqr.engine.policy.halting import HALTING, UNCALIBRATED, Thresholds
-from eqr.engine.policy.selection import SELECTION
-from eqr.errors import InputError, unknown
-from eqr.solvers import SOLVERS, Anderson, Picard, Solver
+from eqr.engine.policy.halting import UNCALIBRATED, Halting, HaltingRule, Thresholds, halting_rule
+from eqr.engine.policy.selection import Selection, SelectionRule, selection_rule
+from eqr.errors import InputError
+from eqr.solvers import Solver, solver_of, written
 from eqr.tasks import Task
 from eqr.types import Calibration
 
@@ -15,19 +16,22 @@ AUTO = "auto:"
 
 @dataclass(frozen=True, kw_only=True)
 class SolveConfig:
-    """How much compute a puzzle gets, and which restart answers."""
+    """How much compute a puzzle gets, and which restart answers.
+
+    Rules and solver are objects or names; a name is looked up here, and the field then holds the object.
+    """
 
     depth: int = 64
     """Segments a row may use at most."""
     breadth: int | str = 1
-    """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence enough_restarts."""
+    """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence suffices."""
     views: int = 1
     """Symmetries of the task under which each puzzle is answered, the first leaving it as it is; each has restarts of
     its own, and all of them count for the selection (``vote``: the augmentation voting of HRM and TRM)."""
-    select: str = "residual"
+    select: Selection = "residual"
     """Which restart answers: residual, logit_change, vote, halt_score, first, or verifier (an upper bound: the task's
     own checker chooses)."""
-    halt: str = "residual"
+    halt: Halting = "residual"
     """When a row stops: residual (it settled), learned (the halting head says so), either, or fixed (at ``depth``)."""
     tol: float | None = None
     """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-5, by default."""
@@ -35,17 +39,13 @@ class SolveConfig:
     """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
     delta: float | None = None
     """Halting logit above which a row stops under the learned rule; the model's calibrated one, or 0, by default."""
-    solver: str = "picard"
-    """How a row steps: picard or anderson."""
-    damping: float = 0.0
-    """Share of the old state kept by a Picard step, on top of what the model itself keeps."""
-    history: int = 5
-    """Pairs remembered by Anderson acceleration."""
+    solver: Solver | str = "picard"
+    """How a row steps: picard or anderson, perhaps with options, as in anderson:history=8 or picard:damping=0.1."""
     noise: float = 0.0
     """Standard deviation of the noise added by each call of the block stack."""
     suppose: int = 0
-    """Segments for which a row that is not sure takes a cell of its own answer for a clue; then it lets go, and its
-    answer must stand without. 0: never. For puzzles whose clues stand in the answer, with halt learned."""
+    """Segments for which a row that is not sure treats one of its own guesses as a clue; then it lets go, and its
+    answer must stand without. 0: never. For puzzles whose clues stay as they are, with halt learned."""
     seed: int = 0
     """Seed of starts, noise and suppositions."""
     rows: int = 16
@@ -56,37 +56,42 @@ class SolveConfig:
             ("depth", self.depth, 1),
             ("views", self.views, 1),
             ("window", self.window, 1),
-            ("history", self.history, 1),
             ("rows", self.rows, 1),
             ("tol", self.tol if self.tol is not None else 0.0, 0),
             ("noise", self.noise, 0),
             ("suppose", self.suppose, 0),
-            ("damping", self.damping, 0),
         ):
             if not (least <= value < math.inf):
                 raise InputError(f"{name} is {value}: it must be {least} or more")
-        if not self.damping < 1:
-            raise InputError(f"damping is {self.damping}: it must be less than 1")
         if self.delta is not None and not math.isfinite(self.delta):
             raise InputError(f"delta is {self.delta}: leave it out for the calibrated one, or give 0, the paper's")
-        for kind, name, known in (
-            ("halting rule", self.halt, HALTING),
-            ("selection rule", self.select, SELECTION),
-            ("solver", self.solver, SOLVERS),
-        ):
-            if name not in known:
-                raise unknown(kind, name, known)
+        object.__setattr__(self, "halt", halting_rule(self.halt))
+        object.__setattr__(self, "select", selection_rule(self.select))
+        object.__setattr__(self, "solver", solver_of(self.solver))
         text = str(self.breadth).removeprefix(AUTO)
         if not text.isdecimal() or int(text) < 1:
             raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
-        if self.adaptive and self.halt == "fixed":
+        if self.adaptive and not self.halting.ends_early:
             raise InputError(
                 f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or breadth K"
             )
-        if self.suppose and self.halt != "learned":
+        if self.suppose and not self.halting.knows_right:
             raise InputError(f"suppose is {self.suppose}: rows must know when they are sure: use halt learned")
-        if self.solver == "anderson" and self.damping:
-            raise InputError(f"damping is {self.damping}: the anderson solver has none, use picard")
+
+    @property
+    def halting(self) -> HaltingRule:
+        """``halt`` as a rule."""
+        return cast(HaltingRule, self.halt)
+
+    @property
+    def selection(self) -> SelectionRule:
+        """``select`` as a rule."""
+        return cast(SelectionRule, self.select)
+
+    @property
+    def stepper(self) -> Solver:
+        """``solver`` as an object."""
+        return cast(Solver, self.solver)
 
     @property
     def adaptive(self) -> bool:
@@ -114,17 +119,22 @@ class SolveConfig:
         )
 
     def check(self, task: Task) -> None:
-        """Raises InputError if the task cannot check what the verifier is to select, or has no clues to suppose."""
+        """Raises InputError if the task cannot check answers for a rule that needs it, or has no clues to suppose."""
         if self.suppose and not task.layout.clues_fixed:
             raise InputError(
                 f"suppose is {self.suppose}: an answer to {task.name} cannot be given as a clue, set it to 0"
             )
-        if self.select == "verifier" and not task.has_rules:
+        if self.selection.needs_checker and not task.has_rules:
             raise InputError(
-                f"select is verifier, but {task.name} has no rules to check by: give a --checker (grids only), or "
-                "select by residual"
+                f"select is {self.selection.name}, but {task.name} has no rules to check by: give a --checker (grids "
+                "only), or select by residual"
             )
 
-    def make_solver(self) -> Solver:
-        """The solver these options describe."""
-        return Anderson(history=self.history) if self.solver == "anderson" else Picard(damping=self.damping)
+    def named(self) -> dict[str, int | float | str | None]:
+        """The fields as JSON values, rules and solver by their names."""
+        values = {field.name: vars(self)[field.name] for field in fields(self)}
+        return values | {
+            "halt": self.halting.name,
+            "select": self.selection.name,
+            "solver": written(self.stepper),
+        }

@@ -1,79 +1,24 @@
-"""Which row of one asker starts next, and when a puzzle has its answer. Knows evidence, not the network.
+"""Which row starts next, and when a puzzle is decided: one asker's puzzles, and many askers who share the slots.
 
-A job is one restart of one puzzle. Puzzles are taken one at a time from an iterator and leave in its order, so what is
-held is the puzzles under way, however many there are in all. Who else is asking is in ``line``.
+Puzzles are taken one at a time from an iterator and leave in its order, so what is held is the puzzles under way,
+however many there are in all. Knows evidence, not the network.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
 from eqr.engine.policy.breadth import enough_restarts, waves
-from eqr.evidence import Evidence, History
-from eqr.model import Reasoner
-from eqr.tasks import Task
+from eqr.engine.rows import Job
+from eqr.evidence import Evidence, Snapshot
+from eqr.types import Calibration
 
-
-@dataclass(frozen=True, kw_only=True)
-class RowEnd:
-    """Where one row ended; the fields are those of Evidence."""
-
-    answer: Int[Tensor, " L"]
-    residual: float
-    logit_change: float
-    halt_logit: float
-    depth: int
-    converged: bool
-    halted: bool
-    seconds: float
-    history: History | None
-
-
-class Snapshot(NamedTuple):
-    """One row after one segment; the fields are those of History."""
-
-    answer: Int[Tensor, " L"]
-    confidence: Float[Tensor, " L"]
-    residual: Float[Tensor, ""]
-    logit_change: Float[Tensor, ""]
-    halt_logit: Float[Tensor, ""]
-
-
-def history_of(moments: Sequence[Snapshot]) -> History:
-    """A row's moments, in order."""
-    answers, confidence, residual, logit_change, halt_logit = (
-        torch.stack(column) for column in zip(*moments, strict=True)
-    )
-    return History(
-        answers=answers, confidence=confidence, residual=residual, logit_change=logit_change, halt_logit=halt_logit
-    )
-
-
-Watch = Callable[[int, Snapshot], None]
-"""What is told of each segment of each restart, as it is moved."""
-
-
-def evidence_of(ends: Sequence[RowEnd], puzzle: Int[Tensor, " L"], task: Task) -> Evidence:
-    """What the restarts of one puzzle, in their order, have to say."""
-    answers = torch.stack([end.answer for end in ends])
-    return Evidence(
-        answers=answers,
-        residual=torch.tensor([end.residual for end in ends]),
-        logit_change=torch.tensor([end.logit_change for end in ends]),
-        halt_logit=torch.tensor([end.halt_logit for end in ends]),
-        depth=torch.tensor([end.depth for end in ends]),
-        converged=torch.tensor([end.converged for end in ends]),
-        halted=torch.tensor([end.halted for end in ends]),
-        valid=task.is_solved(puzzle.expand_as(answers), answers),
-        seconds=sum(end.seconds for end in ends),
-        histories=tuple(end.history for end in ends if end.history is not None),
-    )
+OnSnapshot = Callable[[int, Snapshot], None]
+"""Called with the restart's number and its snapshot after each segment."""
 
 
 @dataclass(kw_only=True)
@@ -81,43 +26,28 @@ class _UnderWay:
     puzzle: Int[Tensor, " L"]
     waves: Iterator[int]
     started: int = 0
-    ends: dict[int, RowEnd] = field(default_factory=dict)
+    ends: dict[int, Evidence] = field(default_factory=dict)
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One restart of one puzzle."""
-
-    jobs: "PuzzleQueue"
-    of: _UnderWay
-    restart: int
-
-    @property
-    def puzzle(self) -> Int[Tensor, " L"]:
-        """Symbol ids, 0 = blank."""
-        return self.of.puzzle
-
-    @property
-    def config(self) -> SolveConfig:
-        """What its asker asked for: its depth, halting rule and seed."""
-        return self.jobs.config
-
-
 class PuzzleQueue:
-    """The puzzles of one asker under way and the rows they still need."""
+    """The puzzles of one asker that are under way, and the rows they still need."""
 
     def __init__(
-        self, puzzles: Iterable[Int[Tensor, " L"]], model: Reasoner, config: SolveConfig, watch: Watch | None = None
+        self,
+        puzzles: Iterable[Int[Tensor, " L"]],
+        config: SolveConfig,
+        calibration: Calibration | None = None,
+        on_snapshot: OnSnapshot | None = None,
     ) -> None:
-        self.puzzles, self.config, self.watch = iter(puzzles), config, watch
-        self.task, self.calibration = model.task, model.calibration
-        self.rows = 0
-        """Rows that have started and not ended."""
+        self.puzzles, self.config, self.calibration = iter(puzzles), config, calibration
+        self.on_snapshot = on_snapshot
         self.started = 0
         """Rows that have started."""
+        self.moving: dict[Job, _UnderWay] = {}
+        """Rows that have started and not ended, and their puzzles."""
         self.under_way: deque[_UnderWay] = deque()
-        self.ready: deque[Job] = deque()
+        self.ready: deque[tuple[Job, _UnderWay]] = deque()
 
     def start(self) -> Job | None:
         """The next row to start: restarts of earlier puzzles before a new puzzle; None when all have started."""
@@ -128,24 +58,29 @@ class PuzzleQueue:
             entry = _UnderWay(puzzle=puzzle.cpu(), waves=waves(self.config.restarts, self.config.adaptive))
             self.under_way.append(entry)
             self._start_wave(entry)
-        self.rows, self.started = self.rows + 1, self.started + 1
-        return self.ready.popleft()
+        job, entry = self.ready.popleft()
+        self.moving[job] = entry
+        self.started += 1
+        return job
 
-    def end(self, job: Job, end: RowEnd) -> None:
+    def see(self, job: Job, snapshot: Snapshot) -> None:
+        """Pass a snapshot on to the asker."""
+        if self.on_snapshot:
+            self.on_snapshot(job.restart, snapshot)
+
+    def end(self, job: Job, evidence: Evidence) -> None:
         """Take a row's evidence. The puzzle is decided, or gets another wave, once all its rows have ended.
 
         Deciding between waves only, never by which row happened to end first, keeps answers independent of scheduling.
         """
-        entry = job.of
-        self.rows -= 1
-        entry.ends[job.restart] = end
+        entry = self.moving.pop(job)
+        entry.ends[job.restart] = evidence
         if len(entry.ends) < entry.started:
             return
-        ends = [entry.ends[restart] for restart in range(entry.started)]
-        evidence = evidence_of(ends, entry.puzzle, self.task)
-        enough = self.config.adaptive and enough_restarts(evidence, self.calibration)
+        found = Evidence.joined([entry.ends[restart] for restart in range(entry.started)])
+        enough = self.config.adaptive and enough_restarts(found, self.calibration)
         if enough or not self._start_wave(entry):
-            entry.evidence = evidence
+            entry.evidence = found
             entry.ends.clear()
 
     def answered(self) -> Iterator[Evidence]:
@@ -156,6 +91,54 @@ class PuzzleQueue:
 
     def _start_wave(self, entry: _UnderWay) -> bool:
         size = next(entry.waves, 0)
-        self.ready.extend(Job(jobs=self, of=entry, restart=entry.started + number) for number in range(size))
+        for restart in range(entry.started, entry.started + size):
+            watched = self.on_snapshot is not None
+            job = Job(puzzle=entry.puzzle, restart=restart, config=self.config, watched=watched)
+            self.ready.append((job, entry))
         entry.started += size
         return size > 0
+
+
+class FairQueue:
+    """The askers who share the slots of one board.
+
+    The asker with the fewest rows under way comes first. When a quarter of the slots or fewer are free, an asker may
+    start a row only if it runs fewer rows than are free: an asker of many long rows cannot keep others waiting for the
+    end of one.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots, self.kept = slots, slots // 4
+        self.askers: list[PuzzleQueue] = []
+        self.asker_of: dict[Job, PuzzleQueue] = {}
+        self.ended = 0
+        """Rows that have ended."""
+
+    def start(self) -> Job | None:
+        """The next row to start; askers with equally many rows under way take turns."""
+        free = self.slots - sum(len(asker.moving) for asker in self.askers)
+        for asker in sorted(self.askers, key=lambda asker: len(asker.moving)):
+            if free <= self.kept and len(asker.moving) >= free:
+                return None
+            job = asker.start()
+            if job:
+                self.asker_of[job] = asker
+                self.askers.remove(asker)
+                self.askers.append(asker)
+                return job
+        return None
+
+    def see(self, job: Job, snapshot: Snapshot) -> None:
+        """Pass a snapshot on to its asker."""
+        self.asker_of[job].see(job, snapshot)
+
+    def end(self, job: Job, evidence: Evidence) -> None:
+        """Give a row's evidence to its asker."""
+        self.asker_of.pop(job).end(job, evidence)
+        self.ended += 1
+
+    def remove(self, asker: PuzzleQueue) -> None:
+        """Forget an asker and the rows that it has under way."""
+        self.askers.remove(asker)
+        for job in asker.moving:
+            self.asker_of.pop(job, None)

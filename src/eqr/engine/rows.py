@@ -1,27 +1,63 @@
 """The rows that iterate: they enter, move by a segment, and leave when their halting rule says so. Knows no queue.
 
-Depth, halting rule and seed are those of each row's job; the rest of the options is the same for all rows. Rows under
-way are the first ones of every tensor. Shapes never change when compiled; idle rows are moved along.
+Depth, halting rule, seed and suppositions are those of each row's job; the other options are the same for all rows.
+Rows under way are the first ones of every tensor. Shapes never change when compiled; idle rows are moved along.
 """
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.policy.halting import HALTING, HaltInputs, settled
+from eqr.engine.policy.halting import HaltInputs, settled
 from eqr.engine.policy.suppose import Suppositions
-from eqr.engine.queue import Job, PuzzleQueue, RowEnd, Snapshot, history_of
-from eqr.engine.segment import segment
+from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
 from eqr.random import row_generator
 from eqr.runtime import RowWorkers, can_compile, compiled
+from eqr.solvers import Memory, Solver, relative_residual
+from eqr.types import Embedded, Logits, State
 
-RULES = tuple(HALTING)
-"""Halting rules by the number that a place keeps."""
+Latents = Literal["none", "end", "all"]
+"""Which latent states of a row are kept: none, that of its end, or those of all segments in its history."""
+
+
+def segment(
+    model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U N C D"] | None
+) -> tuple[State, Memory, Float[Tensor, " R"], Logits, Float[Tensor, " R"]]:
+    """One segment of every row: state, memory, residual of its last update, logits, halting logit.
+
+    Noise is added by the calls of each of the U updates. It is never part of a residual, which under noise takes one
+    more evaluation of f, without it.
+    """
+    added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
+    for now in added:
+        before = z
+        z, fz, memory = solver.step(partial(model.update, x=x, noise=now), z, memory)
+    if noise is not None:
+        fz = model.update(before, x)
+    return z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One restart of one puzzle, to be moved until it ends."""
+
+    puzzle: Int[Tensor, " L"]
+    """Symbol ids, 0 = blank."""
+    restart: int
+    config: SolveConfig
+    """The asker's options: depth, halting rule, seed and suppositions of this row."""
+    watched: bool = False
+    """Whether the asker wants a snapshot after each segment."""
 
 
 @dataclass(kw_only=True)
@@ -33,36 +69,46 @@ class _Row:
     history: list[Snapshot] = field(default_factory=list)
 
 
-class Slots:
-    """A fixed number of places for rows."""
+class Rows:
+    """A fixed number of slots for rows."""
 
     @torch.inference_mode()
-    def __init__(self, model: Reasoner, config: SolveConfig, workers: RowWorkers, compile: bool, record: bool) -> None:
-        self.model, self.config, self.workers, self.record = model, config, workers, record
+    def __init__(
+        self,
+        model: Reasoner,
+        config: SolveConfig,
+        workers: RowWorkers,
+        compile: bool = False,
+        record: bool = False,
+        latents: Latents = "none",
+    ) -> None:
+        """``record`` keeps each row's history, ``latents`` its states: of all segments there, or of the end."""
+        self.model, self.config, self.workers = model, config, workers
+        self.record, self.latents = record, latents
         device = model.answer_head.device
         compile = compile and can_compile(device)
         self.static = compile
         self.part = workers.rows_each(config.rows)
-        places = -(-config.rows // self.part) * self.part if compile else config.rows
+        slots = -(-config.rows // self.part) * self.part if compile else config.rows
         self.segment = compiled(segment) if compile else segment
-        self.solver, self.thresholds = config.make_solver(), config.thresholds(model.calibration)
+        self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
-        self.z = model.init(places, torch.Generator()).to(device)
-        self.inputs = torch.zeros(places, model.task.layout.width, dtype=torch.long)
+        self.z = model.init(slots, torch.Generator()).to(device)
+        self.inputs = torch.zeros(slots, model.task.layout.width, dtype=torch.long)
         self.x = model.embed(self.inputs.to(device))
         self.memory = self.solver.init(self.z)
         self.logits = model.decode(self.z)
         self.halt_logit = model.halt_logit(self.z)
-        self.age = torch.zeros(places, dtype=torch.long, device=device)
-        self.depth, self.rule = self.age.clone(), self.age.clone()
-        self.residuals = torch.full((places, config.window), torch.inf, device=device)
+        self.age = torch.zeros(slots, dtype=torch.long, device=device)
+        self.depth = self.age.clone()
+        self.residuals = torch.full((slots, config.window), torch.inf, device=device)
         self.changes = self.residuals.clone()
         if compile:  # once, before several workers call it
             workers.map(self._advance, [slice(0, self.part)])
 
     @property
     def free(self) -> int:
-        """Places without a row."""
+        """Slots without a row."""
         return self.config.rows - len(self.rows)
 
     @torch.inference_mode()
@@ -84,28 +130,25 @@ class Slots:
         self._see(new, self.inputs[new])
         self.age[new] = 0
         self.depth[new] = torch.tensor([job.config.depth for job in jobs]).to(self.depth.device)
-        self.rule[new] = torch.tensor([RULES.index(job.config.halt) for job in jobs]).to(self.rule.device)
         self.residuals[new] = torch.inf
         self.changes[new] = torch.inf
         self.rows += rows
 
     def _see(self, rows: slice, ids: Int[Tensor, "R L"]) -> None:
-        """Let rows go on from their states with these ids for a question, and the solver begin anew."""
+        """Let rows go on from their states with ``ids`` as their question, and the solver begin anew."""
         self.x[rows] = self.model.embed(ids.to(self.x.device))
         for carried, fresh in zip(self.memory, self.solver.init(self.z[rows]), strict=True):
             carried[rows] = fresh
 
-    def advance(self) -> None:
-        """Move every row by one segment."""
+    def advance(self) -> list[tuple[Job, Snapshot]]:
+        """Move every row by one segment; gives the snapshots of rows that are watched."""
         started, count = time.perf_counter(), len(self.rows)
         size = self.part if self.static else min(self.part, -(-count // self.workers.threads))
         self.workers.map(self._advance, [slice(start, start + size) for start in range(0, count, size)])
         share = (time.perf_counter() - started) / count
         for row in self.rows:
             row.seconds += share
-        noted = [at for at, row in enumerate(self.rows) if self.record or row.job.jobs.watch]
-        if noted:
-            self._note(noted)
+        return self._snapshots([at for at, row in enumerate(self.rows) if self.record or row.job.watched])
 
     @torch.inference_mode()
     def _advance(self, part: slice) -> None:
@@ -127,61 +170,73 @@ class Slots:
         if not self.config.noise:
             return None
         noise = torch.zeros(part.stop - part.start, *self.model.noise_shape)
-        for place, row in enumerate(self.rows[part]):
-            torch.randn(self.model.noise_shape, generator=row.generator, out=noise[place])
+        for slot, row in enumerate(self.rows[part]):
+            torch.randn(self.model.noise_shape, generator=row.generator, out=noise[slot])
         return noise.mul_(self.config.noise).to(self.z.device)
 
     @torch.inference_mode()
-    def leave(self) -> list[tuple[Job, RowEnd]]:
-        """End the rows that halt or have reached full depth, and give their evidence."""
+    def leave(self) -> list[tuple[Job, Evidence]]:
+        """End the rows that halt or have reached full depth, and give the evidence of each."""
         count = len(self.rows)
-        residuals, age = self.residuals[:count], self.age[:count]
-        signs = HaltInputs(residuals=residuals, halt_logit=self.halt_logit[:count], thresholds=self.thresholds)
-        sure = torch.stack([HALTING[rule](signs) for rule in RULES]).gather(0, self.rule[None, :count])[0]
-        halts, free = self._suppose(sure)
-        leaving = (halts | (age == self.depth[:count])).nonzero().flatten()
+        inputs = HaltInputs(
+            residuals=self.residuals[:count],
+            logit_changes=self.changes[:count],
+            halt_logit=self.halt_logit[:count],
+            depth=self.age[:count],
+            thresholds=self.thresholds,
+        )
+        halts, free = self._suppose(self._sure(inputs))
+        leaving = (halts | (inputs.depth == self.depth[:count])).nonzero().flatten()
         if not len(leaving):
             return []
-        answers = self._answers()[leaving.cpu()]
-        columns = (
-            _recent_mean(residuals[leaving], age[leaving]),
-            # The first segment of a row has no change.
-            _recent_mean(self.changes[:count][leaving], age[leaving] - 1),
-            self.halt_logit[leaving],
-            age[leaving],
-            (settled(signs) & free)[leaving],
-            halts[leaving],
-        )
-        ends = []
-        for at, answer, *values in zip(leaving.tolist(), answers, *(c.tolist() for c in columns), strict=True):
-            row = self.rows[at]
-            residual, logit_change, halt_logit, depth, converged, halted = values
-            end = RowEnd(
-                answer=answer,
-                residual=residual,
-                logit_change=logit_change,
-                halt_logit=halt_logit,
-                depth=depth,
-                converged=converged,
-                halted=halted,
-                seconds=row.seconds,
-                history=history_of(row.history) if self.record else None,
-            )
-            ends.append((row.job, end))
+        on_cpu = leaving.cpu()
+        puzzles, answers = self.inputs[on_cpu], self._answers()[on_cpu]
+        columns = {
+            "residuals": inputs.residuals,
+            "logit_changes": inputs.logit_changes,
+            "halt_logit": inputs.halt_logit,
+            "depth": inputs.depth,
+            "converged": settled(inputs) & free,
+            "halted": halts,
+        }
+        columns = {name: column[leaving].cpu() for name, column in columns.items()}
+        valid = self.model.task.is_solved(puzzles, answers)
+        ends = ended(puzzle=puzzles[0], answers=answers, **columns, valid=valid)
+        found = [self._evidence(ends, number, at) for number, at in enumerate(leaving.tolist())]
         for at in reversed(leaving.tolist()):
             self._close(at)
-        return ends
+        return found
+
+    def _evidence(self, ends: Evidence, number: int, at: int) -> tuple[Job, Evidence]:
+        """The evidence of the row in slot ``at``, which is number ``number`` of ``ends``."""
+        row, alone = self.rows[at], ends.only(torch.tensor([number]))
+        return row.job, replace(
+            alone,
+            puzzle=row.job.puzzle,
+            seconds=row.seconds,
+            histories=(History.stacked(row.history),) if self.record else (),
+            states=self.z[at : at + 1].cpu().clone() if self.latents == "end" else None,
+        )
+
+    def _sure(self, inputs: HaltInputs) -> Bool[Tensor, " R"]:
+        """Which rows their own halting rules would stop."""
+        rules = [row.job.config.halting for row in self.rows]
+        sure = torch.zeros_like(inputs.depth, dtype=torch.bool)
+        for rule in dict.fromkeys(rules):
+            its_own = torch.tensor([other == rule for other in rules], device=sure.device)
+            sure = torch.where(its_own, rule.halts(inputs), sure)
+        return sure
 
     def _suppose(self, sure: Bool[Tensor, " R"]) -> tuple[Bool[Tensor, " R"], Bool[Tensor, " R"]]:
-        """Which rows halt, and which suppose nothing; then let those that may take suppositions up, and let go."""
+        """Which rows halt, and which suppose nothing; then lets rows take suppositions up, and let go of them."""
         halts, free = sure.clone(), torch.ones_like(sure)
         supposing = [(at, row.suppositions) for at, row in enumerate(self.rows) if row.suppositions]
         if not supposing:
             return halts, free
-        to_find, said = self.model.task.layout.to_find(self.inputs), sure.tolist()
+        to_find, sure_rows = self.model.task.layout.to_find(self.inputs), sure.tolist()
         for at, suppositions in supposing:
             free[at] = not suppositions.cells
-            if suppositions.turn(said[at], self.logits[at], to_find[at], self.rows[at].generator):
+            if suppositions.turn(sure_rows[at], self.logits[at], to_find[at], self.rows[at].generator):
                 seen = self.inputs[at : at + 1].clone()
                 for cell, symbol in suppositions.cells.items():
                     seen[0, cell] = symbol
@@ -190,54 +245,78 @@ class Slots:
         return halts, free
 
     @torch.inference_mode()
-    def drop(self, jobs: PuzzleQueue) -> None:
-        """End the rows of one asker without evidence: nobody waits for it any more."""
+    def drop(self, jobs: Collection[Job]) -> None:
+        """End the rows of ``jobs`` without evidence: nobody waits for them any more."""
         for at in reversed(range(len(self.rows))):
-            if self.rows[at].job.jobs is jobs:
+            if self.rows[at].job in jobs:
                 self._close(at)
 
     def _close(self, at: int) -> None:
-        """Let the last row take the place of one that has left."""
+        """Let the last row take the slot of one that has left."""
         last = len(self.rows) - 1
         if at != last:
             self.rows[at] = self.rows[last]
-            tensors = (
-                self.z,
-                self.x,
-                self.inputs,
-                self.logits,
-                self.halt_logit,
-                self.age,
-                self.depth,
-                self.rule,
-                self.residuals,
-                self.changes,
-            )
-            for tensor in (*tensors, *self.memory):
+            tensors = (self.z, self.x, self.inputs, self.logits, self.halt_logit, self.age, self.depth)
+            for tensor in (*tensors, self.residuals, self.changes, *self.memory):
                 tensor[at] = tensor[last]
         self.rows.pop()
 
-    def _answers(self) -> Tensor:
-        """(R, L) decoded ids of the rows under way, clues included where they stand, on the CPU."""
-        inputs, found = self.inputs[: len(self.rows)], self.logits[: len(self.rows)].argmax(-1).cpu() + 1
-        return torch.where(self.model.task.layout.to_find(inputs), found, inputs)
+    def _answers(self) -> Int[Tensor, "R L"]:
+        """Decoded ids of the rows under way, clues included where they are fixed, on the CPU."""
+        inputs, decoded = self.inputs[: len(self.rows)], self.logits[: len(self.rows)].argmax(-1).cpu() + 1
+        return torch.where(self.model.task.layout.to_find(inputs), decoded, inputs)
 
     @torch.inference_mode()
-    def _note(self, noted: list[int]) -> None:
-        """Keep or tell what these rows have come to."""
-        at = torch.tensor(noted).to(self.age.device)
-        signs = (self.residuals[at, -1], self.changes[at, -1], self.halt_logit[at])
-        columns = (self._answers()[at.cpu()], self.logits[at].softmax(-1).amax(-1), *signs)
-        for place, *values in zip(noted, *(column.cpu() for column in columns), strict=True):
-            row, moment = self.rows[place], Snapshot(*(value.clone() for value in values))
+    def _snapshots(self, slots: list[int]) -> list[tuple[Job, Snapshot]]:
+        """Keep a snapshot of each of these rows, and give those that are watched."""
+        if not slots:
+            return []
+        at = torch.tensor(slots).to(self.age.device)
+        columns = {
+            "answers": self._answers()[at.cpu()],
+            "confidence": F.softmax(self.logits[at], -1).amax(-1),
+            "residual": self.residuals[at, -1],
+            "logit_change": self.changes[at, -1],
+            "halt_logit": self.halt_logit[at],
+        }
+        if self.latents == "all":
+            columns["z"] = self.z[at]
+        columns = {name: column.cpu() for name, column in columns.items()}
+        watched = []
+        for number, slot in enumerate(slots):
+            row = self.rows[slot]
+            snapshot = Snapshot(**{name: column[number].clone() for name, column in columns.items()})
             if self.record:
-                row.history.append(moment)
-            if row.job.jobs.watch:
-                row.job.jobs.watch(row.job.restart, moment)
+                row.history.append(snapshot)
+            if row.job.watched:
+                watched.append((row.job, snapshot))
+        return watched
 
 
-def _recent_mean(values: Float[Tensor, "R W"], count: Tensor) -> Float[Tensor, " R"]:
-    """Mean over each row's last ``count`` values; infinite where there is none."""
-    width = values.shape[1]
-    kept = torch.arange(width, device=values.device) >= width - count.unsqueeze(1)
-    return torch.where(kept, values, 0.0).sum(1) / kept.sum(1).clamp(min=1) + torch.where(kept.any(1), 0.0, torch.inf)
+@runtime_checkable
+class Queue(Protocol):
+    """Where rows come from, and where snapshots and evidence go."""
+
+    def start(self) -> Job | None:
+        """The next row to start, if there is one."""
+
+    def see(self, job: Job, snapshot: Snapshot) -> None:
+        """Take a snapshot of a watched row."""
+
+    def end(self, job: Job, evidence: Evidence) -> None:
+        """Take a row's evidence."""
+
+
+def turn(rows: Rows, queue: Queue) -> bool:
+    """One turn of the engine: free slots are filled, all rows move by a segment, those that end hand in their evidence.
+
+    False if there was no row to move.
+    """
+    rows.enter(list(islice(iter(queue.start, None), rows.free)))
+    if not rows.rows:
+        return False
+    for job, snapshot in rows.advance():
+        queue.see(job, snapshot)
+    for job, evidence in rows.leave():
+        queue.end(job, evidence)
+    return True

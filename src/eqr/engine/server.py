@@ -1,8 +1,8 @@
-"""Many askers, one engine: a thread that lets rows of any request enter as places become free. Knows no network.
+"""Many askers, one engine: a thread that lets rows of any request enter as slots become free. Knows no network.
 
-Each board (a model, and the size of its puzzles) has places of its own, and one board is moved at a time, that which
-has had the least of the processor: a segment of a large maze takes as long as many of a Sudoku. Answers are those of
-``gather``, whoever else asks, since rows do not depend on each other.
+Each board (a model, and the size of its puzzles) has slots of its own. One board is moved at a time, the one that has
+had the least processor time: a segment of a large maze takes as long as many of a Sudoku. Answers are those of
+``solve_stream``, whoever else asks, since rows do not depend on each other.
 """
 
 import threading
@@ -12,21 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from jaxtyping import Int
+from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.fair_queue import FairQueue
-from eqr.engine.queue import PuzzleQueue, Watch
-from eqr.engine.rows import Slots
-from eqr.engine.turn import carry
+from eqr.engine.queue import FairQueue, OnSnapshot, PuzzleQueue
+from eqr.engine.rows import Rows, turn
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
 from eqr.runtime import RowWorkers, row_workers
 
 CELLS = 16 * 1024
-"""Cells under way on one board, so that a turn of large mazes does not keep others waiting: 16 rows of 32x32."""
+"""Most cells under way on one board, so that a turn of large mazes does not keep others waiting: 16 rows of 32x32."""
 
 
 class Full(Exception):
@@ -40,31 +37,31 @@ class Closed(Exception):
 @dataclass(kw_only=True, eq=False)
 class _Request:
     model: Reasoner
-    jobs: PuzzleQueue
+    queue: PuzzleQueue
     puzzles: int
     rows: int
     """Rows it may need."""
     answer: "Future[list[Evidence]]"
-    found: list[Evidence] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
 
 
 @dataclass(kw_only=True, eq=False)
 class _Board:
-    slots: Slots
-    line: FairQueue
+    rows: Rows
+    queue: FairQueue
     requests: list[_Request] = field(default_factory=list)
     spent: float = 0.0
-    """Seconds of turns, since those of others began to count."""
+    """Scheduler time charged to this board."""
 
 
 class SolveServer:
     """The engine of a service; a context manager, running within it. What ended it early is raised on leaving."""
 
     def __init__(self, models: Sequence[Reasoner], config: SolveConfig, queue: int, compile: bool = False) -> None:
-        """Serve ``models``, whose boards stay; others, made from them by ``on``, have boards as long as they are asked.
+        """Serve ``models``. Models resized by ``for_task`` keep their slots only while requests for them are pending.
 
-        ``config`` says what is the same for all requests (rows, window, solver). At most ``queue`` rows wait.
-        ``compile`` compiles the boards that stay, on entering.
+        ``config`` holds the options that all requests share (rows, window, solver). At most ``queue`` rows wait.
+        ``compile`` compiles the boards of ``models`` on entering.
         """
         self.models, self.config, self.queue, self.compile = models, config, queue, compile
         self.rows = 0
@@ -96,19 +93,19 @@ class SolveServer:
     def submit(
         self,
         model: Reasoner,
-        puzzles: Sequence[NDArray[np.uint8]],
+        puzzles: Sequence[Int[Tensor, " L"]],
         config: SolveConfig,
-        watch: Watch | None = None,
+        on_snapshot: OnSnapshot | None = None,
     ) -> "Future[list[Evidence]]":
-        """The evidence of each puzzle, (L,) ids, to come; cancelling it frees its rows.
+        """The future evidence of each puzzle, (L,) ids; cancelling it frees its rows.
 
-        Of ``config`` depth, breadth, seed and halting rule count. ``watch`` is called by the engine's thread.
-        Raises Full or Closed.
+        Only depth, breadth, seed, halting rule and suppositions are read from ``config``. ``on_snapshot`` is called by
+        the engine's thread. Raises Full or Closed.
         """
         config.check(model.task)
-        jobs = PuzzleQueue((torch.from_numpy(puzzle).long() for puzzle in puzzles), model, config, watch)
+        queue = PuzzleQueue(puzzles, config, model.calibration, on_snapshot)
         rows = len(puzzles) * config.restarts
-        request = _Request(model=model, jobs=jobs, puzzles=len(puzzles), rows=rows, answer=Future())
+        request = _Request(model=model, queue=queue, puzzles=len(puzzles), rows=rows, answer=Future())
         with self._change:
             if self._closed:
                 raise Closed
@@ -123,7 +120,7 @@ class SolveServer:
     def waiting(self) -> int:
         """Rows that requests may still start."""
         with self._change:
-            return sum(request.rows - request.jobs.started for request in self._requests)
+            return sum(request.rows - request.queue.started for request in self._requests)
 
     @property
     def alive(self) -> bool:
@@ -158,8 +155,7 @@ class SolveServer:
 
     def _board(self, model: Reasoner, workers: RowWorkers, compile: bool) -> _Board:
         rows = min(self.config.rows, max(workers.threads, CELLS // model.task.layout.cells))
-        slots = Slots(model, replace(self.config, rows=rows), workers, compile, record=False)
-        return _Board(slots=slots, line=FairQueue(rows))
+        return _Board(rows=Rows(model, replace(self.config, rows=rows), workers, compile), queue=FairQueue(rows))
 
     def _busy(self) -> list[_Board]:
         return [board for board in self._boards.values() if board.requests]
@@ -178,37 +174,37 @@ class SolveServer:
             if not board.requests:  # time in which it was not asked for is not owed to it
                 board.spent = max([board.spent, *sorted(other.spent for other in self._busy())[:1]])
             board.requests.append(request)
-            board.line.askers.append(request.jobs)
+            board.queue.askers.append(request.queue)
         return True
 
     def _turn(self, board: _Board) -> None:
         for request in [request for request in board.requests if request.answer.cancelled()]:
-            board.slots.drop(request.jobs)
+            board.rows.drop(request.queue.moving)
             self._leave(board, request)
-        started, ended = time.perf_counter(), board.line.ended
-        carry(board.slots, board.line)
-        self._count(board, time.perf_counter() - started, board.line.ended - ended)
+        started, ended = time.perf_counter(), board.queue.ended
+        turn(board.rows, board.queue)
+        self._count(board, time.perf_counter() - started, board.queue.ended - ended)
         for request in list(board.requests):
-            request.found += request.jobs.answered()
-            if len(request.found) == request.puzzles:
+            request.evidence += request.queue.answered()
+            if len(request.evidence) == request.puzzles:
                 self._leave(board, request)
                 if request.answer.set_running_or_notify_cancel():
-                    request.answer.set_result(request.found)
-        if not board.requests and board.slots.model not in self.models:
-            del self._boards[board.slots.model]
+                    request.answer.set_result(request.evidence)
+        if not board.requests and board.rows.model not in self.models:
+            del self._boards[board.rows.model]
 
     def _count(self, board: _Board, seconds: float, ended: int) -> None:
-        moved = len(board.slots.rows) + ended
+        moved = len(board.rows.rows) + ended
         board.spent += seconds
         self.busy += seconds
         self.ended += ended
         self.segments += moved
-        self.updates += moved * board.slots.model.config.updates_per_segment
-        self.rows = sum(len(other.slots.rows) for other in self._boards.values())
+        self.updates += moved * board.rows.model.config.updates_per_segment
+        self.rows = sum(len(other.rows.rows) for other in self._boards.values())
 
     def _leave(self, board: _Board, request: _Request) -> None:
         board.requests.remove(request)
-        board.line.askers.remove(request.jobs)
+        board.queue.remove(request.queue)
         self._forget(request)
 
     def _forget(self, request: _Request) -> None:

@@ -37,9 +37,9 @@ class Views:
                 self.waiting.append(symmetry)
                 yield torch.from_numpy(symmetry.apply(puzzle.cpu().numpy().astype(np.uint8)[None])[0]).long()
 
-    def merged(self, found: Iterator[Evidence]) -> Iterator[Evidence]:
+    def merged(self, evidence: Iterator[Evidence]) -> Iterator[Evidence]:
         """The evidence of each puzzle's views, their symmetries undone, as one."""
-        while views := list(islice(found, self.count)):
+        while views := list(islice(evidence, self.count)):
             yield Evidence.joined([_undone(view, self.waiting.popleft()) for view in views])
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from eqr.data.files import Puzzles
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.types import Calibration
@@ -41,9 +41,10 @@ def calibrate(
     if config.depth < config.window:
         raise InputError(f"depth {config.depth} is less than the {config.window} segments of a window: give more")
     model, batch, histories, right = model.for_task(puzzles.task), puzzles.batch(), [], []
-    for found, label in zip(gather(model, batch.inputs, config, compile, record=True), batch.labels, strict=True):
-        histories.append(found.histories[0])
-        right.append((found.histories[0].answers == label).all(-1))
+    stream = evidence_stream(model, batch.inputs, config, compile=compile, record=True)
+    for evidence, label in zip(stream, batch.labels, strict=True):
+        histories.append(evidence.histories[0])
+        right.append((evidence.histories[0].answers == label).all(-1))
         progress()
     correct = torch.stack(right)
     logits = torch.stack([history.halt_logit for history in histories])

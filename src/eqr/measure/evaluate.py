@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from eqr.data.files import Puzzles
+from eqr.data.files import Labelled, labelled
 from eqr.distributed import Ranks
-from eqr.engine import SolveConfig, gather, select
-from eqr.evidence import Evidence
+from eqr.engine import SolveConfig, solve_stream
+from eqr.errors import DISTRIBUTION
+from eqr.evidence import Solution
 from eqr.measure.report import Report, pass_at_k
 from eqr.model import Reasoner
 from eqr.runtime import can_compile
@@ -34,9 +35,9 @@ class _Sums:
     right_restarts: Counter[int] = field(default_factory=Counter)
     """How many puzzles had so many right restarts."""
 
-    def add(self, found: Evidence, blank: Bool[Tensor, " L"], labels: Int[Tensor, " L"], rule: str) -> None:
-        """Compare one puzzle's restarts, and the one chosen by ``rule``, with its label; ``blank`` is what to find."""
-        solution, right = select(found, rule), found.answers == labels
+    def add(self, solution: Solution, blank: Bool[Tensor, " L"], labels: Int[Tensor, " L"]) -> None:
+        """Compare one puzzle's restarts, and the one that answers, with its label; ``blank`` marks cells to find."""
+        right = solution.evidence.answers == labels
         exact = right.all(-1)
         self.puzzles += 1
         self.exact += int(exact[solution.restart])
@@ -45,7 +46,7 @@ class _Sums:
         self.right_blanks += int(right[solution.restart, blank].sum())
         self.converged += solution.converged
         self.restarts += solution.restarts
-        self.segments += int(found.depth.sum())
+        self.segments += int(solution.evidence.depth.sum())
         self.right_restarts[int(exact.sum())] += 1
 
     def merged(self, ranks: Ranks, restarts: int, device: torch.device) -> "_Sums":
@@ -65,51 +66,50 @@ class _Sums:
 
 def evaluate(
     model: Reasoner,
-    puzzles: Puzzles,
-    config: SolveConfig,
-    model_name: str,
-    data_name: str,
+    puzzles: Labelled,
+    config: SolveConfig | None = None,
+    *,
+    model_name: str = "model",
+    data_name: str = "puzzles",
     compile: bool = False,
     progress: Callable[[int, int], None] = lambda done, right: None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> Report:
-    """Solve all ``puzzles`` and compare with their answers; ``progress`` is told puzzles done and right so far.
+    """Solve all ``puzzles`` and compare with their answers: the figures that ``eqr eval`` prints.
 
-    With several processes each solves its share, and all return the same report.
+    Args:
+        model: A trained reasoner.
+        puzzles: A path, a pair of arrays (questions, answers) of ids (B, L), or a set of puzzles.
+        config: How much compute a puzzle gets.
+        model_name: Name of the model in the report.
+        data_name: Name of the puzzles in the report.
+        compile: Run torch.compile on the segment where it can.
+        progress: Called with the puzzles done and right so far.
+        ranks: The processes that share the work; all of them return one report.
+
+    Raises InputError if the puzzles cannot be read or are of another task.
     """
+    config, puzzles = config or SolveConfig(), labelled(puzzles, model.task)
     model, device = model.for_task(puzzles.task), model.answer_head.device
     compile = compile and can_compile(device)
     batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()
     inputs, labels = batch.inputs[ranks.rank :: ranks.size], batch.labels[ranks.rank :: ranks.size]
     if compile:  # set-up, not part of the time taken
-        next(gather(model, batch.inputs[:1], replace(config, depth=1, breadth=1, views=1), compile))
+        next(solve_stream(model, batch.inputs[:1], replace(config, depth=1, breadth=1, views=1), compile=compile))
     ranks.wait()
     started = time.perf_counter()
-    for found, puzzle, label in zip(gather(model, inputs, config, compile), inputs, labels, strict=True):
-        sums.add(found, model.task.layout.to_find(puzzle), label, config.select)
+    for solution, label in zip(solve_stream(model, inputs, config, compile=compile), labels, strict=True):
+        sums.add(solution, model.task.layout.to_find(solution.evidence.puzzle), label)
         progress(sums.puzzles * ranks.size, sums.exact * ranks.size)
     sums = sums.merged(ranks, config.starts, device)
     seconds = time.perf_counter() - started
-    thresholds = config.thresholds(model.calibration)
     updates = sums.segments * model.config.updates_per_segment / sums.puzzles
     return Report(
         model=model_name,
         data=data_name,
         puzzles=sums.puzzles,
-        depth=config.depth,
-        breadth=config.breadth,
-        views=config.views,
-        select=config.select,
-        halt=config.halt,
-        tol=thresholds.tol,
-        window=config.window,
-        delta=thresholds.delta,
-        solver=config.solver,
-        history=config.history,
-        damping=config.damping,
-        noise=config.noise,
-        suppose=config.suppose,
-        seed=config.seed,
+        config=config,
+        thresholds=config.thresholds(model.calibration),
         exact_accuracy=sums.exact / sums.puzzles,
         valid_accuracy=sums.valid / sums.puzzles if model.task.has_rules else None,
         token_accuracy=sums.right_blanks / max(1, sums.blanks),
@@ -127,5 +127,5 @@ def evaluate(
         compiled=compile,
         device=str(device),
         torch=torch.__version__,
-        eqr_version=version("eqr"),
+        eqr_version=version(DISTRIBUTION),
     )

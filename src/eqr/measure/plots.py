@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from eqr.measure.sweep import Cell
-from eqr.storage.checkpoint import write_atomically
+from eqr.storage.files import write_atomically
 
 
 def save_figure(figure: Figure, path: Path) -> None:

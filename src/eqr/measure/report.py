@@ -1,13 +1,17 @@
-"""What an evaluation says: one record, as JSON for machines and as a table for people. Knows figures, not puzzles."""
+"""The figures of an evaluation: one record, as JSON for machines and as a table for people. Knows no puzzle."""
 
 import csv
 import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
+
+from eqr.engine import SolveConfig
+from eqr.engine.policy.halting import Thresholds
 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
@@ -30,25 +34,14 @@ def pass_at_k(restarts: int, right: int) -> dict[int, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Figures of one evaluation; the keys are those of the JSON."""
+    """Figures of one evaluation."""
 
     model: str
     data: str
     puzzles: int
-    depth: int
-    breadth: int | str
-    views: int
-    select: str
-    halt: str
-    tol: float
-    window: int
-    delta: float
-    solver: str
-    history: int
-    damping: float
-    noise: float
-    suppose: int
-    seed: int
+    config: SolveConfig
+    thresholds: Thresholds
+    """The ``tol`` and ``delta`` in force."""
     exact_accuracy: float
     """Share of puzzles with every cell right: the headline."""
     valid_accuracy: float | None
@@ -74,19 +67,26 @@ class Report:
     torch: str
     eqr_version: str
 
+    def record(self) -> dict[str, Any]:
+        """The figures as JSON values, the options of the engine among them."""
+        figures = dict(vars(self))
+        head = {name: figures.pop(name) for name in ("model", "data", "puzzles")}
+        del figures["config"], figures["thresholds"]
+        return head | self.config.named() | self.thresholds._asdict() | figures
+
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps(self.record(), indent=2)
 
     def table(self) -> Table:
         """Figures as a two-column table."""
         table = Table(title=f"{self.model} on {self.data}", show_header=False, title_justify="left")
-        for key, value in asdict(self).items():
+        for key, value in self.record().items():
             if key == "pass_at_k":
-                for k, share in value.items():
+                for k, share in self.pass_at_k.items():
                     table.add_row(f"pass@{k}", f"{share:.4f}")
-            elif key == "select" and value == "verifier":
-                table.add_row(key, "verifier (an upper bound: the task's checker chooses)")
-            elif key not in ("model", "data") and value is not None:
+            elif key == "select" and self.config.selection.needs_checker:
+                table.add_row(key, f"{value} (an upper bound: the task's checker chooses)")
+            elif key not in ("model", "data", "rows") and value is not None:
                 table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
         return table

@@ -8,17 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from eqr.data.files import Puzzles
-from eqr.engine import SolveConfig, gather, select
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.engine.policy.breadth import enough_restarts, waves
-from eqr.engine.policy.halting import HALTING, HaltInputs
-from eqr.engine.queue import RowEnd, evidence_of
-from eqr.evidence import Evidence, History
+from eqr.engine.policy.halting import HALTING, HaltingRule, HaltInputs, halting_rule
+from eqr.engine.policy.selection import choose
+from eqr.evidence import Evidence, History, ended
 from eqr.model import Reasoner
 
-ADAPTIVE = ("residual", "learned", "either")
-"""Halting rules whose savings are read off a sweep."""
+
+def adaptive() -> list[HaltingRule]:
+    """Halting rules whose savings are read off a sweep: those that end rows early, plugins' among them."""
+    return [rule for rule in map(halting_rule, HALTING) if rule.ends_early]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,55 +55,60 @@ class Kept:
     """Mean segments to halting of those rows."""
 
 
-def halts_at(row: History, model: Reasoner, config: SolveConfig) -> int | None:
-    """The number of segments after which ``config.halt`` would have ended the row, if it would."""
-    unknown = row.residual.new_full((config.window - 1,), torch.inf)
+def windows(values: Float[Tensor, "*K T"], width: int) -> Float[Tensor, "*K N W"]:
+    """The last ``width`` values before each segment and after the last one; infinite where there is none yet."""
+    return F.pad(values, (width, 0), value=torch.inf).unfold(-1, width, 1)
+
+
+def halts_at(history: History, model: Reasoner, config: SolveConfig) -> int | None:
+    """The number of segments after which ``config.halt`` would have ended the row; None if it would not."""
     # The rule takes each segment for a row of its own.
-    residuals = torch.cat([unknown, row.residual]).unfold(0, config.window, 1)
-    thresholds = config.thresholds(model.calibration)
-    ends = HALTING[config.halt](HaltInputs(residuals=residuals, halt_logit=row.halt_logit, thresholds=thresholds))
-    return int(ends.float().argmax()) + 1 if bool(ends.any()) else None
-
-
-def ended(row: History, at: int | None, tol: float, config: SolveConfig) -> RowEnd:
-    """Where the row would have ended: at full depth, or ``at`` the segment at which its rule halts it."""
-    depth = min(at or config.depth, config.depth)
-    recent = slice(max(0, depth - config.window), depth)
-    residual = row.residual[recent]
-    return RowEnd(
-        answer=row.answers[depth - 1],
-        residual=float(residual.mean()),
-        # The first segment of a row has no change of logits.
-        logit_change=float(row.logit_change[max(1, recent.start) : depth].mean().nan_to_num(nan=torch.inf)),
-        halt_logit=float(row.halt_logit[depth - 1]),
-        depth=depth,
-        converged=len(residual) == config.window and bool((residual < tol).all()),
-        halted=at == depth,
-        seconds=0.0,
-        history=None,
+    ends = config.halting.halts(
+        HaltInputs(
+            residuals=windows(history.residual, config.window)[1:],
+            logit_changes=windows(history.logit_change, config.window)[1:],
+            halt_logit=history.halt_logit,
+            depth=torch.arange(1, len(history.residual) + 1),
+            thresholds=config.thresholds(model.calibration),
+        )
     )
+    return int(ends.float().argmax()) + 1 if bool(ends.any()) else None
 
 
 def cut(
     histories: Sequence[History],
     halts: Sequence[int | None],
     model: Reasoner,
-    puzzle: torch.Tensor,
+    puzzle: Int[Tensor, " L"],
     config: SolveConfig,
 ) -> Evidence:
     """The evidence a run with ``config`` would have given, from the histories of a larger one at fixed depth.
 
-    ``halts`` is what ``halts_at`` says of each of them.
+    ``halts`` holds the answer of ``halts_at`` for each of them.
     """
-    tol = config.thresholds(model.calibration).tol
-    ends = [ended(row, at, tol, config) for row, at in zip(histories, halts, strict=True)][: config.restarts]
+    rows = History.stacked(histories[: config.restarts])
+    depth = torch.tensor([min(at or config.depth, config.depth) for at in halts[: config.restarts]])
+    restarts = torch.arange(len(depth))
+    residuals = windows(rows.residual, config.window)[restarts, depth]
+    answers = rows.answers[restarts, depth - 1]
+    whole = ended(
+        puzzle=puzzle,
+        answers=answers,
+        residuals=residuals,
+        logit_changes=windows(rows.logit_change, config.window)[restarts, depth],
+        halt_logit=rows.halt_logit[restarts, depth - 1],
+        depth=depth,
+        converged=(residuals < config.thresholds(model.calibration).tol).all(-1),
+        halted=torch.tensor([at == d for at, d in zip(halts, depth.tolist(), strict=False)]),
+        valid=model.task.is_solved(puzzle.expand_as(answers), answers),
+    )
     started = 0
     for size in waves(config.restarts, config.adaptive):
         started += size
-        found = evidence_of(ends[:started], puzzle, model.task)
-        if config.adaptive and enough_restarts(found, model.calibration):
+        evidence = whole.only(restarts[:started])
+        if config.adaptive and enough_restarts(evidence, model.calibration):
             break
-    return found
+    return evidence
 
 
 def settings(depths: Sequence[int], breadths: Sequence[int], config: SolveConfig) -> Iterator[SolveConfig]:
@@ -106,12 +116,12 @@ def settings(depths: Sequence[int], breadths: Sequence[int], config: SolveConfig
     for depth in depths:
         for breadth in breadths:
             yield replace(config, depth=depth, breadth=breadth, halt="fixed")
-    for halt in ADAPTIVE:
+    for rule in adaptive():
         for depth in depths:
-            yield replace(config, depth=depth, breadth=1, halt=halt)
+            yield replace(config, depth=depth, breadth=1, halt=rule)
             for breadth in breadths:
                 if breadth > 1:
-                    yield replace(config, depth=depth, breadth=f"auto:{breadth}", halt=halt)
+                    yield replace(config, depth=depth, breadth=f"auto:{breadth}", halt=rule)
 
 
 def sweep(
@@ -131,24 +141,26 @@ def sweep(
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
     batch, budgets = puzzles.batch(), list(settings(depths, breadths, config))
     sums = torch.zeros(len(budgets), 4, dtype=torch.double)
-    halted: dict[str, list[tuple[int, bool]]] = {halt: [] for halt in ADAPTIVE}
-    gathered = gather(model, batch.inputs, largest, compile, record=True)
-    for found, puzzle, label in zip(gathered, batch.inputs, batch.labels, strict=True):
-        rules: dict[str, list[int | None]] = {"fixed": [None] * len(found.histories)}
-        for halt, seen in halted.items():
-            rules[halt] = [halts_at(row, model, replace(largest, halt=halt)) for row in found.histories]
-            for row, at in zip(found.histories, rules[halt], strict=True):
+    rules = [replace(largest, halt=rule) for rule in adaptive()]
+    halted: dict[str, list[tuple[int, bool]]] = {budget.halting.name: [] for budget in rules}
+    stream = evidence_stream(model, batch.inputs, largest, compile=compile, record=True)
+    for evidence, puzzle, label in zip(stream, batch.inputs, batch.labels, strict=True):
+        rows = evidence.histories
+        halts: dict[str, list[int | None]] = {largest.halting.name: [None] * len(rows)}
+        for budget in rules:
+            halts[budget.halting.name] = [halts_at(row, model, budget) for row in rows]
+            for row, at in zip(rows, halts[budget.halting.name], strict=True):
                 if at and at < len(row.answers):
-                    seen.append((at, torch.equal(row.answers[at - 1], row.answers[-1])))
+                    halted[budget.halting.name].append((at, torch.equal(row.answers[at - 1], row.answers[-1])))
         for total, budget in zip(sums, budgets, strict=True):
-            smaller = cut(found.histories, rules[budget.halt], model, puzzle, budget)
-            right, chosen = (smaller.answers == label).all(-1), select(smaller, budget.select).restart
+            smaller = cut(rows, halts[budget.halting.name], model, puzzle, budget)
+            right, chosen = (smaller.answers == label).all(-1), choose(smaller, budget.selection)
             total += torch.stack([smaller.depth.sum(), right[chosen], right.any(), smaller.residual[chosen]])
         progress()
     means = (sums / len(puzzles)).tolist()
     cells = [
         Cell(
-            halt=budget.halt,
+            halt=budget.halting.name,
             depth=budget.depth,
             breadth=budget.breadth,
             puzzles=len(puzzles),

@@ -3,7 +3,10 @@
 No method draws noise or reads global state; ``update`` adds the noise it is given.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import FunctionType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eqr.errors import InputError, unknown
-from eqr.model.blocks import BLOCKS, BlockConfig
+from eqr.model.blocks import BLOCKS, Block, BlockConfig, block_of
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
-from eqr.model.recursion import RECURSIONS
-from eqr.tasks import Task, task_named
-from eqr.tasks.grid import Grid, GridConfig
-from eqr.types import Calibration, Embedded, Logits, Noise, State
+from eqr.model.recursion import RECURSIONS, Recursion, recursion_of
+from eqr.tasks import Task, task_of
+from eqr.types import Calibration, Embedded, Layout, Logits, Noise, State
 
 STARTS = ("normal", "truncated", "fixed")
 HALT_HEADS = ("pooled", "first")
@@ -25,18 +27,19 @@ POSITIVE = ("channels", "layers", "token_hidden", "heads", "cycles", "updates_pe
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(BlockConfig):
-    """Everything needed to build a Reasoner; saved beside its weights."""
+    """Everything needed to build a Reasoner; saved beside its weights.
 
-    task: str = "sudoku"
-    """Family and size of the puzzles, as ``task_named`` reads it: sudoku, sudoku4, maze30, ..."""
-    grid: GridConfig | None = None
-    """Board of the task ``grid``, and of no other."""
-    block: str = "relation"
-    """Key in BLOCKS."""
+    Task, block and recursion are objects or names; names are looked up when the Reasoner is built.
+    """
+
+    task: Task | str = "sudoku"
+    """Family and size of the puzzles: sudoku, sudoku4, maze30, ..."""
+    block: type[Block] | str = "relation"
+    """Block of the stack: mixer, attention, conv, symbol, axial or relation."""
     layers: int = 1
     """Blocks in one stack."""
-    recursion: str = "flat"
-    """Key in RECURSIONS: flat, hierarchical (TRM, EqR) or two_modules (HRM)."""
+    recursion: Recursion | str = "flat"
+    """How an update calls the stack: flat, hierarchical (TRM, EqR) or two_modules (HRM)."""
     cycles: int = 6
     """Calls on the scratch stream in one update (L_cycles); ``flat`` has none."""
     updates_per_segment: int = 4
@@ -44,7 +47,7 @@ class ModelConfig(BlockConfig):
     damping: float = 0.0
     """Share of the old state kept by a call of the block stack (lambda of the paper)."""
     init: str = "normal"
-    """Start of a row: normal or truncated (at two standard deviations), both random; or fixed, the same for all."""
+    """Start of a row: normal or truncated (at two standard deviations), both random; or fixed, one for all rows."""
     init_std: float = 1.0
     """Standard deviation of the start; of the answer stream, if there are two."""
     scratch_std: float = 1.0
@@ -54,24 +57,14 @@ class ModelConfig(BlockConfig):
     scaled_embedding: bool = False
     """Symbol vectors are kept divided by sqrt(C), so that Adam moves them faster (as in HRM, TRM and EqR)."""
     halt_head: str = "pooled"
-    """What the halting head sees: pooled (mean and maximum over all cells), or the first cell (or prefix token)."""
+    """Input of the halting head: pooled (mean and maximum over all cells), or the first cell (or prefix token)."""
     halt_bias: float = -3.0
     """Bias of the untrained halting head; negative, so that nothing halts at first (arXiv 2604.21999)."""
 
     def __post_init__(self) -> None:
-        for kind, name, known in (
-            ("block", self.block, BLOCKS),
-            ("recursion", self.recursion, RECURSIONS),
-            ("init", self.init, STARTS),
-            ("halt_head", self.halt_head, HALT_HEADS),
-        ):
+        for kind, name, known in (("init", self.init, STARTS), ("halt_head", self.halt_head, HALT_HEADS)):
             if name not in known:
                 raise unknown(kind, name, known)
-        task = task_named(self.task, self.grid)
-        if task.layout.rules and not BLOCKS[self.block].per_symbol:
-            raise InputError(
-                f"the {self.block} block cannot be told what colours mean: take model.block=axial, relation or symbol"
-            )
         for name in POSITIVE:
             if not vars(self)[name] > 0:
                 raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
@@ -82,59 +75,81 @@ class ModelConfig(BlockConfig):
             )
         if not 0 <= self.damping < 1:
             raise InputError(f"model.damping is {self.damping}: 0 or more, and less than 1, is needed")
-        if self.prefix_tokens and self.block not in ("mixer", "attention"):
-            raise InputError(
-                f"model.prefix_tokens={self.prefix_tokens}: the {self.block} block takes none, set it to 0"
-            )
+
+    def named(self) -> dict[str, Any]:
+        """The fields as JSON values: objects by their names, and the options of a task that has any."""
+        values = {field.name: vars(self)[field.name] for field in fields(self)}
+        task = self.task
+        if isinstance(task, Task):
+            values["task"] = task.name
+            if task.options:
+                values["task_options"] = dict(task.options)
+        values["block"] = name_in(BLOCKS, self.block)
+        values["recursion"] = name_in(RECURSIONS, self.recursion)
+        return values
 
 
 class Reasoner(nn.Module):
     """A weight-tied network whose fixed points answer puzzles."""
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        generator: torch.Generator | None = None,
+        *,
+        task: Task | None = None,
+        block: type[Block] | None = None,
+    ) -> None:
+        """Build with random weights from ``generator`` (seed 0 by default); ``task`` and ``block`` replace those of
+        ``config``.
+
+        Raises InputError for a name that is not known, and for a block that does not suit the task.
+        """
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
-        self.config, self.task = config, task_named(config.task, config.grid)
+        self.task, kind = task_of(task or config.task), block_of(block or config.block)
+        self.recursion = recursion_of(config.recursion)
+        self.config = config = replace(config, task=self.task, block=kind, recursion=self.recursion)
         self.calibration: Calibration | None = None
-        self.recursion = RECURSIONS[config.recursion]
-        layout, block, channels = self.task.layout, BLOCKS[config.block], config.channels
-        self.per_symbol = block.per_symbol
-        width = layout.symbols * channels if block.per_symbol else channels
+        layout, channels = self.task.layout, config.channels
+        _refuse_misfit(kind, config, layout)
+        self.per_symbol = kind.per_symbol
+        width = layout.symbols * channels if kind.per_symbol else channels
         self.state_shape = (self.recursion.streams, config.prefix_tokens + layout.cells, width)
         # Per symbol and its kind: blank, given and this symbol, given and another. Per cell: blank or the given symbol.
-        kinds = 3 * (1 + max(layout.symbol_kinds, default=0)) if block.per_symbol else layout.symbols + 1
+        features = 3 * (1 + max(layout.symbol_kinds, default=0)) if kind.per_symbol else layout.symbols + 1
         self.embedding_scale = channels**0.5 if config.scaled_embedding else 1.0
         self.symbol_embedding = nn.Parameter(
-            truncated_normal((kinds, channels), 1 / self.embedding_scale, generator)
+            truncated_normal((features, channels), 1 / self.embedding_scale, generator)
             if config.scaled_embedding
-            else torch.randn(kinds, channels, generator=generator)
+            else torch.randn(features, channels, generator=generator)
         )
         self.position_embedding = (
             nn.Parameter(0.3 / self.embedding_scale * torch.randn(layout.cells, channels, generator=generator))
-            if block.positions and config.learned_positions
+            if kind.positions and config.learned_positions
             else None
         )
         self.rules = RuleEmbedding(layout, channels, generator) if layout.rules else None
         self.symbol_kinds = nn.Buffer(torch.tensor(layout.symbol_kinds or (0,) * layout.symbols), persistent=False)
         self.prefix = nn.Parameter(torch.zeros(config.prefix_tokens, channels)) if config.prefix_tokens else None
         self.blocks = nn.ModuleList(
-            block(layout, config, generator) for _ in range(self.recursion.stacks * config.layers)
+            kind(layout, config, generator) for _ in range(self.recursion.stacks * config.layers)
         )
-        self.answer_head = weight(1 if block.per_symbol else layout.symbols, channels, generator)
+        self.answer_head = weight(1 if kind.per_symbol else layout.symbols, channels, generator)
         self.halt_head = nn.Parameter(torch.zeros(2 * channels if config.halt_head == "pooled" else channels))
         self.halt_bias = nn.Parameter(torch.tensor(config.halt_bias))
         if config.init == "fixed":
             self.start = nn.Buffer(self._random_start(1, generator)[0, :, :1].clone())
 
     def for_task(self, task: Task) -> "Reasoner":
-        """This reasoner for puzzles of ``task``, by the same weights (not copies): itself if they are its own task's.
+        """This reasoner for puzzles of ``task``, by the same weights (not copies): itself if ``task`` is its own.
 
         Raises InputError if the task is of another family, or the weights are bound to the size of the board.
         """
-        if task is self.task:
+        if task == self.task:
             return self
-        akin = type(task) is type(self.task) and (not isinstance(task, Grid) or task.config == self.config.grid)
-        other = Reasoner(replace(self.config, task=task.name)) if akin else self
+        akin = self.task.akin(task)
+        other = Reasoner(self.config, task=task) if akin else self
         bound = [name for name, tensor in other.state_dict().items() if tensor.shape != self.state_dict()[name].shape]
         if bound or not akin:
             what = f"its {bound[0]} is bound to the board" if bound else "the puzzles are of another kind"
@@ -142,7 +157,6 @@ class Reasoner(nn.Module):
                 f"this model answers {self.task.name}, not {task.name} ({what}): give {self.task.name} puzzles, "
                 "or train a model whose block depends on no size, such as conv"
             )
-        other.task = task  # it may bring a checker along
         other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
         other.calibration = self.calibration
         return other.to(self.answer_head.device).train(self.training)
@@ -159,7 +173,7 @@ class Reasoner(nn.Module):
 
     def embed(self, ids: Int[Tensor, "R L"]) -> Embedded:
         """(R, L) ids, 0 = blank, to the injected input x (R, C, D); prefix tokens come first."""
-        header, ids = torch.split(ids, [self.task.layout.rule_cells, self.task.layout.cells], 1)
+        rule_cells, ids = torch.split(ids, [self.task.layout.rule_cells, self.task.layout.cells], 1)
         kind = ids.unsqueeze(-1)
         if self.per_symbol:
             symbols = torch.arange(1, self.task.layout.symbols + 1, device=ids.device)
@@ -168,7 +182,7 @@ class Reasoner(nn.Module):
         if self.position_embedding is not None:
             x = x + self.position_embedding.unsqueeze(1)
         if self.rules is not None:
-            x = x + self.rules(*self.task.named_rule(header)).unsqueeze(1)
+            x = x + self.rules(*self.task.named_rule(rule_cells)).unsqueeze(1)
         x = x.flatten(-2)
         if self.prefix is not None:
             x = torch.cat([self.prefix.expand(ids.shape[0], -1, -1), x], 1)
@@ -215,7 +229,7 @@ class Reasoner(nn.Module):
         return z
 
     def decode(self, z: State) -> Logits:
-        """(R, L, V) scores of the symbols 1..V; a header has none, all its scores are 0."""
+        """(R, L, V) scores of the symbols 1..V; rule cells have none, all their scores are 0."""
         return F.pad(self._board_logits(z), (0, 0, self.task.layout.rule_cells, 0))
 
     def _board_logits(self, z: State) -> Float[Tensor, "R B V"]:
@@ -234,3 +248,24 @@ class Reasoner(nn.Module):
             seen = torch.cat([h.mean(1), h.amax(1)], -1)
         score: Tensor = (seen * self.halt_head).sum(-1)
         return score + self.halt_bias
+
+
+def _refuse_misfit(block: type[Block], config: ModelConfig, layout: Layout) -> None:
+    """Raises InputError if the block cannot be told what the task or the configuration asks for."""
+    if layout.rules and not block.per_symbol:
+        raise InputError(
+            f"the {name_in(BLOCKS, block)} block cannot be told what colours mean: take model.block=axial, relation or "
+            "symbol"
+        )
+    if config.prefix_tokens and not block.takes_prefix:
+        raise InputError(
+            f"model.prefix_tokens={config.prefix_tokens}: the {name_in(BLOCKS, block)} block takes none, set it to 0"
+        )
+
+
+def name_in(registry: Mapping[str, object], value: object) -> str:
+    """The name under which a value is registered; of one that is not, its own."""
+    if isinstance(value, str):
+        return value
+    own = value.__name__ if isinstance(value, type | FunctionType) else type(value).__name__
+    return next((name for name, known in registry.items() if known is value), own)

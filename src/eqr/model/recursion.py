@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from eqr.errors import unknown
 from eqr.types import Embedded, State
 
 Call = Callable[[int, Embedded, Embedded], Embedded]
@@ -63,3 +64,12 @@ RECURSIONS: dict[str, Recursion] = {
     "hierarchical": Recursion(2, 1, hierarchical),
     "two_modules": Recursion(2, 2, two_modules),
 }
+
+
+def recursion_of(recursion: Recursion | str) -> Recursion:
+    """The recursion itself, or the one of that name; raises InputError if there is none."""
+    if not isinstance(recursion, str):
+        return recursion
+    if recursion not in RECURSIONS:
+        raise unknown("recursion", recursion, RECURSIONS, plugins=True)
+    return RECURSIONS[recursion]

@@ -1,12 +1,14 @@
-"""The published models as presets, and the same at a scale of minutes. Knows no other preset."""
+"""The published models as presets, and at a scale of minutes. Knows no other preset."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from eqr.model import ModelConfig
-from eqr.training.config import TrainConfig
+from eqr.training.config import Preset, TrainConfig
 
 # The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing is told of the task.
-EQR = TrainConfig(
+EQR = Preset(
     model=ModelConfig(
         task="sudoku",
         block="mixer",
@@ -25,93 +27,98 @@ EQR = TrainConfig(
         halt_head="first",
         halt_bias=-5.0,
     ),
-    loss="stablemax",
-    loss_cells="all",
-    supervise="segment",
-    gradient_updates=1,
-    halt_shapes_state=True,
-    slots=768,
-    leave_probability=1.0,
-    explore=0.1,
-    noise=0.01,
-    optimizer="adam_atan2",
-    lr=1e-4,
-    warmup_steps=2_000,
-    decay_share=0.0,
-    weight_decay=1.0,
-    clip=0.0,
-    ema=0.999,
-    pool=0,
-    augment=False,
-    reveal_share=0.0,
-    default_steps=50_000,
+    train=TrainConfig(
+        loss="stablemax",
+        loss_cells="all",
+        supervise="segment",
+        gradient_updates=1,
+        halt_shapes_state=True,
+        slots=768,
+        leave_probability=1.0,
+        explore=0.1,
+        noise=0.01,
+        optimizer="adam_atan2",
+        lr=1e-4,
+        warmup_steps=2_000,
+        decay_share=0.0,
+        weight_decay=1.0,
+        clip=0.0,
+        ema=0.999,
+        augment=False,
+        reveal_share=0.0,
+        steps=50_000,
+    ),
 )
-TRM = replace(EQR, noise=0.0, model=replace(EQR.model, damping=0.0, init="fixed"))
+
+
+def changed(preset: Preset, model: Mapping[str, Any] | None = None, **train: Any) -> Preset:
+    """The preset with other options of the network and of the training."""
+    return Preset(model=replace(preset.model, **(model or {})), train=replace(preset.train, **train))
+
+
+TRM = changed(EQR, {"damping": 0.0, "init": "fixed"}, noise=0.0)
 # One stream of as many layer evaluations a segment (42), all under the gradient, and no learned halting.
-SEGMENTED = replace(
+SEGMENTED = changed(
     TRM,
+    {"recursion": "flat", "updates_per_segment": 21},
     gradient_updates=0,
     leave_probability=0.0,
     explore=0.0,
     halt_weight=0.0,
-    model=replace(TRM.model, recursion="flat", updates_per_segment=21),
 )
-TIED = replace(SEGMENTED, max_segments=1)
+TIED = changed(SEGMENTED, max_segments=1)
 
 # The paper's models, and the steps that lead to them (EqR section 6.1).
-PAPER: dict[str, TrainConfig] = {
+PAPER: dict[str, Preset] = {
     "paper_sudoku": EQR,
     "trm_sudoku": TRM,
     "segmented_sudoku": SEGMENTED,
     "tied_sudoku": TIED,
-    "feedforward_sudoku": replace(TIED, model=replace(TIED.model, layers=42, updates_per_segment=1)),
-    "paper_maze": replace(
+    "feedforward_sudoku": changed(TIED, {"layers": 42, "updates_per_segment": 1}),
+    "paper_maze": changed(
         EQR,
-        model=replace(
-            EQR.model,
-            task="maze30",
-            block="attention",
-            channels=128,
-            layers=1,
-            expansion=4.0,
-            cycles=4,
-            prefix_tokens=0,
-        ),
-        default_steps=150_000,
+        {
+            "task": "maze30",
+            "block": "attention",
+            "channels": 128,
+            "layers": 1,
+            "expansion": 4.0,
+            "cycles": 4,
+            "prefix_tokens": 0,
+        },
+        steps=150_000,
     ),
     # HRM (arXiv 2506.21734) without its Q-continue target, which TRM found not to be needed.
-    "hrm_sudoku": replace(
+    "hrm_sudoku": changed(
         TRM,
-        model=replace(
-            TRM.model,
-            block="attention",
-            recursion="two_modules",
-            layers=4,
-            cycles=2,
-            updates_per_segment=2,
-            prefix_tokens=1,
-        ),
+        {
+            "block": "attention",
+            "recursion": "two_modules",
+            "layers": 4,
+            "cycles": 2,
+            "updates_per_segment": 2,
+            "prefix_tokens": 1,
+        },
         slots=384,
         lr=7e-5,
     ),
 }
 
 
-def small(config: TrainConfig, layers: int = 1, updates: int = 2) -> TrainConfig:
-    """The same on generated 6x6 Sudokus, narrow and short: eight block evaluations a segment, as in docs/paper.md."""
-    return replace(
-        config,
-        model=replace(
-            config.model,
-            task="sudoku6",
-            channels=64,
-            layers=layers,
-            expansion=2.0,
-            token_hidden=64,
-            prefix_tokens=0,
-            cycles=3,
-            updates_per_segment=updates,
-        ),
+def small(preset: Preset, layers: int = 1, updates: int = 2) -> Preset:
+    """The preset on generated 6x6 Sudokus, narrow and short: eight block evaluations a segment, as in docs/paper.md."""
+    return changed(
+        preset,
+        {
+            "task": "sudoku6",
+            "channels": 64,
+            "layers": layers,
+            "expansion": 2.0,
+            "token_hidden": 64,
+            "prefix_tokens": 0,
+            "cycles": 3,
+            "updates_per_segment": updates,
+        },
         slots=32,
         rows=16,
         pool=20_000,
@@ -122,17 +129,17 @@ def small(config: TrainConfig, layers: int = 1, updates: int = 2) -> TrainConfig
         ema=0.99,
         weight_decay=0.1,
         bf16=False,
-        default_steps=3_000,
+        steps=3_000,
     )
 
 
-# What the claims about training are measured with (``eqr claims``), in the order of the paper's construction.
-SMALL: dict[str, TrainConfig] = {
+# The claims about training are measured with these (``eqr claims``), in the order of the paper's construction.
+SMALL: dict[str, Preset] = {
     "small_feedforward": small(PAPER["feedforward_sudoku"], layers=8, updates=1),
     "small_tied": small(TIED, updates=8),
     "small_segmented": small(SEGMENTED, updates=8),
-    "small_streams": small(replace(TRM, leave_probability=0.0, explore=0.0, halt_weight=0.0)),
+    "small_streams": small(changed(TRM, leave_probability=0.0, explore=0.0, halt_weight=0.0)),
     "small_trm": small(TRM),
-    "small_random": small(replace(TRM, model=replace(TRM.model, init="truncated"))),
+    "small_random": small(changed(TRM, {"init": "truncated"})),
     "small_eqr": small(EQR),
 }

@@ -1,9 +1,58 @@
-"""How to step towards the fixed point, by name. A new solver is a file here and a line in this dict."""
+"""How to step towards the fixed point, by name. A new solver is a file here and a line in this dict, or a plugin."""
 
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+
+from eqr.errors import InputError, unknown
 from eqr.solvers.anderson import Anderson
 from eqr.solvers.base import Map, Memory, Rows, Solver, relative_residual
 from eqr.solvers.picard import Picard
 
-SOLVERS: dict[str, type[Solver]] = {"picard": Picard, "anderson": Anderson}
+SOLVERS: dict[str, Callable[..., Solver]] = {"picard": Picard, "anderson": Anderson}
 
-__all__ = ["SOLVERS", "Anderson", "Map", "Memory", "Picard", "Rows", "Solver", "relative_residual"]
+
+def solver_of(solver: Solver | str) -> Solver:
+    """The solver that is given or written: a name in SOLVERS, perhaps with options, as in ``anderson:history=8``.
+
+    Raises InputError for a name or an option that is not known.
+    """
+    if not isinstance(solver, str):
+        return solver
+    name, _, written = solver.partition(":")
+    if name not in SOLVERS:
+        raise unknown("solver", name, SOLVERS, plugins=True)
+    make = SOLVERS[name]
+    kinds: dict[str, type] = {field.name: type(field.default) for field in fields(make)} if is_dataclass(make) else {}
+    options = {}
+    for part in filter(None, written.split(",")):
+        option, _, value = part.partition("=")
+        if option not in kinds:
+            raise unknown(f"option of the solver {name}", option, kinds or ["none"])
+        try:
+            options[option] = kinds[option](value)
+        except ValueError:
+            raise InputError(f"{name}:{part}: a value of type {kinds[option].__name__} is needed") from None
+    return make(**options)
+
+
+def written(solver: Solver) -> str:
+    """A solver as ``solver_of`` reads it; options at their defaults are left out."""
+    name = next((name for name, known in SOLVERS.items() if known is type(solver)), type(solver).__name__)
+    if not is_dataclass(solver):
+        return name
+    changed = [f for f in fields(solver) if vars(solver)[f.name] != f.default]
+    return name + (":" if changed else "") + ",".join(f"{f.name}={vars(solver)[f.name]}" for f in changed)
+
+
+__all__ = [
+    "SOLVERS",
+    "Anderson",
+    "Map",
+    "Memory",
+    "Picard",
+    "Rows",
+    "Solver",
+    "relative_residual",
+    "solver_of",
+    "written",
+]

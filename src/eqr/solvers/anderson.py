@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from eqr.errors import InputError
 from eqr.solvers.base import Map, Memory, Rows, Solver
 
 
@@ -19,6 +20,10 @@ class Anderson(Solver):
     """m, the pairs remembered."""
     ridge: float = 1e-6
     """Regularisation of the weights, relative to the mean squared residual of the pairs."""
+
+    def __post_init__(self) -> None:
+        if self.history < 1:
+            raise InputError(f"history of the anderson solver is {self.history}: it must be 1 or more")
 
     def init(self, z: Rows) -> Memory:
         """Empty histories of residuals and images, their number, and the last residual's norm."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from eqr.errors import InputError
 from eqr.solvers.base import Map, Memory, Rows, Solver
 
 
@@ -13,6 +14,10 @@ class Picard(Solver):
 
     damping: float = 0.0
     """Share of the old state that is kept, 0 to 1; on top of what the model itself keeps."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.damping < 1:
+            raise InputError(f"damping of the picard solver is {self.damping}: 0 or more, and less than 1, is needed")
 
     def init(self, z: Rows) -> Memory:
         """Nothing is carried."""

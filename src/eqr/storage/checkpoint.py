@@ -1,8 +1,7 @@
 """Models and training states on disk. A model is a folder: model.safetensors + config.json, perhaps
 calibration.json and card.md (README.md on the hub); a run adds state.pt.
 
-Nothing is unpickled but tensors and plain containers. Files are written under a temporary name, flushed and renamed,
-so a reader sees the old file or the new one, never half of one.
+Nothing is unpickled but tensors and plain containers.
 """
 
 import json
@@ -11,26 +10,26 @@ import pickle
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from errno import ENOSPC
-from inspect import formatannotation
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
-from eqr.errors import InputError, unknown
+from eqr.errors import InputError, from_json, unknown
 from eqr.model import ModelConfig, Reasoner
+from eqr.model.blocks import Block, block_of
+from eqr.model.recursion import recursion_of
+from eqr.storage.files import write_atomically, write_text_atomically
 from eqr.storage.hub import fetched, is_on_hub
-from eqr.tasks.grid import GridConfig
+from eqr.tasks import Task, task_named
 from eqr.types import Calibration
 
-T = TypeVar("T", ModelConfig, Calibration, GridConfig)
 BUNDLED = Path(__file__).parents[1] / "weights"
 WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
 PREVIOUS = "state.previous.pt"
@@ -39,56 +38,18 @@ PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
 """The files of a model on the hub; of what else may be there nothing is fetched."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it. On failure ``path`` stands.
-
-    ``keep`` is what the file that was there before is called from then on; without it that file goes.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        if path.exists() and not path.is_file():  # a device or a pipe takes what is written and cannot be renamed to
-            write(path)
-            return
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if keep and path.exists():
-            path.replace(keep)
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise InputError(f"cannot write {path} ({error.strerror}): the earlier file, if any, is intact") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make renames in ``folder`` outlast a loss of power."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """``write_atomically`` for text."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
 def save(model: Reasoner, folder: Path) -> None:
-    """Write the model folder. What was measured of earlier weights goes."""
+    """Write the model folder. Deletes calibration.json, which describes the old weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CALIBRATION).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomically(folder / WEIGHTS, lambda path: path.write_bytes(to_bytes(tensors)))
-    text = json.dumps(asdict(model.config), indent=2) + "\n"
+    text = json.dumps(model.config.named(), indent=2) + "\n"
     write_text_atomically(folder / CONFIG, text)
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> None:
-    """Write what was measured of a model beside it."""
+    """Write the thresholds measured of a model into its folder."""
     write_text_atomically(folder / CALIBRATION, json.dumps(asdict(calibration), indent=2) + "\n")
 
 
@@ -103,13 +64,22 @@ def folder_of(name: str | Path) -> Path:
     return folder
 
 
-def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
+def load(
+    name: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    task: Task | None = None,
+    block: type[Block] | None = None,
+) -> Reasoner:
     """Load a bundled model by name, a model folder by path or ``hf:user/name`` from the hub, ready for inference.
 
-    Raises InputError when it is missing, truncated, or made by something else.
+    Loading runs no code of the folder. A model of your own task or block needs ``task`` and ``block``, or their names
+    registered in ``eqr.TASKS`` and ``eqr.BLOCKS``.
+
+    Raises InputError when the model is missing, truncated, or made by something else, or needs a name that is unknown.
     """
     folder = folder_of(name)
-    model = Reasoner(_read(folder / CONFIG, ModelConfig))
+    model = Reasoner(_config(folder / CONFIG, task, block))
     path = folder / WEIGHTS
     try:
         tensors = load_file(path)
@@ -122,7 +92,7 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> Reasoner:
         raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they belong to other models")
     model.load_state_dict(tensors)
     if (folder / CALIBRATION).exists():
-        model.calibration = _read(folder / CALIBRATION, Calibration)
+        model.calibration = from_json(Calibration, _read_json(folder / CALIBRATION), str(folder / CALIBRATION))
     return model.to(device).eval()
 
 
@@ -138,54 +108,51 @@ def published(folder: Path) -> dict[str, bytes]:
 
 def _card(model: Reasoner) -> str:
     """What can be told of a model without a card."""
-    count, config = sum(weight.numel() for weight in model.parameters()), model.config
+    count, names = sum(weight.numel() for weight in model.parameters()), model.config.named()
     return (
-        f"# {config.task}\n\nAn Equilibrium Reasoner (EqR, arXiv 2605.21488) for {config.task}: {config.block} block, "
-        f"{config.recursion} recursion, {count:,} parameters. `eqr.load` reads it. How it was trained and what it "
-        "does is not told here.\n"
+        f"# {names['task']}\n\nAn Equilibrium Reasoner (EqR, arXiv 2605.21488) for {names['task']}: {names['block']} "
+        f"block, {names['recursion']} recursion, {count:,} parameters. `eqr.load` reads it. How it was trained and "
+        "what it does is not told here.\n"
     )
 
 
 def misfit(model: Reasoner, tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The first name, if any, under which ``tensors`` and the model's weights differ in being there or in shape."""
+    """The first name under which ``tensors`` and the model's weights differ in presence or shape, if any."""
     ours, theirs = ({name: value.shape for name, value in of.items()} for of in (model.state_dict(), tensors))
     return min((name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)), default=None)
 
 
-def _read(path: Path, kind: type[T]) -> T:
-    """A dataclass from its JSON; raises InputError naming what is wrong with the file."""
+def _read_json(path: Path) -> Any:
+    """A JSON file's content; raises InputError naming what is wrong with the file."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: {path.parent} is not a model folder") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON ({error}): copy or train the model again") from None
-    return _made(str(path), values, kind)
 
 
-def _made(place: str, values: Any, kind: type[T]) -> T:
-    """A dataclass of its JSON; raises InputError naming a field that is unknown, ill-typed or missing."""
-    known: dict[str, Any] = {field.name: field.type for field in fields(kind)}
+def _config(path: Path, task: Task | None, block: type[Block] | None) -> ModelConfig:
+    """A model's configuration from its JSON; ``task`` and ``block`` replace the names in it."""
+    values = _read_json(path)
     if not isinstance(values, dict):
-        raise InputError(f"{place} holds no JSON object: it is not what a model's folder holds")
-    for key, value in values.items():
-        if key not in known:
-            raise unknown(f"{place}: field", key, known)
-        if known[key] == GridConfig | None and value is not None:
-            values[key] = _made(f"{place}, {key}", value, GridConfig)
-        elif not _fits(value, known[key]):
-            raise InputError(f"{place}: {key} is {value!r}, it must be of type {formatannotation(known[key])}")
+        raise InputError(f"{path} holds no JSON object: it is not what a model's folder holds")
+    names = {key: values.pop(key, vars(ModelConfig)[key]) for key in ("task", "block", "recursion")}
+    for key, name in names.items():
+        if not isinstance(name, str):
+            raise InputError(f"{path}: {key} is {name!r}, it must be of type str")
+    options = values.pop("task_options", {})
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: task_options holds no JSON object: it is not what a model's folder holds")
     try:
-        return kind(**values)
-    except TypeError as error:
-        raise InputError(f"{place} is incomplete ({error})") from None
+        return replace(
+            from_json(ModelConfig, values, str(path)),
+            task=task or task_named(names["task"], options),
+            block=block or block_of(names["block"]),
+            recursion=recursion_of(names["recursion"]),
+        )
     except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a field of type ``kind`` may hold ``value``; JSON does not tell 1 from 1.0."""
-    return isinstance(value, kind) or (type(value) is int and isinstance(1.0, kind))
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from eqr.errors import InputError
+from eqr.errors import InputError, missing_extra
 
 PREFIX = "hf:"
 LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -68,7 +68,7 @@ def _told(name: str) -> Iterator[None]:
         import httpx2
         from huggingface_hub import errors
     except ImportError:
-        raise InputError(f"{name} needs the extra 'hub': pip install 'eqr[hub]'") from None
+        raise missing_extra(name, "hub") from None
     try:
         yield
     except errors.GatedRepoError:

@@ -19,11 +19,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eqr.engine import SolveConfig
-from eqr.engine.segment import segment
-from eqr.errors import InputError
+from eqr.engine.rows import segment
+from eqr.errors import DISTRIBUTION, missing_extra
 from eqr.model import Reasoner
 from eqr.solvers import Picard
-from eqr.storage.checkpoint import write_atomically
+from eqr.storage.files import write_atomically
 from eqr.tasks import Task
 from eqr.types import Logits, State
 
@@ -32,7 +32,6 @@ METADATA = "eqr"
 INPUTS = ("z", "ids")
 OUTPUTS = ("z_next", "logits", "halt_logit", "residual")
 """Names in the graph; one name cannot be both an input and an output."""
-MISSING = "ONNX files need the extra 'export': pip install 'eqr[export]'"
 LARGEST = 2**31
 """Numbers in a matrix at most; an ONNX file holds no more bytes than that."""
 ROWS = 2
@@ -60,7 +59,7 @@ def export(model: Reasoner, path: Path) -> None:
     try:
         from onnx_ir.passes.common import DeduplicateInitializersPass  # of onnxscript, which torch exports by
     except ImportError:
-        raise InputError(MISSING) from None
+        raise missing_extra("an ONNX file", "export") from None
     rows = torch.export.Dim("R", min=1)
     shapes = {name: {0: rows} for name in INPUTS}
     with _quiet():
@@ -89,7 +88,7 @@ def difference(model: Reasoner, path: Path) -> float:
     try:
         import onnxruntime
     except ImportError:
-        raise InputError(MISSING) from None
+        raise missing_extra("an ONNX file", "export") from None
     z, ids = example(model)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (found,) = session.run(["logits"], {"z": z.numpy(), "ids": ids.numpy()})
@@ -108,7 +107,7 @@ def description(model: Reasoner) -> dict[str, object]:
         start["std"] = [config.init_std, config.scratch_std][: model.recursion.streams]
     thresholds = SolveConfig().thresholds(model.calibration)
     return {
-        "eqr_version": version("eqr"),
+        "eqr_version": version(DISTRIBUTION),
         "task": model.task.name,
         "symbols": written(model.task),
         "layout": asdict(model.task.layout),

@@ -1,45 +1,42 @@
-"""The task families, by name. A new one is a file here and a line in this dict."""
+"""The task families, by name. A new one is a file here and a line in this dict, or a plugin that adds the line."""
 
-import re
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
 from inspect import signature
+from typing import Any
 
 from eqr.errors import InputError, unknown
 from eqr.tasks.arc import arc_of
-from eqr.tasks.base import Puzzle, Task
-from eqr.tasks.grid import Grid, GridConfig, nothing_generates_grids
+from eqr.tasks.base import Checker, Puzzle, Symmetries, Task, family_and_sizes
+from eqr.tasks.grid import grid_of
 from eqr.tasks.maze import maze_of
 from eqr.tasks.sudoku import sudoku_of
 
-TASKS: dict[str, Callable[..., Task]] = {
-    "sudoku": sudoku_of,
-    "maze": maze_of,
-    "arc": arc_of,
-    "grid": nothing_generates_grids,
-}
-"""What makes a family's task for the sizes in its name: ``sudoku``, ``sudoku6``, ``maze59``, ``arc5x149``."""
+TASKS: dict[str, Callable[..., Task]] = {"sudoku": sudoku_of, "maze": maze_of, "arc": arc_of, "grid": grid_of}
+"""What makes a family's task from the sizes in its name (``sudoku``, ``sudoku6``, ``maze59``, ``arc5x149``) and from
+its options: a class or a function."""
 
 
-@cache
-def task_named(name: str, grid: GridConfig | None = None) -> Task:
-    """The task of a family and a size, such as ``sudoku``, ``sudoku4`` or ``maze59``; raises InputError for others.
+def task_named(name: str, options: Mapping[str, Any] | None = None) -> Task:
+    """The task of a family and sizes, such as ``sudoku``, ``sudoku4`` or ``maze59``; raises InputError for others.
 
-    ``grid`` is the board of the task ``grid``, and of no other.
+    ``options`` are those of a task that has more to it than its name tells (``Task.options``).
     """
-    if grid is not None:
-        if name != Grid.name:
-            raise InputError(f"the task {name} comes with a board of its own: leave out grid, or take the task grid")
-        return Grid(grid)
-    family, sizes = re.fullmatch(r"(.*?)((?:\d+x)*\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    family, sizes = family_and_sizes(name)
     if family not in TASKS:
-        raise unknown("task", name, TASKS)
-    numbers = [int(size) for size in sizes.split("x") if size]
+        raise unknown("task", name, TASKS, plugins=True)
+    make, options = TASKS[family], options or {}
     try:
-        signature(TASKS[family]).bind(*numbers)
-    except TypeError:
-        raise InputError(f"task {name!r} has too many sizes: write a family and its size, such as maze30") from None
-    return TASKS[family](*numbers)
+        signature(make).bind(*sizes, **options)
+    except TypeError as error:
+        raise InputError(
+            f"task {name!r} cannot be made ({error}): write a family and its size, such as maze30"
+        ) from None
+    return make(*sizes, **options)
 
 
-__all__ = ["TASKS", "Puzzle", "Task", "task_named"]
+def task_of(task: Task | str) -> Task:
+    """The task itself, or the one of that name."""
+    return task_named(task) if isinstance(task, str) else task
+
+
+__all__ = ["TASKS", "Checker", "Puzzle", "Symmetries", "Task", "task_named", "task_of"]

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.evidence import Solution
-from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, reached, squeezed, turned
+from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, squeezed, turned
 from eqr.types import Layout
 
 Grid = list[list[int]]
@@ -39,8 +38,6 @@ LARGEST, MOST = 30, 10**DIGITS
 
 class Arc(Task):
     """Find the output grid of an input grid under a known rule."""
-
-    has_rules = False
 
     def __init__(self, size: int, tasks: int) -> None:
         """Raises InputError for sizes that no board has."""
@@ -140,16 +137,13 @@ class Arc(Task):
         """Whether the header stands and no cell is blank: more nobody but the author of the task can tell."""
         return (inputs[:, :HEADER] == answers[:, :HEADER]).all(-1) & (answers > 0).all(-1)
 
-    def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """The input, the output beside it, and how it was reached."""
-        question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
-        lines = []
-        for row in range(self.size):
-            start = HEADER + row * self.size
-            sides = (board[start : start + self.size].tolist() for board in (question, solution.answer))
-            arrow = "  ->  " if row == self.size // 2 else "      "
-            lines.append(arrow.join(" ".join(WRITTEN[v].replace("_", " ") for v in side) for side in sides))
-        return "\n".join([*lines, reached(solution, self.has_rules)])
+    def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
+        """Colours as digits, nothing outside a grid."""
+        return [WRITTEN[symbol].replace("_", " ") for symbol in board[HEADER:].tolist()]
+
+    def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
+        """Colours as digits, ``_`` outside a grid."""
+        return [f"{char} " for char in self.format(answer)[HEADER:]]
 
     @cached_property
     def _turns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

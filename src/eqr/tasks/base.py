@@ -1,9 +1,11 @@
 """What a puzzle is. Knows symbols, boards and rules; knows nothing of models, files or training."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +21,9 @@ Boards = NDArray[np.uint8]
 """(B, L) ids on the data side, where torch is not needed."""
 
 
+Checker = Callable[[list[list[str]], list[list[str]]], bool]
+"""Whether the answer, rows of characters, solves the question."""
+
 SIDE = 12
 """Pixels of a cell's side in a picture."""
 LINE = (85, 85, 85)
@@ -31,6 +36,12 @@ COLOURS = np.array(
     np.uint8,
 )
 """The same of a blank and of the first symbols, for tasks that have no colours of their own."""
+
+
+def family_and_sizes(name: str) -> tuple[str, list[int]]:
+    """The family and the sizes that a task's name states: ``maze30`` is maze of 30, ``arc5x149`` arc of 5 and 149."""
+    family, sizes = re.fullmatch(r"(.*?)((?:\d+x)*\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return family, [int(size) for size in sizes.split("x") if size]
 
 
 def squeezed(text: str) -> str:
@@ -76,14 +87,38 @@ class Symmetries:
 
 
 class Task(ABC):
-    """A family of puzzles on one board shape."""
+    """A family of puzzles on one board shape.
+
+    A subclass has a ``name``, a ``layout``, ``parse`` and ``format``; everything else has a default that works.
+    Two tasks are equal if they are of one class and agree in name, layout and options.
+    """
 
     name: str
-    """What ``task_named`` makes it from."""
+    """The family's name and the sizes of this board, such as maze30: ``task_named`` makes the task from it."""
     layout: Layout
     """Board shape and relations between cells."""
-    has_rules: bool = True
+    has_rules: bool = False
     """Whether ``is_solved`` can tell a right answer from a wrong one."""
+    options: Mapping[str, Any] = MappingProxyType({})
+    """What ``TASKS[family]`` needs besides the sizes, as JSON values; saved with a model."""
+
+    @property
+    def family(self) -> str:
+        """The name without sizes."""
+        return family_and_sizes(self.name)[0]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Task) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name, self.layout))
+
+    def _identity(self) -> tuple[object, ...]:
+        return type(self), self.name, self.layout, dict(self.options)
+
+    def akin(self, other: "Task") -> bool:
+        """Whether a network trained on this task may answer ``other``: the same symbols mean the same."""
+        return type(self) is type(other)
 
     def sized(self, cells: int) -> "Task":
         """The same family on a board of ``cells`` cells; itself if it has no such board."""
@@ -92,6 +127,10 @@ class Task(ABC):
     def larger(self) -> "Task":
         """The next larger board of the family; raises InputError if boards of this family have one size."""
         raise InputError(f"{self.name} has no larger boards to grow to: set grow_to=0")
+
+    def with_checker(self, check: "Checker") -> "Task":
+        """The task with a judge of its answers; raises InputError if it takes none."""
+        raise InputError(f"{self.name} is not a grid task, leave the checker out")
 
     def cells_in(self, text: str) -> int:
         """Cells of the board written in ``text``."""
@@ -116,41 +155,58 @@ class Task(ABC):
         return torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), self.layout.width))
 
     def named_rule(
-        self, header: Integer[Tensor, "R H"]
+        self, rule_cells: Integer[Tensor, "R H"]
     ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
-        """The rule and the position that each header names, and for each symbol, from 0, the one it stands for.
+        """The rule and the position that the rule cells name, and for each symbol, from 0, the one it stands for.
 
         For tasks whose layout has rules.
         """
-        raise NotImplementedError(f"{self.name} has no header")
+        raise NotImplementedError(f"{self.name} has no rule cells")
 
-    @abstractmethod
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """Whether each answer obeys all rules and keeps the clues. Needs no label."""
+        """Whether each answer obeys all rules and keeps the clues. Needs no label.
 
-    @abstractmethod
+        By default no rule is known: an answer must have no blank cell and keep clues that are fixed.
+        """
+        complete = (answers > 0).all(-1)
+        return complete & ((inputs == 0) | (inputs == answers)).all(-1) if self.layout.clues_fixed else complete
+
+    def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
+        """Each cell of the board as text, rule cells left out; by default the characters of ``format``."""
+        return list(self.format(board)[self.layout.rule_cells :])
+
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """A board for people, with what is known of how it was reached."""
+        """The puzzle, the answer beside it, and how it was reached."""
+        question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
+        sides = [np.array(self.cells(board)).reshape(self.layout.rows, -1) for board in (question, solution.answer)]
+        lines = [
+            ("  ->  " if number == self.layout.rows // 2 else "      ").join(map(" ".join, pair))
+            for number, pair in enumerate(zip(*sides, strict=True))
+        ]
+        return "\n".join([*lines, reached(solution, self.has_rules)])
 
     def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
         """Each cell of an answer's board in two characters, for a terminal."""
-        return [f"{char} " for char in self.format(answer)[self.layout.rule_cells :]]
+        return [f"{cell} " for cell in self.cells(answer)]
 
     def picture(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> NDArray[np.uint8]:
         """(H, W, 3) red, green and blue: an answer with a square for each cell, in the colour of its symbol."""
         symbols = answer[self.layout.rule_cells :].view(self.layout.rows, self.layout.cols).numpy()
         return painted(COLOURS[symbols % len(COLOURS)], line=1)
 
-    @abstractmethod
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """``count`` random symmetries of the task: they make puzzles of puzzles, and answers of their answers."""
+        """``count`` random symmetries of the task: they make puzzles of puzzles, and answers of their answers.
 
-    @abstractmethod
+        By default each changes nothing.
+        """
+        return Symmetries(np.tile(np.arange(self.layout.width), (count, 1)), names_kept(count, self.layout.symbols))
+
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
         """Endless stream of puzzles rated ``least`` to ``most``, a function of ``seed`` alone.
 
         Raises InputError if there are no such puzzles, or the task has no generator.
         """
+        raise InputError(f"nothing generates {self.name} puzzles: give a file of them with --data")
 
 
 def names_kept(count: int, symbols: int) -> NDArray[np.uint8]:
@@ -159,7 +215,7 @@ def names_kept(count: int, symbols: int) -> NDArray[np.uint8]:
 
 
 def names_shuffled(count: int, symbols: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The same, renaming all symbols at random."""
+    """(count, symbols + 1) symbols of ``Symmetries`` that rename all of them at random."""
     names = names_kept(count, symbols)
     names[:, 1:] = rng.permuted(names[:, 1:], axis=1)
     return names

@@ -6,23 +6,19 @@ wrong ones; it is given by whoever runs the program and never kept with a model.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Integer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eqr.errors import InputError
-from eqr.evidence import Solution
-from eqr.tasks.base import Puzzle, Symmetries, Task, names_kept, names_shuffled, reached, turned
+from eqr.errors import InputError, from_json
+from eqr.tasks.base import Checker, Puzzle, Symmetries, Task, names_kept, names_shuffled, turned
 from eqr.types import Layout
 
-Checker = Callable[[list[list[str]], list[list[str]]], bool]
-"""Whether the answer, rows of characters, solves the question."""
 ROW_ENDS = re.compile(r"[/\r\n]")
 MOST_SYMBOLS = 255
 """Boards are kept in bytes."""
@@ -50,7 +46,7 @@ class GridConfig:
             raise InputError(f"a grid of {self.rows}x{self.cols} has no cells: at least 1 row and 1 column are needed")
         if not 2 <= len(self.symbols) <= MOST_SYMBOLS:
             raise InputError(
-                f"a grid with {len(self.symbols)} symbols is not made: 2 to {MOST_SYMBOLS} are, one character for each"
+                f"grids need 2 to {MOST_SYMBOLS} symbols, one character each; this one has {len(self.symbols)}"
             )
         written = self.symbols + self.blank
         if len(self.blank) > 1 or len(set(written)) < len(written) or "".join(lines_in(written)) != written:
@@ -102,6 +98,7 @@ class Grid(Task):
 
     def __init__(self, config: GridConfig, check: Checker | None = None) -> None:
         self.config, self.check, self.has_rules = config, check, check is not None
+        self.options = asdict(config)
         # An id 0 where there are no blanks is nobody's: "?" only shows it.
         self.written = (config.blank or "?") + config.symbols
         self.ids = {char: symbol for symbol, char in enumerate(self.written) if symbol or config.blank}
@@ -116,8 +113,15 @@ class Grid(Task):
             clues_fixed=config.clues_fixed,
         )
 
+    def _identity(self) -> tuple[object, ...]:
+        return (*super()._identity(), self.check)
+
+    def akin(self, other: Task) -> bool:
+        """Grids of one alphabet and one kind of symmetry; the checker does not matter to a network."""
+        return isinstance(other, Grid) and other.config == self.config
+
     def with_checker(self, check: Checker) -> "Grid":
-        """The same task, with a judge of its answers."""
+        """The task with a judge of its answers."""
         return Grid(self.config, check)
 
     def cells_in(self, text: str) -> int:
@@ -157,19 +161,9 @@ class Grid(Task):
     def _rows(self, board: Integer[Tensor, " L"]) -> list[list[str]]:
         return [[self.written[symbol] for symbol in row] for row in board.view(self.config.rows, -1).tolist()]
 
-    def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """The puzzle, the answer beside it, and how it was reached."""
-        question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
-        pairs = zip(self._rows(question), self._rows(solution.answer), strict=True)
-        lines = [
-            ("  ->  " if number == self.config.rows // 2 else "      ").join(map(" ".join, pair))
-            for number, pair in enumerate(pairs)
-        ]
-        return "\n".join([*lines, reached(solution, self.has_rules)])
-
-    def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
+    def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
         """The symbols themselves."""
-        return [f"{self.written[symbol]} " for symbol in answer.tolist()]
+        return [self.written[symbol] for symbol in board.tolist()]
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
         """Those that were said to be there: other names for symbols, other positions of the board."""
@@ -184,12 +178,18 @@ class Grid(Task):
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
         """There is no generator: raises InputError."""
-        nothing_generates_grids()
+        raise _your_own()
 
 
-def nothing_generates_grids(*sizes: int) -> NoReturn:
-    """Raises InputError: a grid is not made from a name and sizes, as other tasks are."""
-    raise InputError(
+def grid_of(**board: Any) -> Grid:
+    """The grid task of a board, given as the fields of GridConfig; raises InputError without them."""
+    if not board:
+        raise _your_own()
+    return Grid(from_json(GridConfig, board, "grid"))
+
+
+def _your_own() -> InputError:
+    return InputError(
         "grid puzzles are your own: nothing generates them, write a CSV with the columns question and answer and give "
         "it to `eqr train grid --data`"
     )

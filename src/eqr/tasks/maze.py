@@ -44,6 +44,8 @@ PAPER = 30
 class Maze(Task):
     """Mark a shortest path from the start to the goal."""
 
+    has_rules = True
+
     def __init__(self, size: int) -> None:
         """Raises InputError for a size that no maze has."""
         if not SMALLEST <= size <= LARGEST:

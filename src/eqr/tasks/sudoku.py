@@ -31,6 +31,8 @@ def units_of(box_rows: int, box_cols: int) -> NDArray[np.int64]:
 class Sudoku(Task):
     """Fill every row, column and box with each symbol once."""
 
+    has_rules = True
+
     def __init__(self, name: str, box_rows: int, box_cols: int) -> None:
         side = box_rows * box_cols
         self.name, self.side = name, side

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr.storage.checkpoint import write_atomically
+from eqr.storage.files import write_atomically
 
 EASY_TO_SEE = 360
 """Pixels up to which small pictures are enlarged by whole factors."""

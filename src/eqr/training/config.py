@@ -1,26 +1,25 @@
-"""The options of a training run. A preset is one of these; they are saved with the run."""
+"""The options of a training run. A preset is one of these and a network; both are saved with the run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
-from eqr.errors import InputError, unknown
+from eqr.errors import InputError
 from eqr.model import ModelConfig
+from eqr.model.reasoner import name_in
 from eqr.training.loss import LOSSES, LossConfig
-from eqr.training.optim import OPTIMIZERS
+from eqr.training.optim import OPTIMIZERS, MakeOptimizers, optimizer_of
 
-CHOICES = {
-    "loss": LOSSES,
-    "loss_cells": ("blanks", "all"),
-    "supervise": ("updates", "segment"),
-    "optimizer": OPTIMIZERS,
-}
+INCIDENTAL = (
+    *("rows", "compile", "evaluated", "eval_depth"),
+    *("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"),
+)
+"""Options that a run may change when it is resumed: they do not enter the mathematics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(LossConfig):
-    """A training run, complete but for its budget and its folder."""
+    """A training run, complete but for its network, its data and its folder."""
 
-    model: ModelConfig
-    """The network."""
     slots: int = 32
     """Puzzles trained on side by side."""
     max_segments: int = 16
@@ -31,8 +30,8 @@ class TrainConfig(LossConfig):
     """Chance, at each segment, that a slot may leave only after a random number of segments, 2 to ``max_segments``."""
     noise: float = 0.0
     """Standard deviation of the noise added by each call of the block stack (beta of EqR, section 4.1)."""
-    optimizer: str = "muon"
-    """muon (matrices of the blocks; AdamW for the rest), or adam_atan2 as in TRM and EqR."""
+    optimizer: MakeOptimizers | str = "muon"
+    """muon (matrices of the blocks; AdamW for the rest), or adam_atan2 as in TRM and EqR: a function or its name."""
     lr: float = 5e-3
     """Peak learning rate."""
     warmup_steps: int = 200
@@ -45,8 +44,8 @@ class TrainConfig(LossConfig):
     """Largest norm of the gradient; 0 for no limit."""
     ema: float = 0.998
     """Decay of the weight average per step."""
-    pool: int = 100_000
-    """Generated puzzles to draw from; with 0 all draws are from ``--data``."""
+    pool: int = 0
+    """Generated puzzles to draw from; with 0 all draws are from the data that is given."""
     augment: bool = True
     """Give each draw a random symmetry of the task; off for data that is augmented already."""
     hard_share: float = 0.0
@@ -54,54 +53,62 @@ class TrainConfig(LossConfig):
     hard_guesses: int = 8
     """Rating from which a generated puzzle counts as hard."""
     extra_share: float = 0.35
-    """Share of the draws taken from ``--data``, when given."""
+    """Share of the draws taken from the data, when given beside a pool."""
     reveal_share: float = 0.5
     """Share of the draws that get extra clues: the curriculum that gets learning started."""
     reveal_most: float = 0.5
-    """Such a draw reveals a random share of its blanks, up to this one."""
+    """Largest share of its blanks that such a draw reveals."""
     hint_every: int = 0
-    """A puzzle that is not solved after twice so many segments is told a cell that it doubts, and another one each time
-    so many more have passed, until it is solved; then all of these are taken back. 0: never. It is what a row meets
-    that supposes (``--suppose``)."""
+    """After 2n unsolved segments, reveals one uncertain cell; then one more every n segments. Withdraws all of them
+    once the puzzle is solved. 0: never. Rows that suppose (``--suppose``) meet the same situation."""
     rows: int = 0
-    """Slots in one forward and backward pass at most, as many as divide the slots; the gradients of a step's passes add
-    up. 0: 16 on a CPU (small passes stay in its cache), all slots of the process on another device."""
+    """Most slots in one forward and backward pass; the gradients of a step's passes add up. 0: 16 on a CPU (small
+    passes stay in its cache), all slots of the process on another device."""
     bf16: bool = True
     """Matrix products of training in bfloat16, where the processor is fast at it; everything else stays float32."""
     compile: bool = True
     """Compile the training step (torch.compile)."""
     evaluated: int = 128
-    """Held-out puzzles of each kind to evaluate on, to a depth of ``max_segments``."""
+    """Held-out puzzles of each kind to evaluate on."""
     eval_depth: int = 0
-    """Depth of that evaluation in segments; 0: ``max_segments``."""
+    """Depth of evaluation in segments; 0: ``max_segments``."""
     grow_to: int = 0
-    """Largest side of the board: training starts on the board of ``model.task`` and goes on to the next larger one,
-    with the same weights, each time ``grow_at`` is reached; 0: it stays."""
+    """Largest side of the board: training starts on the network's board and goes on to the next larger one, with the
+    same weights, each time ``grow_at`` is reached; 0: the board stays."""
     grow_at: float = 0.9
     """Share of the puzzles that leave their slots solved, over the last 200 steps, at which the board grows."""
-    default_minutes: float = 120.0
-    """Budget when neither --minutes nor --steps is given."""
-    default_steps: int = 0
-    """The same in optimizer steps; goes before minutes unless it is 0."""
+    minutes: float = 120.0
+    """Budget in minutes, resumed time included; the learning rate follows it."""
+    steps: int = 0
+    """Budget in optimizer steps; unless it is 0 it replaces minutes."""
+    save_minutes: float = 5.0
+    """Time between checkpoints."""
+    eval_minutes: float = 10.0
+    """Time between evaluations."""
+    log_seconds: float = 30.0
+    """Time between lines of the log."""
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if vars(self)[name] not in known:
-                raise unknown(name, vars(self)[name], known)
-        for name in ("slots", "max_segments", "lr", "evaluated", "default_minutes"):
+        super().__post_init__()
+        object.__setattr__(self, "optimizer", optimizer_of(self.optimizer))
+        for name in (
+            "slots",
+            "max_segments",
+            "lr",
+            "evaluated",
+            "minutes",
+            "save_minutes",
+            "eval_minutes",
+            "log_seconds",
+        ):
             if not vars(self)[name] > 0:
                 raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
         for name in (
-            *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share"),
-            *("extra_share", "clip", "pool", "default_steps", "rows", "eval_depth", "grow_to", "hint_every"),
+            *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share", "gradient_updates"),
+            *("extra_share", "clip", "pool", "steps", "rows", "eval_depth", "grow_to", "hint_every"),
         ):
             if not vars(self)[name] >= 0:
                 raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")
-        if not 0 <= self.gradient_updates <= self.model.updates_per_segment:
-            raise InputError(
-                f"gradient_updates is {self.gradient_updates}: a segment has {self.model.updates_per_segment} updates, "
-                "0 stands for all of them"
-            )
         for name, share in (
             ("hard_share + extra_share", self.hard_share + self.extra_share),
             ("reveal_share", self.reveal_share),
@@ -114,19 +121,24 @@ class TrainConfig(LossConfig):
             if not 0 <= share <= 1:
                 raise InputError(f"{name} is {share:g}: a share lies between 0 and 1")
 
+    @property
+    def make_optimizers(self) -> MakeOptimizers:
+        """``optimizer`` as a function."""
+        return cast(MakeOptimizers, self.optimizer)
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the budget that so many steps and seconds have spent."""
+        return step / self.steps if self.steps else seconds / (60 * self.minutes)
+
+    def named(self) -> dict[str, Any]:
+        """The fields as JSON values, loss and optimizer by their names."""
+        values = {field.name: vars(self)[field.name] for field in fields(self)}
+        return values | {"loss": name_in(LOSSES, self.loss), "optimizer": name_in(OPTIMIZERS, self.optimizer)}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
-    """When to stop, and how often to report. Exactly one of ``minutes`` and ``steps`` is set."""
+class Preset:
+    """A named training run: a network and how it is trained."""
 
-    minutes: float | None
-    steps: int | None
-    save_minutes: float = 5.0
-    eval_minutes: float = 10.0
-    log_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"):
-            value = vars(self)[name]
-            if value is not None and not value > 0:
-                raise InputError(f"{name} is {value}: more than 0 is needed")
+    model: ModelConfig
+    train: TrainConfig

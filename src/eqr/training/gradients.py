@@ -14,7 +14,7 @@ from eqr.training.slots import Slots
 
 
 class Passes:
-    """How a run computes its gradients; compiled for one size of the board at a time."""
+    """Computes the gradients of a run; compiled for one size of the board at a time."""
 
     def __init__(self, config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
         self.config, self.ranks = config, ranks
@@ -26,7 +26,7 @@ class Passes:
         """Whether the next step compiles nothing."""
 
     def step(self, model: Reasoner, slots: Slots, step: int) -> tuple[SegmentLoss, float]:
-        """Set the clipped gradients of a segment of all slots; returns what it yielded and the norm before clipping."""
+        """Set the clipped gradients of a segment of all slots; returns its outcome and the norm before clipping."""
         rows, parameters = slots.rows, list(model.parameters())
         starts = range(0, len(slots.mine), rows)
 

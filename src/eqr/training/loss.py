@@ -2,37 +2,53 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from eqr.errors import unknown
 from eqr.model import Reasoner
 from eqr.types import State
+
+CellLoss = Callable[[Float[Tensor, "N V"], Int[Tensor, " N"]], Float[Tensor, " N"]]
+"""The loss of N cells from their logits and target symbols, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """What a segment is trained for."""
+    """The objective of one segment."""
 
-    loss: str = "softmax"
-    """Cross entropy of the softmax, or of the stablemax (as in HRM, TRM and EqR)."""
+    loss: CellLoss | str = "softmax"
+    """Cross entropy of the softmax, or of the stablemax (as in HRM, TRM and EqR): a function or its name."""
     loss_cells: str = "blanks"
     """Cells that count: blanks (all, in a task without any), or all that have a label."""
     supervise: str = "updates"
-    """What is compared with the answer: all updates of a segment that the gradient sees, or the segment's end."""
+    """States that are compared with the answer: those of all updates that the gradient sees, or the segment's end."""
     gradient_updates: int = 0
-    """The gradient runs through so many last updates of a segment; 0: through all of them."""
+    """Last updates of a segment that the gradient runs through; 0: all of them."""
     halt_weight: float = 0.5
     """Weight of the halting loss."""
     halt_shapes_state: bool = False
-    """Whether the halting loss also trains what it judges (TRM, EqR), or the halting head alone."""
+    """Whether the halting loss also trains the state (TRM, EqR), or the halting head alone."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loss", loss_of(self.loss))
+        for name, known in (("loss_cells", ("blanks", "all")), ("supervise", ("updates", "segment"))):
+            if vars(self)[name] not in known:
+                raise unknown(name, vars(self)[name], known)
+
+    @property
+    def cell_loss(self) -> CellLoss:
+        """``loss`` as a function."""
+        return cast(CellLoss, self.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentLoss:
-    """What one segment of training yields."""
+    """The outcome of one segment of training."""
 
     loss: Float[Tensor, ""]
     """Cross entropy, mean over the cells that count and over what is supervised, plus the weighted halting loss."""
@@ -58,10 +74,19 @@ def stablemax(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float
     return weight.sum(-1).log() - weight.gather(-1, targets.unsqueeze(-1)).squeeze(-1).log()
 
 
-LOSSES: dict[str, Callable[[Float[Tensor, "N V"], Int[Tensor, " N"]], Float[Tensor, " N"]]] = {
+LOSSES: dict[str, CellLoss] = {
     "softmax": softmax,
     "stablemax": stablemax,
 }
+
+
+def loss_of(loss: CellLoss | str) -> CellLoss:
+    """The function itself, or the one of that name; raises InputError if there is none."""
+    if not isinstance(loss, str):
+        return loss
+    if loss not in LOSSES:
+        raise unknown("loss", loss, LOSSES, plugins=True)
+    return LOSSES[loss]
 
 
 def segment_loss(
@@ -92,7 +117,7 @@ def segment_loss(
         z = model.update(z, x, added[number])
         if config.supervise == "updates" or number == updates - 1:
             logits = model.decode(z).float()
-            cell = LOSSES[config.loss](logits.flatten(0, 1), targets.flatten()).view_as(targets)
+            cell = config.cell_loss(logits.flatten(0, 1), targets.flatten()).view_as(targets)
             entropies.append((cell * counts).sum() / counts.sum().clamp(min=1))
     solved = ((logits.argmax(-1) == targets) | ~counts).all(-1)
     halt = model.halt_logit(z if config.halt_shapes_state else z.detach()).float()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from eqr.errors import InputError
+from eqr.errors import InputError, unknown
 from eqr.model import Reasoner
 
 BETAS = (0.9, 0.95)
@@ -13,9 +13,12 @@ BETAS = (0.9, 0.95)
 
 def muon(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW without decay for the rest; one learning rate serves both."""
-    matrices = list(model.blocks.parameters())
-    in_blocks = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in in_blocks]
+    # Muon orthogonalises, which takes a matrix: biases and other shapes of a block go with the rest.
+    matrices = [parameter for parameter in model.blocks.parameters() if parameter.ndim == 2]
+    chosen = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
+    if not matrices:
+        raise InputError("the optimizer muon needs blocks with matrices: take another optimizer")
     return [
         torch.optim.Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=lr, betas=BETAS, weight_decay=0.0, fused=True),
@@ -30,14 +33,28 @@ def adam_atan2(model: Reasoner, lr: float, weight_decay: float) -> list[torch.op
     try:
         from adam_atan2_pytorch import AdamAtan2
     except ImportError:
-        raise InputError("the optimizer adam_atan2 is in the extra 'train': pip install 'eqr[train]'") from None
+        raise InputError(
+            "the optimizer adam_atan2 is in the extra 'train': pip install 'equilibrium-reasoners[train]'"
+        ) from None
     return [AdamAtan2(model.parameters(), lr=lr, betas=BETAS, weight_decay=weight_decay, a=1.0, b=1.0)]
 
 
-OPTIMIZERS: dict[str, Callable[[Reasoner, float, float], list[torch.optim.Optimizer]]] = {
+MakeOptimizers = Callable[[Reasoner, float, float], list[torch.optim.Optimizer]]
+"""``make(model, lr, weight_decay)``: the optimizers that share the parameters of a model."""
+
+OPTIMIZERS: dict[str, MakeOptimizers] = {
     "muon": muon,
     "adam_atan2": adam_atan2,
 }
+
+
+def optimizer_of(optimizer: MakeOptimizers | str) -> MakeOptimizers:
+    """The function itself, or the one of that name; raises InputError if there is none."""
+    if not isinstance(optimizer, str):
+        return optimizer
+    if optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", optimizer, OPTIMIZERS, plugins=True)
+    return OPTIMIZERS[optimizer]
 
 
 def make_average(model: Reasoner, decay: float) -> AveragedModel:

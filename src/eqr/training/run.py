@@ -1,27 +1,35 @@
-"""A run folder from start to end: puzzles, log, lock, resumption. What ``eqr train`` calls in every process."""
+"""A training run from its data to its model: what ``eqr.train`` and ``eqr train`` call, in every process.
+
+The network, the sampler and the held-out puzzles are built and checked first; the trainer gets them as one ``Run``.
+"""
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias, cast
 
 import torch
+from filelock import FileLock, Timeout
 
-from eqr.data.files import Puzzles, collect, load_puzzles, read_labelled, save_puzzles
-from eqr.data.sampler import PuzzleSampler
+from eqr.data.files import Labelled, Puzzles, collect, labelled, load_puzzles, save_puzzles
+from eqr.data.sampler import PuzzleSampler, Sampler, StreamSampler
 from eqr.distributed import Ranks
 from eqr.errors import InputError
-from eqr.model import Reasoner
+from eqr.model import ModelConfig, Reasoner
 from eqr.random import WEIGHTS, torch_stream
 from eqr.runtime import CPU
-from eqr.storage.checkpoint import has_state, load, misfit, write_atomically, write_text_atomically
-from eqr.tasks import Task, task_named
+from eqr.storage.checkpoint import has_state, load, misfit
+from eqr.storage.files import write_atomically, write_text_atomically
+from eqr.tasks import Task
 from eqr.terminal.console import progress_bar
-from eqr.training.config import Budget, TrainConfig
+from eqr.training.config import INCIDENTAL, TrainConfig
 from eqr.training.growth import grown
-from eqr.training.trainer import Record, Trainer
+from eqr.training.trainer import Record, Run, Trainer
 
 SEEDS = 1_000_000
 """Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from one beyond."""
@@ -29,26 +37,217 @@ HELD_OUT_STREAM = 1_000_003
 SEARCHED = 32
 """Puzzles generated for each held-out one: hard ones are rare."""
 LOG = "log.jsonl"
-INCIDENTAL = ("rows", "compile", "evaluated", "eval_depth", "default_minutes", "default_steps")
-"""Options that a run may change when it is resumed: they do not enter the mathematics."""
+Data: TypeAlias = Labelled | Sequence[str | Path | Puzzles] | Sampler | Iterable[tuple[object, object]]
+"""Training puzzles: paths, sets, arrays of questions and answers, a sampler, or an iterable of pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The outcome of a run."""
+
+    model: Reasoner
+    """With averaged weights, ready for inference."""
+    log: list[Record]
+    """Every record of the log, in order."""
+    step: int
+    seconds: float
+    """Training time, that of earlier parts of a resumed run included."""
+
+
+def train(
+    model: ModelConfig | Reasoner,
+    data: Data | None = None,
+    *,
+    config: TrainConfig | None = None,
+    eval_data: Labelled | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    start_from: str | None = None,
+    seed: int = 0,
+    on_record: Callable[[Record], None] = lambda record: None,
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+    device: torch.device = CPU,
+) -> Trained:
+    """Train a network; everything reported also goes to ``log.jsonl`` in the run's folder.
+
+    Args:
+        model: The network to make, or a trained one to go on from (it is copied).
+        data: Training puzzles: a path or several, a pair of arrays (questions, answers) of ids (B, L), an object with
+            ``draw(rng)``, or any iterable of (question, answer). Without data they are generated (``config.pool``).
+        config: Budget, optimizer, loss and all other options.
+        eval_data: Puzzles to evaluate on now and then; not trained on.
+        out: Folder of the run: model, log and state. Without it nothing is kept on disk.
+        resume: Go on from the folder's last checkpoint.
+        start_from: Start from the weights of this bundled model, model folder, or hf:user/name; it may have fewer
+            blocks, and channels that divide the network's.
+        seed: Seed of weights, puzzles and starts.
+        on_record: Called with every record of the log: a start, training figures, evaluations.
+        ranks: The processes that share the run; the first one writes.
+        device: Where the network lies.
+
+    Raises InputError when the folder is in use, holds another run, or cannot be written, and Diverged when the loss
+    is not finite.
+    """
+    config = config or TrainConfig()
+    with ExitStack() as stack:
+        folder = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        _refuse_settings(config, seed, resume, folder)
+        network = first_weights(model, seed, None if resume else start_from)
+        _refuse_network(config, network, data)
+        ranks.share(config.slots)
+        if ranks.first:
+            stack.enter_context(locked(folder))
+        if not resume and has_state(folder):
+            raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
+        ranks.wait()
+
+        def sampler_for(task: Task) -> Sampler:
+            return training_sampler(config, task, folder, seed, data, ranks)
+
+        run = Run(
+            model=network,
+            config=config,
+            sampler_for=sampler_for,
+            held_out=held_out_puzzles(config, network.task, eval_data),
+            folder=folder,
+            seed=seed,
+            identity=identity_of(network.config, config, seed, data, start_from),
+        )
+        log: list[Record] = []
+        trainer = Trainer(run, ranks, device, _logger(folder, ranks, log, on_record))
+        if resume:
+            _resume(trainer, ranks)
+        refuse_unequal_starts(trainer, ranks)
+        trainer.train()
+        return Trained(model=trainer.averaged().eval(), log=log, step=trainer.step, seconds=trainer.seconds)
+
+
+def _refuse_settings(config: TrainConfig, seed: int, resume: bool, folder: Path) -> None:
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"--seed {seed}: training seeds are 0 to {SEEDS - 1}")
+    if resume and not has_state(folder):
+        raise InputError(f"{folder} holds no run to resume: start without --resume")
+
+
+def _refuse_network(config: TrainConfig, model: Reasoner, data: Data | None) -> None:
+    if config.gradient_updates > model.config.updates_per_segment:
+        raise InputError(
+            f"gradient_updates is {config.gradient_updates}: a segment has {model.config.updates_per_segment} updates, "
+            "0 stands for all of them"
+        )
+    if data is not None and config.grow_to > model.task.layout.rows:
+        raise InputError(
+            f"data holds boards of one size, and grow_to={config.grow_to} lets boards grow: set grow_to=0 "
+            "or leave the data out"
+        )
+
+
+def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | None) -> Reasoner:
+    """A new network or a copy of a trained one, perhaps with the weights of ``start_from``, grown to its size
+    (``growth``); raises InputError if these belong to another network.
+    """
+    if isinstance(model, Reasoner):
+        return deepcopy(model)
+    generator = torch_stream(CPU, seed, WEIGHTS)
+    new = Reasoner(model, generator)
+    if start_from is None:
+        return new
+    trained = grown(new, load(start_from, task=new.task), generator)
+    wrong = misfit(new, trained)
+    if wrong:
+        raise InputError(
+            f"--start-from {start_from}: its {wrong} does not fit the preset's network: they differ in size"
+        )
+    new.load_state_dict(trained)
+    return new
+
+
+def _logger(
+    folder: Path, ranks: Ranks, kept: list[Record], on_record: Callable[[Record], None]
+) -> Callable[[Record], None]:
+    """Keeps a record, writes it to the folder's log and passes it on, in the first process."""
+
+    def logged(record: Record) -> None:
+        kept.append(record)
+        if not ranks.first:
+            return
+        try:
+            with (folder / LOG).open("a") as log:
+                log.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
+        on_record(record)
+
+    return logged
+
+
+def _resume(trainer: Trainer, ranks: Ranks) -> None:
+    trainer.resume()
+    if trainer.progress() >= 1:
+        spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
+        raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
+    if ranks.first:
+        forget_after(trainer.folder / LOG, trainer.step)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; raises InputError if another one has it."""
-    import fcntl  # not on Windows, where all but training works
-
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another process is training in {folder}: wait for it or choose another --out") from None
     except OSError as error:
         raise InputError(f"cannot use {folder} as the run's folder ({error.strerror}): choose another --out") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another process is training in {folder}: wait for it or choose another --out") from None
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def training_sampler(
+    config: TrainConfig, task: Task, folder: Path, seed: int, data: Data | None, ranks: Ranks
+) -> Sampler:
+    """Where training puzzles of ``task`` come from, each source with its share of the draws."""
+    if isinstance(data, Sampler):
+        return data
+    sets = _sets(data, task)
+    if sets is None:
+        return StreamSampler(cast("Iterable[tuple[object, object]]", data))  # type: ignore[arg-type]
+    total = sum(len(puzzles) for puzzles in sets)
+    if not config.pool:
+        sources = [(puzzles, len(puzzles) / total) for puzzles in sets]
+    else:
+        pool = puzzle_pool(config, task, folder, seed, ranks)
+        extra_share = config.extra_share if sets else 0.0
+        sources = [
+            (pool, 1 - extra_share - config.hard_share),
+            (pool.where(pool.ratings >= config.hard_guesses), config.hard_share),
+            *((puzzles, extra_share * len(puzzles) / total) for puzzles in sets),
+        ]
+    return PuzzleSampler(task, sources, config.augment, config.reveal_share, config.reveal_most)
+
+
+def _sets(data: Data | None, task: Task) -> list[Puzzles] | None:
+    """The sets of puzzles that ``data`` names or holds; None if it is an iterable of single puzzles."""
+    if data is None:
+        return []
+    if isinstance(data, str | Path | Puzzles) or (isinstance(data, tuple) and not isinstance(data[0], str | Path)):
+        parts: list[Labelled] = [cast(Labelled, data)]
+    elif isinstance(data, Sequence) and all(isinstance(part, str | Path | Puzzles) for part in data):
+        parts = list(cast("Sequence[Labelled]", data))
+    else:
+        return None
+    sets = [labelled(part, task) for part in parts]
+    for puzzles, part in zip(sets, parts, strict=True):
+        if puzzles.task.layout != task.layout:
+            name = part if isinstance(part, str | Path) else "the data"
+            raise InputError(
+                f"{name} holds {puzzles.task.name}, the run trains on {task.name}: give boards of its size"
+            )
+    return sets
 
 
 def puzzle_pool(config: TrainConfig, task: Task, folder: Path, seed: int, ranks: Ranks) -> Puzzles:
@@ -63,36 +262,12 @@ def puzzle_pool(config: TrainConfig, task: Task, folder: Path, seed: int, ranks:
     return load_puzzles(path, task)
 
 
-def training_sampler(
-    config: TrainConfig, task: Task, folder: Path, seed: int, data: list[str], ranks: Ranks
-) -> PuzzleSampler:
-    """Where training puzzles of ``task`` come from, each source with its share of the draws."""
-    extra = [read_labelled(path, task) for path in data]
-    for puzzles, path in zip(extra, data, strict=True):
-        if puzzles.task is not task:
-            raise InputError(
-                f"{path} holds {puzzles.task.name}, the run trains on {task.name}: give boards of its size"
-            )
-    total = sum(len(puzzles) for puzzles in extra)
-    if not config.pool:
-        sources = [(puzzles, len(puzzles) / total) for puzzles in extra]
-    else:
-        pool = puzzle_pool(config, task, folder, seed, ranks)
-        extra_share = config.extra_share if extra else 0.0
-        sources = [
-            (pool, 1 - extra_share - config.hard_share),
-            (pool.where(pool.ratings >= config.hard_guesses), config.hard_share),
-            *((puzzles, extra_share * len(puzzles) / total) for puzzles in extra),
-        ]
-    return PuzzleSampler(task, sources, config.augment, config.reveal_share, config.reveal_most)
-
-
-def held_out_puzzles(config: TrainConfig, eval_data: str | None) -> dict[str, Puzzles]:
+def held_out_puzzles(config: TrainConfig, task: Task, eval_data: Labelled | None) -> dict[str, Puzzles]:
     """Generated puzzles no run trains on, if the run trains on generated ones; and the first of ``eval_data``."""
-    task, held_out = task_named(config.model.task, config.model.grid), {}
-    if config.pool:
-        held_out = generated_puzzles(config, task)
-    return {**held_out, "eval_data": read_labelled(eval_data, task, 2 * config.evaluated)} if eval_data else held_out
+    held_out = generated_puzzles(config, task) if config.pool else {}
+    if eval_data is not None:
+        held_out["eval_data"] = labelled(eval_data, task, 2 * config.evaluated)
+    return held_out
 
 
 def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
@@ -111,94 +286,11 @@ def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
     }
 
 
-def first_weights(config: TrainConfig, seed: int, start_from: str | None) -> Reasoner:
-    """A new network, or the trained one in ``start_from``, grown to the preset's size (``growth``); raises InputError
-    if that is another network.
-    """
-    generator = torch_stream(CPU, seed, WEIGHTS)
-    model = Reasoner(config.model, generator)
-    if start_from is None:
-        return model
-    trained = grown(model, load(start_from), generator)
-    wrong = misfit(model, trained)
-    if wrong:
-        raise InputError(
-            f"--start-from {start_from}: its {wrong} does not fit the preset's network: they differ in size"
-        )
-    model.load_state_dict(trained)
-    return model
-
-
 def forget_after(log: Path, step: int) -> None:
     """Drop what a killed run logged after its last checkpoint, so that the log tells how the weights came to be."""
     lines = log.read_text().splitlines(keepends=True) if log.exists() else []
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     write_text_atomically(log, "".join(kept))
-
-
-def train(
-    config: TrainConfig,
-    budget: Budget,
-    folder: Path,
-    seed: int,
-    data: list[str],
-    eval_data: str | None,
-    start_from: str | None,
-    resume: bool,
-    ranks: Ranks,
-    device: torch.device,
-    report: Callable[[Record], None],
-) -> Trainer:
-    """Train in ``folder``; everything reported also goes to its ``log.jsonl``. The first of ``ranks`` writes.
-
-    Raises InputError when the folder is in use, holds another run, or cannot be written.
-    """
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"--seed {seed}: training seeds are 0 to {SEEDS - 1}")
-    if resume and not has_state(folder):
-        raise InputError(f"{folder} holds no run to resume: start without --resume")
-    if data and config.grow_to > task_named(config.model.task, config.model.grid).layout.rows:
-        raise InputError(
-            f"{data[0]} holds boards of one size, and grow_to={config.grow_to} lets boards grow: set grow_to=0 "
-            "or leave the data out"
-        )
-    ranks.share(config.slots)
-    with locked(folder) if ranks.first else nullcontext():
-        if not resume and has_state(folder):
-            raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
-        ranks.wait()
-
-        def sampler_of(task: Task) -> PuzzleSampler:
-            return training_sampler(config, task, folder, seed, data, ranks)
-
-        held_out = held_out_puzzles(config, eval_data)
-
-        def logged(record: Record) -> None:
-            if not ranks.first:
-                return
-            try:
-                with (folder / LOG).open("a") as log:
-                    log.write(json.dumps(record) + "\n")
-            except OSError as error:
-                raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
-            report(record)
-
-        identity = identity_of(config, seed, data, start_from)
-        model = first_weights(config, seed, None if resume else start_from)
-        trainer = Trainer(config, budget, model, sampler_of, held_out, folder, seed, identity, ranks, device, logged)
-        if resume:
-            trainer.resume()
-            if trainer.progress() >= 1:
-                spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
-                raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
-            if ranks.first:
-                forget_after(folder / LOG, trainer.step)
-        refuse_unequal_starts(trainer, ranks)
-        start = {"event": "start", "step": trainer.step, "minutes": round(trainer.seconds / 60, 3)}
-        used = {"bf16": trainer.passes.bf16, "processes": ranks.size, "threads": torch.get_num_threads()}
-        logged({**start, **used, "budget": asdict(budget), "run": identity})
-        trainer.run()
-        return trainer
 
 
 def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
@@ -212,10 +304,13 @@ def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
         )
 
 
-def identity_of(config: TrainConfig, seed: int, data: list[str], start_from: str | None) -> Record:
+def identity_of(
+    model: ModelConfig, config: TrainConfig, seed: int, data: Data | None, start_from: str | None
+) -> Record:
     """What makes a run this run and no other; a resumed one must agree with it."""
-    network = {f"model.{key}": value for key, value in asdict(config.model).items()}
-    options = {key: value for key, value in asdict(config).items() if key not in ("model", *INCIDENTAL)}
-    names = [Path(path).name for path in data]
+    network = {f"model.{key}": value for key, value in model.named().items()}
+    options = {key: value for key, value in config.named().items() if key not in INCIDENTAL}
+    parts = [data] if isinstance(data, str | Path) else data if isinstance(data, list) else []
+    names = [Path(part).name for part in parts if isinstance(part, str | Path)]
     origin = Path(start_from).name if start_from else None
     return {**options, **network, "seed": seed, "data": names, "start_from": origin}

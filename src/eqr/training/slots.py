@@ -1,5 +1,6 @@
 """The slots of segmented online training: each holds a puzzle and its state until it leaves. Knows no optimizer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,17 +8,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from eqr.data.sampler import PuzzleSampler
+from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
-from eqr.engine.policy.suppose import FIRST, doubted_cell
 from eqr.model import Reasoner
 from eqr.random import HINT, LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
 from eqr.runtime import CPU, rows_of_pass
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
 
+PickCell = Callable[[Float[Tensor, "L V"], Bool[Tensor, " L"], torch.Generator], int]
+"""``pick(logits, open cells, generator)``: one of the open cells of a row."""
+FIRST_HINT = 2
+"""A puzzle gets its first hint after this many times ``hint_every`` segments."""
 ON_DEVICE = ("inputs", "labels", "told", "z")
-"""Tensors of the slots that the model works on."""
+"""Tensors of the slots that lie on the model's device."""
 
 
 class Slots:
@@ -26,16 +30,19 @@ class Slots:
     def __init__(
         self,
         model: Reasoner,
-        draws: PuzzleSampler,
+        sampler: Sampler,
         config: TrainConfig,
         seed: int,
         ranks: Ranks,
         device: torch.device,
+        pick_hint: PickCell,
         drawn: Tensor | None = None,
     ) -> None:
-        """``drawn`` counts the puzzles each slot has had before, in a run that goes on with other boards."""
-        self.model, self.draws, self.config, self.seed, self.ranks = model, draws, config, seed, ranks
-        self.device = device
+        """``pick_hint`` chooses the cell that a stuck puzzle is told. ``drawn`` counts the puzzles each slot has had
+        before, in a run that goes on with other boards.
+        """
+        self.model, self.sampler, self.config, self.seed, self.ranks = model, sampler, config, seed, ranks
+        self.device, self.pick_hint = device, pick_hint
         self.mine = ranks.share(config.slots)
         count = len(self.mine)
         self.rows = rows_of_pass(device, count, config.rows)
@@ -44,7 +51,7 @@ class Slots:
         self.inputs = torch.zeros(count, model.task.layout.width, dtype=torch.long, device=device)
         self.labels = self.inputs.clone()
         self.told = self.inputs.clone()
-        """What the model is told: the puzzle, and the hints it has had."""
+        """The model's input: the puzzle, and the hints it has had."""
         self.z = torch.zeros(count, *model.state_shape, device=device)
         self._fill(range(count))
 
@@ -55,7 +62,7 @@ class Slots:
         puzzles, starts = [], []
         for place in places:
             which = self.mine[place], int(self.drawn[place])
-            puzzles.append(self.draws.draw(numpy_stream(self.seed, PUZZLE, *which)))
+            puzzles.append(self.sampler.draw(numpy_stream(self.seed, PUZZLE, *which)))
             starts.append(self.model.init(1, torch_stream(CPU, self.seed, START, *which)))
         at = torch.tensor(places)
         inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*puzzles, strict=True))
@@ -67,7 +74,7 @@ class Slots:
         self.drawn[at] += 1
 
     def noise(self, step: int, rows: slice) -> Float[Tensor, "R U N C D"] | None:
-        """What the calls of the block stack add in this step's segment (EqR section 4.1, noise injection)."""
+        """The noise of this step's segment, one tensor a call of the block stack (EqR section 4.1)."""
         if not self.config.noise:
             return None
         noise = torch.empty(rows.stop - rows.start, *self.model.noise_shape, device=self.device)
@@ -97,15 +104,15 @@ class Slots:
         return int(leaves.sum()), int(result.solved.cpu()[leaves].sum())
 
     def _hint(self, step: int, solved: Bool[Tensor, " R"]) -> None:
-        """Tell the puzzles that are stuck the answer of a cell that they doubt; take back what the solved were told."""
+        """Tell stuck puzzles the answer of a cell that they doubt; take hints back from solved ones."""
         self.told[solved] = self.inputs[solved]
         every = self.config.hint_every
-        due = (self.age >= FIRST * every) & (self.age % every == 0)
+        due = (self.age >= FIRST_HINT * every) & (self.age % every == 0)
         open_cells = self.model.task.layout.to_find(self.told) & (self.labels > 0)
         stuck = (due.to(self.device) & ~solved & open_cells.any(1)).nonzero().flatten()
         for place in stuck.tolist():
             generator = torch_stream(CPU, self.seed, HINT, step, self.mine[place])
-            cell = doubted_cell(self.model.decode(self.z[place : place + 1])[0], open_cells[place], generator)
+            cell = self.pick_hint(self.model.decode(self.z[place : place + 1])[0], open_cells[place], generator)
             self.told[place, cell] = self.labels[place, cell]
 
     def state(self) -> dict[str, Any]:

@@ -4,24 +4,27 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from eqr.data.files import Puzzles
-from eqr.data.sampler import PuzzleSampler
+from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.engine import SolveConfig
+from eqr.engine.policy.suppose import doubted_cell
 from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.model import Reasoner
 from eqr.runtime import stop_requests
 from eqr.storage.checkpoint import STATE, load_state, save, save_state
-from eqr.tasks import Task, task_named
-from eqr.training.config import Budget, TrainConfig
+from eqr.tasks import Task
+from eqr.training.config import TrainConfig
 from eqr.training.gradients import Passes
-from eqr.training.optim import OPTIMIZERS, learning_rate_scale, make_average
+from eqr.training.optim import learning_rate_scale, make_average
 from eqr.training.slots import Slots
 
 Record = dict[str, Any]
@@ -37,48 +40,54 @@ class Stopped(KeyboardInterrupt):
     """The run was asked to stop, and has saved its state."""
 
 
-class Trainer:
-    """One training run in one folder."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that a training run is made of, built and checked before its first step."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        budget: Budget,
-        model: Reasoner,
-        sampler_of: Callable[[Task], PuzzleSampler],
-        held_out: dict[str, Puzzles],
-        folder: Path,
-        seed: int,
-        identity: Record,
-        ranks: Ranks,
-        device: torch.device,
-        report: Callable[[Record], None],
-    ) -> None:
-        self.config, self.budget, self.held_out, self.ranks = config, budget, held_out, ranks
-        self.folder, self.identity, self.report = folder, identity, report
-        self.sampler_of, self.seed, self.device = sampler_of, seed, device
-        self.model = model.to(device).train()
-        self.optimizers = OPTIMIZERS[config.optimizer](self.model, config.lr, config.weight_decay)
-        self.average = make_average(self.model, config.ema)
-        self.slots = Slots(self.model, sampler_of(self.model.task), config, seed, ranks, device)
-        self.passes = Passes(config, ranks, device)
-        if config.grow_to > self.model.task.layout.rows:
+    model: Reasoner
+    config: TrainConfig
+    sampler_for: Callable[[Task], Sampler]
+    """Where puzzles come from, by board: boards may grow."""
+    held_out: dict[str, Puzzles]
+    """Puzzles to evaluate on, by the name they have in the log."""
+    folder: Path
+    seed: int
+    identity: Record
+    """The options that a resumed run must repeat."""
+
+
+class Trainer:
+    """Carries out one run in one folder."""
+
+    def __init__(self, run: Run, ranks: Ranks, device: torch.device, report: Callable[[Record], None]) -> None:
+        """``report`` is called with each record of the log."""
+        self.run, self.config, self.ranks, self.device, self.report = run, run.config, ranks, device, report
+        self.folder = run.folder
+        self.model = run.model.to(device).train()
+        self.optimizers = self.config.make_optimizers(self.model, self.config.lr, self.config.weight_decay)
+        self.average = make_average(self.model, self.config.ema)
+        self.slots = self._slots()
+        self.passes = Passes(self.config, ranks, device)
+        if self.config.grow_to > self.model.task.layout.rows:
             self.model.task.larger()  # raises InputError now rather than when it is needed
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[tuple[int, int]] = deque(maxlen=RECENT)
 
+    def _slots(self, drawn: Tensor | None = None) -> Slots:
+        sampler = self.run.sampler_for(self.model.task)
+        return Slots(self.model, sampler, self.config, self.run.seed, self.ranks, self.device, doubted_cell, drawn)
+
     def progress(self) -> float:
         """Share of the budget spent, resumed time included."""
-        if self.budget.steps is not None:
-            return self.step / self.budget.steps
-        return self.seconds / (60 * cast(float, self.budget.minutes))
+        return self.config.progress(self.step, self.seconds)
 
-    def run(self) -> None:
+    def train(self) -> None:
         """Train to the end of the budget; saves at the end, at intervals, and when asked to stop.
 
         Raises Stopped when it was asked to stop, and Diverged, without saving.
         """
+        self._report_start()
         clock, started = time.monotonic, time.monotonic() - self.seconds
         saved = evaluated = logged = self.seconds
         with stop_requests() as stop_requested:
@@ -88,7 +97,7 @@ class Trainer:
                 left, solved = self.slots.advance(self.step, result)
                 if cold:  # compiling is set-up: it does not count against the budget
                     started = clock() - self.seconds
-                # What the processes must agree on; the time is that of the first one.
+                # The processes must agree on these; the time is that of the first one.
                 mine = [float(result.loss), left, solved, stop_requested(), (clock() - started) * self.ranks.first]
                 loss, left, solved, stop, self.seconds = self.ranks.sum(torch.tensor(mine, dtype=torch.double)).tolist()
                 self.losses.append(loss / self.ranks.size)
@@ -100,15 +109,15 @@ class Trainer:
                     paused = clock()
                     self._grow(self.model.task.larger())
                     started += clock() - paused
-                if self.seconds - logged >= self.budget.log_seconds:
+                if self.seconds - logged >= self.config.log_seconds:
                     self._log(self.seconds - logged)
                     logged = self.seconds
-                if self.seconds - evaluated >= 60 * self.budget.eval_minutes:
+                if self.seconds - evaluated >= 60 * self.config.eval_minutes:
                     paused = clock()
                     self._evaluate()
                     started += clock() - paused
                     evaluated = self.seconds
-                if self.seconds - saved >= 60 * self.budget.save_minutes:
+                if self.seconds - saved >= 60 * self.config.save_minutes:
                     self.save()
                     saved = self.seconds
                 if stop:
@@ -129,9 +138,7 @@ class Trainer:
         """Go on with boards of ``task``: the same weights and optimizers, new slots."""
         drawn = self.slots.drawn
         self.model, self.average.module = self.model.for_task(task), self.averaged().for_task(task)
-        self.slots = Slots(
-            self.model, self.sampler_of(task), self.config, self.seed, self.ranks, self.device, drawn=drawn
-        )
+        self.slots = self._slots(drawn)
         self.left.clear()
         self.passes.warm = not self.passes.compiles
 
@@ -159,8 +166,25 @@ class Trainer:
             + (f"the last good checkpoint in {self.folder} is kept: {cure} and --resume" if kept else cure)
         )
 
+    def _report_start(self) -> None:
+        budget = (
+            {"minutes": None, "steps": self.config.steps} if self.config.steps else {"minutes": self.config.minutes}
+        )
+        self.report(
+            {
+                "event": "start",
+                "step": self.step,
+                "minutes": round(self.seconds / 60, 3),
+                "bf16": self.passes.bf16,
+                "processes": self.ranks.size,
+                "threads": torch.get_num_threads(),
+                "budget": budget,
+                "run": self.run.identity,
+            }
+        )
+
     def _log(self, seconds: float) -> None:
-        updates = (self.step - self.logged_step) * self.config.slots * self.config.model.updates_per_segment
+        updates = (self.step - self.logged_step) * self.config.slots * self.model.config.updates_per_segment
         self.logged_step = self.step
         left = sum(left for left, _ in self.left)
         self.report(
@@ -179,9 +203,9 @@ class Trainer:
     def _evaluate(self) -> None:
         record: Record = {"event": "eval", "step": self.step, "minutes": round(self.seconds / 60, 3)}
         solving = SolveConfig(depth=self.config.eval_depth or self.config.max_segments)
-        for name, puzzles in self.held_out.items():
+        for name, puzzles in self.run.held_out.items():
             if len(puzzles):
-                report = evaluate(self.averaged(), puzzles, solving, "average", name, ranks=self.ranks)
+                report = evaluate(self.averaged(), puzzles, solving, ranks=self.ranks)
                 record[name] = round(report.exact_accuracy, 4)
         self.report(record)
 
@@ -197,7 +221,7 @@ class Trainer:
         save(self.averaged(), self.folder)
         save_state(
             {
-                "identity": self.identity,
+                "identity": self.run.identity,
                 "step": self.step,
                 "seconds": self.seconds,
                 "bf16": self.passes.bf16,
@@ -218,8 +242,11 @@ class Trainer:
         self._refuse_another_run(state)
         self.step, self.seconds, self.passes.bf16 = state["step"], state["seconds"], state["bf16"]
         self.logged_step = self.step
-        if state["task"] != self.model.task.name:
-            self._grow(task_named(state["task"]))
+        task = self.model.task
+        while task.name != state["task"]:
+            task = task.larger()
+        if task != self.model.task:
+            self._grow(task)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
@@ -230,8 +257,8 @@ class Trainer:
 
     def _refuse_another_run(self, state: Record) -> None:
         """Only the learning rate and its decay may differ from the run that is resumed."""
-        for key in sorted(state["identity"].keys() | self.identity.keys()):
-            theirs, ours = state["identity"].get(key), self.identity.get(key)
+        for key in sorted(state["identity"].keys() | self.run.identity.keys()):
+            theirs, ours = state["identity"].get(key), self.run.identity.get(key)
             if key not in ("lr", "decay_share") and ours != theirs:
                 raise InputError(
                     f"{self.folder} was trained with {key} {theirs}, this command says {ours}: "

@@ -11,15 +11,18 @@ from concurrent.futures import Future
 from functools import partial
 from math import ceil
 
-import torch
+from jaxtyping import Int
+from torch import Tensor
 
-from eqr.data.parsing import Board, read_question
+from eqr.data.parsing import Text, read_puzzle
 from eqr.data.serialise import Record, as_record
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, select
-from eqr.engine.queue import Watch
+from eqr.engine.queue import OnSnapshot
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
+from eqr.model.blocks import BLOCKS
+from eqr.model.reasoner import name_in
 from eqr.tasks import Task
 from eqr.web.limits import Limits
 from eqr.web.metrics import Metrics
@@ -33,9 +36,8 @@ EXAMPLES = {
 """By family: the first of examples/sudoku/puzzles.csv and of examples/maze/mazes.txt."""
 
 
-def family_of(task: Task) -> str:
-    """The family's name, without sizes."""
-    return task.name.rstrip("0123456789x")
+Read = tuple[Reasoner, Int[Tensor, " L"]]
+"""A puzzle's ids, and the model on a board of its size."""
 
 
 class Service:
@@ -69,7 +71,7 @@ class Service:
     def example(self) -> str:
         """A puzzle that the first model takes; empty if none is known."""
         task = next(iter(self.models.values())).task
-        text = EXAMPLES.get(family_of(task), "")
+        text = EXAMPLES.get(task.family, "")
         cells = task.cells_in(text)
         return text if task.sized(cells).layout.cells == cells else ""
 
@@ -99,7 +101,7 @@ class Service:
             raise Problem(422, f"seed is {asked.seed}: it must be from 0 to {SEEDS - 1}")
         return config
 
-    def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[tuple[Reasoner, Board]]:
+    def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Read]:
         """Each puzzle, and the model on a board of its size; raises Problem naming the first that is none."""
         if not texts:
             raise Problem(422, "puzzles is empty: give at least one")
@@ -113,7 +115,7 @@ class Service:
         task, on = self.models[name].task, partial(self._on, name)
         try:
             config.check(task)
-            return [read_question(task, f"puzzles[{index}]", text, on) for index, text in enumerate(texts)]
+            return [read_puzzle(task, Text(f"puzzles[{index}]", text), on) for index, text in enumerate(texts)]
         except InputError as error:
             raise Problem(422, str(error)) from None
 
@@ -126,13 +128,17 @@ class Service:
             return self._sized[key]
 
     def submit(
-        self, model: Reasoner, boards: Sequence[Board], config: SolveConfig, watch: Watch | None = None
+        self,
+        model: Reasoner,
+        puzzles: Sequence[Int[Tensor, " L"]],
+        config: SolveConfig,
+        on_snapshot: OnSnapshot | None = None,
     ) -> "Future[list[Evidence]]":
         """The engine's answer to come; raises Problem if it takes no more now."""
         try:
             if self.stopping:
                 raise Closed
-            return self.driver.submit(model, boards, config, watch)
+            return self.driver.submit(model, puzzles, config, on_snapshot)
         except Closed:
             raise stopping() from None
         except Full:
@@ -166,12 +172,12 @@ class Service:
         return await asyncio.to_thread(self.records, name, read, [each for each in evidence if each], config)
 
     def records(
-        self, name: str, read: Sequence[tuple[Reasoner, Board]], evidence: Sequence[Evidence], config: SolveConfig
+        self, name: str, read: Sequence[Read], evidence: Sequence[Evidence], config: SolveConfig
     ) -> list[Record]:
         """What ``eqr solve --json`` would print of each puzzle."""
         records = []
-        for (model, board), found in zip(read, evidence, strict=True):
-            record = as_record(model.task, torch.from_numpy(board).long(), select(found, config.select))
+        for (model, _), found in zip(read, evidence, strict=True):
+            record = as_record(model.task, select(found, config.selection, model.task))
             self.metrics.puzzles.labels(name, str(record["valid"]).lower()).inc()
             records.append(record)
         return records
@@ -180,10 +186,10 @@ class Service:
 def _facts(name: str, model: Reasoner) -> ModelFacts:
     return ModelFacts(
         name=name,
-        task=family_of(model.task),
+        task=model.task.family,
         board=model.task.name,
         other_sizes=_takes_other_sizes(model),
-        block=model.config.block,
+        block=name_in(BLOCKS, model.config.block),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         updates_per_segment=model.config.updates_per_segment,
     )

@@ -13,44 +13,42 @@ from contextlib import suppress
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from eqr.data.parsing import Board
 from eqr.data.serialise import finite
-from eqr.engine import Closed, Snapshot, SolveConfig
-from eqr.evidence import Evidence
-from eqr.model import Reasoner
+from eqr.engine import Closed, SolveConfig
+from eqr.evidence import Evidence, Snapshot
 from eqr.web.problems import Problem, stopping
-from eqr.web.service import Service
+from eqr.web.service import Read, Service
 
 BACKLOG = 32 * 2**20
 """Bytes of segments that a slow reader may leave unread."""
-MOMENT, CELL = 3000, 12
+SNAPSHOT, CELL = 3000, 12
 """Bytes that one segment takes until it is sent: five tensors, and the symbol and confidence of each cell."""
 
 
 class Trajectories:
     """What has been told of one puzzle and not been sent."""
 
-    def __init__(self, service: Service, name: str, read: tuple[Reasoner, Board], config: SolveConfig) -> None:
+    def __init__(self, service: Service, name: str, read: Read, config: SolveConfig) -> None:
         """Asks the engine; raises Problem if it takes no more now."""
         self.service, self.name, self.read, self.config = service, name, read, config
-        self.model, self.board = read
+        self.model, puzzle = read
         self.seconds = service.limits.seconds
         self.told: deque[tuple[int, Snapshot]] = deque()
-        self.most = BACKLOG // (MOMENT + CELL * len(self.board))
+        self.most = BACKLOG // (SNAPSHOT + CELL * len(puzzle))
         self.news = asyncio.Event()
         self.depth: Counter[int] = Counter()
         self.ended = False
         self.loop = asyncio.get_running_loop()
-        self.future: Future[list[Evidence]] = service.submit(self.model, [self.board], config, self._watch)
+        self.future: Future[list[Evidence]] = service.submit(self.model, [puzzle], config, self._on_snapshot)
         self.future.add_done_callback(self._done)
 
-    def _watch(self, restart: int, moment: Snapshot) -> None:
+    def _on_snapshot(self, restart: int, snapshot: Snapshot) -> None:
         """Called by the engine's thread, perhaps after all is over here."""
         with suppress(RuntimeError):  # the loop has closed
-            self.loop.call_soon_threadsafe(self._tell, restart, moment)
+            self.loop.call_soon_threadsafe(self._tell, restart, snapshot)
 
-    def _tell(self, restart: int, moment: Snapshot) -> None:
-        self.told.append((restart, moment))
+    def _tell(self, restart: int, snapshot: Snapshot) -> None:
+        self.told.append((restart, snapshot))
         if len(self.told) > self.most:
             self.future.cancel()
         self.news.set()
@@ -86,7 +84,7 @@ class Trajectories:
         except Problem as problem:
             yield _failed(problem)
 
-    def _segment(self, restart: int, moment: Snapshot) -> str:
+    def _segment(self, restart: int, snapshot: Snapshot) -> str:
         self.depth[restart] += 1
         header = self.model.task.layout.rule_cells
         return _event(
@@ -94,10 +92,10 @@ class Trajectories:
             {
                 "restart": restart,
                 "depth": self.depth[restart],
-                "answer": self.model.task.format(moment.answer),
-                "confidence": [round(value, 3) for value in moment.confidence[header:].tolist()],
-                "residual": finite(float(moment.residual)),
-                "halt_logit": finite(float(moment.halt_logit)),
+                "answer": self.model.task.format(snapshot.answers),
+                "confidence": [round(value, 3) for value in snapshot.confidence[header:].tolist()],
+                "residual": finite(float(snapshot.residual)),
+                "halt_logit": finite(float(snapshot.halt_logit)),
             },
         )
 

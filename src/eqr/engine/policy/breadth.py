@@ -19,18 +19,18 @@ def waves(restarts: int, adaptive: bool) -> Iterator[int]:
         tried += size
 
 
-def enough_restarts(found: Evidence, calibration: Calibration | None) -> bool:
-    """Whether more restarts are not worth their updates (``--breadth auto:K``). So it is when
+def enough_restarts(evidence: Evidence, calibration: Calibration | None) -> bool:
+    """True if more restarts are unlikely to change the answer (``--breadth auto:K``):
 
     - two rows that their halting rule ended give the same answer;
     - or one such row is surely right: its residual or its halting logit is beyond the threshold at which 99.9% of the
-      rows were right when the model was calibrated (``eqr calibrate``; without calibration none is sure).
+      rows were right when the model was calibrated (``eqr calibrate``; without calibration no row is sure).
     """
-    ended = found.only(found.halted.nonzero().flatten())
-    if any(count > 1 for count in agreement(ended)):
+    halted = evidence.only(evidence.halted.nonzero().flatten())
+    if any(count > 1 for count in agreement(halted)):
         return True
     if calibration is None:
         return False
-    rests = calibration.tol is not None and bool((ended.residual < calibration.tol).any())
-    says_so = calibration.delta is not None and bool((ended.halt_logit > calibration.delta).any())
+    rests = calibration.tol is not None and bool((halted.residual < calibration.tol).any())
+    says_so = calibration.delta is not None and bool((halted.halt_logit > calibration.delta).any())
     return rests or says_so

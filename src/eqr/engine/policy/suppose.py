@@ -1,10 +1,10 @@
-"""What one row supposes: cells of its own answer that it takes for clues for a while. Knows no network and no rule.
+"""Suppositions of one row: guesses of its own that it treats as clues for a while. Knows no network and no rule.
 
 A row that rests on an answer it is not sure of stays there, from whatever start. So it supposes: a cell that it doubts
-is drawn, and held at the symbol the row itself believes likeliest, as if the puzzle had given it. If the row becomes
-sure, or if a second supposition has not made it so, it lets go of all of them and goes on from where it is: an answer
-counts only if the row is sure of it without them, and stays so. Nothing is checked by the task's rules, no state is
-kept to come back to, and nothing is tried in order: a row is one trajectory, perturbed by what it believes.
+is drawn, and held at the row's own likeliest symbol, as if the puzzle had given it. Once the row becomes sure, or if a
+second supposition has not made it sure, it lets go of all suppositions and goes on from where it is: an answer counts
+only if the row is sure of it without them, and stays sure. The task's rules check nothing, no state is kept to come
+back to, and nothing is tried in order: a row is one trajectory, perturbed by its own beliefs.
 """
 
 import torch
@@ -18,20 +18,20 @@ FIRST = 2
 AFTER = 2
 """Segments between letting go and supposing again."""
 SURE = 2
-"""Segments on end at which a row has to be sure, without any supposition, to be done."""
+"""Consecutive segments at which a row has to be sure, without any supposition, to be done."""
 NEVER_ZERO = 1e-12
 """A cell's chance if the row doubts none; also where a state has overflowed."""
 
 
 class Suppositions:
-    """Of one row."""
+    """The suppositions of one row."""
 
     def __init__(self, hold: int) -> None:
         self.hold, self.left = hold, FIRST * hold
         self.cells: dict[int, int] = {}
-        """Symbol by cell."""
+        """The supposed symbol of each cell that has one."""
         self.sure_for = 0
-        """Segments on end at which it was sure without any."""
+        """Consecutive segments at which the row was sure without any."""
 
     @property
     def done(self) -> bool:
@@ -41,7 +41,7 @@ class Suppositions:
     def turn(
         self, sure: bool, logits: Float[Tensor, "L V"], to_find: Bool[Tensor, " L"], generator: torch.Generator
     ) -> bool:
-        """Take one up or let go after a segment; whether ``cells`` has changed."""
+        """Take a supposition up or let go of all after a segment; True if ``cells`` has changed."""
         self.left -= 1
         self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
         if self.cells and (sure or (self.left <= 0 and len(self.cells) == MOST)):

@@ -1,5 +1,6 @@
-"""The blocks, by name. A new one is a file here and a line in this dict."""
+"""The blocks, by name. A new one is a file here and a line in this dict, or a plugin that adds the line."""
 
+from eqr.errors import unknown
 from eqr.model.blocks.attention import AttentionBlock
 from eqr.model.blocks.axial import AxialBlock
 from eqr.model.blocks.base import Block, BlockConfig
@@ -17,4 +18,14 @@ BLOCKS: dict[str, type[Block]] = {
     "relation": RelationBlock,
 }
 
-__all__ = ["BLOCKS", "Block", "BlockConfig"]
+
+def block_of(block: type[Block] | str) -> type[Block]:
+    """The class itself, or the one of that name; raises InputError if there is none."""
+    if not isinstance(block, str):
+        return block
+    if block not in BLOCKS:
+        raise unknown("block", block, BLOCKS, plugins=True)
+    return BLOCKS[block]
+
+
+__all__ = ["BLOCKS", "Block", "BlockConfig", "block_of"]

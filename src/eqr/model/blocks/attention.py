@@ -27,7 +27,7 @@ def angles(positions: Float[Tensor, " C"], channels: int) -> Float[Tensor, "C E"
 class AttentionBlock(Block):
     """(R, C, D) -> (R, C, D). Told where cells are; its weights depend on neither L nor V."""
 
-    per_symbol = False
+    takes_prefix = True
     positions = False
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:

@@ -35,14 +35,19 @@ def groups_of_pairs(layout: Layout) -> list[tuple[int, ...]]:
 
 
 class Block(nn.Module, ABC):
-    """One residual step of the block stack F."""
+    """One residual step of the block stack F.
 
-    per_symbol: ClassVar[bool]
+    A subclass is made from a layout, the sizes and a generator of its weights, and maps (R, C, D) to (R, C, D) without
+    mixing rows. It may have parameters of any shape. Blocks reach the task through ``layout`` alone.
+    """
+
+    per_symbol: ClassVar[bool] = False
     """Whether the width holds a vector for each symbol (D = V*C)."""
-    positions: ClassVar[bool]
-    """Whether the input needs learned position vectors for cells to differ."""
+    positions: ClassVar[bool] = True
+    """Whether cells differ for the block only if the input has learned position vectors."""
+    takes_prefix: ClassVar[bool] = False
+    """Whether C may count prefix tokens besides the cells of the board."""
 
-    @abstractmethod
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__()
 
@@ -50,6 +55,9 @@ class Block(nn.Module, ABC):
     def forward(self, h: Embedded) -> Embedded:
         """Map (R, C, D) to (R, C, D); C counts prefix tokens too."""
 
-    @abstractmethod
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum: with these at 0 the block does nothing but normalise."""
+        """The last matrix of each residual sum: with these at 0 the block does nothing but normalise.
+
+        Needed only to deepen a trained network (``training.growth``); by default none is known.
+        """
+        return []

@@ -16,7 +16,6 @@ from eqr.types import Embedded, Layout
 class ConvBlock(Block):
     """(R, L, D) -> (R, L, D)."""
 
-    per_symbol = False
     positions = False
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:

@@ -11,8 +11,7 @@ from eqr.types import Embedded, Layout
 class MixerBlock(Block):
     """(R, C, D) -> (R, C, D). Knows cells and symbols only by what it learns."""
 
-    per_symbol = False
-    positions = True
+    takes_prefix = True
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__(layout, config, generator)

@@ -17,7 +17,6 @@ class SymbolBlock(Block):
     """(R, L, V*C) -> (R, L, V*C)."""
 
     per_symbol = True
-    positions = True
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__(layout, config, generator)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eqr.data.files import Puzzles
-from eqr.engine import select
+from eqr.engine.policy.selection import choose, selection_rule
 from eqr.evidence import Evidence
 from eqr.paper.claims.laboratory import Laboratory, Settings
 
@@ -96,12 +96,12 @@ def shares(
 
     Without ``breadth`` all its starts are one group.
     """
-    found = []
+    chosen_by, found = selection_rule(rule), []
     for one, label in zip(ends, puzzles.batch().labels, strict=True):
         starts = len(one.depth)
         size = breadth or starts
         groups = [one.only(torch.arange(size) + start) for start in range(0, starts - size + 1, size)]
-        found.append(mean([float((select(group, rule).answer == label).all()) for group in groups]))
+        found.append(mean([float((group.answers[choose(group, chosen_by)] == label).all()) for group in groups]))
     return torch.tensor(found, dtype=torch.double)
 
 

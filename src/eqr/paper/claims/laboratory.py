@@ -13,18 +13,14 @@ from pathlib import Path
 
 from eqr.analysis import Traces, traces_of
 from eqr.data.files import Puzzles, collect
-from eqr.distributed import Ranks
-from eqr.engine import SolveConfig, gather
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
 from eqr.paper.presets import SMALL as PRESETS
-from eqr.runtime import CPU
 from eqr.storage.checkpoint import has_state, load, load_state
-from eqr.tasks import task_named
-from eqr.training.config import Budget
+from eqr.tasks import task_of
 from eqr.training.run import HELD_OUT_STREAM, identity_of, train
-from eqr.training.trainer import Record
 
 LARGE, SMALL, CLOCK = "large", "small", "clock"
 """What a measurement depends on: the large model and its puzzles, trained small models, the clock."""
@@ -99,7 +95,7 @@ class Laboratory:
 
     @cached_property
     def _weights(self) -> str:
-        digest = hashlib.sha256(repr((self.model.config, self.model.calibration, self.trained_depth)).encode())
+        digest = hashlib.sha256(repr((self.model.config.named(), self.model.calibration, self.trained_depth)).encode())
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
         return digest.hexdigest()[:DIGITS]
@@ -117,7 +113,7 @@ class Laboratory:
     @cached_property
     def small_puzzles(self) -> Puzzles:
         """Generated 6x6 Sudokus that no preset trains on."""
-        task = task_named(PRESETS["small_eqr"].model.task)
+        task = task_of(PRESETS["small_eqr"].model.task)
         return collect(task, task.generate(HELD_OUT_STREAM + 1), self.boards)
 
     def trained(self, preset: str, seed: int) -> Reasoner:
@@ -125,21 +121,20 @@ class Laboratory:
 
         Raises InputError if the folder holds a longer training, or that of another preset.
         """
-        folder, config = self.folder / "runs" / f"{preset}-{seed}", PRESETS[preset]
-        steps = self.train_steps or config.default_steps
+        folder, chosen = self.folder / "runs" / f"{preset}-{seed}", PRESETS[preset]
+        config = replace(chosen.train, steps=self.train_steps or chosen.train.steps, eval_minutes=1e4)
         going = has_state(folder)
         state = load_state(folder) if going else {"step": 0}
-        if state["step"] > steps or (going and state["identity"] != identity_of(config, seed, [], None)):
+        identity = identity_of(chosen.model, config, seed, None, None)
+        if state["step"] > config.steps or (going and state["identity"] != identity):
             raise InputError(
-                f"{folder} holds a training of {state['step']} steps that is not the one asked for ({steps} steps of "
-                f"the present preset): choose another --out, or delete it"
+                f"{folder} holds a training of {state['step']} steps that is not the one asked for ({config.steps} "
+                "steps of the present preset): choose another --out, or delete it"
             )
-        if state["step"] < steps:
+        if state["step"] < config.steps:
             self.in_time()
-            self.said(f"training {preset}, seed {seed}: {steps} steps")
-            folder.mkdir(parents=True, exist_ok=True)
-            budget = Budget(minutes=None, steps=steps, eval_minutes=1e4)
-            train(config, budget, folder, seed, [], None, None, going, Ranks(), CPU, _unsaid)
+            self.said(f"training {preset}, seed {seed}: {config.steps} steps")
+            train(chosen.model, config=config, out=folder, seed=seed, resume=going)
         return load(folder)
 
     def traced(self, config: SolveConfig, name: str = LARGE_MODEL, model: Reasoner | None = None) -> TracedRows:
@@ -168,9 +163,9 @@ class Laboratory:
         noise = f", noise {config.noise:g}" if config.noise else ""
         self.said(
             f"solving {len(puzzles)} puzzles with {name}: depth {config.depth}, breadth {config.breadth}, "
-            f"halt {config.halt}{noise}"
+            f"halt {config.halting.name}{noise}"
         )
-        yield from gather(model, puzzles.batch().inputs, config, record=record)
+        yield from evidence_stream(model, puzzles.batch().inputs, config, record=record)
 
 
 def trained_depth(folder: Path) -> int | None:
@@ -182,7 +177,3 @@ def trained_depth(folder: Path) -> int | None:
             # Older logs call the options "config".
             found = (record.get("run") or record.get("config") or {}).get("max_segments", found)
     return found
-
-
-def _unsaid(record: Record) -> None:
-    """The log of the run's folder tells it."""

@@ -10,7 +10,7 @@ from eqr.data.serialise import finite
 from eqr.measure.report import csv_text
 from eqr.paper.claims.base import Claim, Measured, Row
 from eqr.paper.claims.laboratory import PROTOCOL
-from eqr.storage.checkpoint import write_text_atomically
+from eqr.storage.files import write_text_atomically
 
 
 def keep(measured: Measured, number: int, folder: Path) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
+from eqr.model.blocks import BLOCKS
+from eqr.model.reasoner import name_in
 from eqr.paper.reference.architecture import ROTARY, TRM, Arch, architecture, count, number, shown
 from eqr.paper.reference.reading import Checkpoint
 from eqr.tasks import Task, task_named
@@ -149,7 +151,9 @@ def _shapes(config: ModelConfig, task: Task, arch: Arch) -> dict[str, tuple[int,
         "channel_out": (width, hidden),
     }
     for layer in range(config.layers):
-        shapes |= {_layer(layer, theirs): mixing[ours] for ours, theirs in WEIGHTS[config.block].items()}
+        shapes |= {
+            _layer(layer, theirs): mixing[ours] for ours, theirs in WEIGHTS[name_in(BLOCKS, config.block)].items()
+        }
     return shapes
 
 
@@ -180,7 +184,7 @@ def _state(config: ModelConfig, task: Task, found: dict[str, Tensor]) -> dict[st
     if config.init == "fixed":
         state["start"] = torch.stack([found["H_init"], found["L_init"]]).unsqueeze(1)
     for layer in range(config.layers):
-        for ours, theirs in WEIGHTS[config.block].items():
+        for ours, theirs in WEIGHTS[name_in(BLOCKS, config.block)].items():
             state[f"blocks.{layer}.{ours}"] = found[_layer(layer, theirs)]
     return state
 

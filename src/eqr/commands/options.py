@@ -1,0 +1,102 @@
+"""Options that several commands have, each declared once, and the names on a command line that stand for objects."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import tyro
+
+from eqr.commands.plugins import checker_named
+from eqr.engine.policy.halting import Halting
+from eqr.engine.policy.selection import Selection
+from eqr.model import Reasoner
+from eqr.runtime import pick_device, set_threads
+from eqr.solvers import Solver, written
+from eqr.storage.checkpoint import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threads:
+    """The processor."""
+
+    threads: int | None = None
+    """CPU threads; all by default."""
+
+    def set(self) -> int:
+        """Set the threads, before any work; returns the number in force."""
+        return set_threads(self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Threads):
+    """The device."""
+
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def ready(self) -> torch.device:
+        """Set the threads; returns the device."""
+        self.set()
+        return pick_device(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled(Machine):
+    """The device, and whether to compile for it."""
+
+    compile: bool = True
+    """Compile the segment with torch.compile: half a minute of set-up, then about twice as fast."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """The model."""
+
+    model: str = "sudoku"
+    """Bundled model, model folder, or hf:user/name."""
+
+    def load(self, device: torch.device) -> Reasoner:
+        """The model on a device."""
+        return load(self.model, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Named):
+    """The model, and who judges its answers."""
+
+    checker: str | None = None
+    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
+
+    def load(self, device: torch.device) -> Reasoner:
+        """The model on a device, with the user's checker if one is named."""
+        model = super().load(device)
+        if self.checker is None:
+            return model
+        return model.for_task(model.task.with_checker(checker_named(self.checker)))
+
+
+def registry() -> tyro.constructors.ConstructorRegistry:
+    """How tyro reads an option whose value is an object with a name: as the name."""
+    names = tyro.constructors.ConstructorRegistry()
+
+    @names.primitive_rule
+    def by_name(
+        info: tyro.constructors.PrimitiveTypeInfo,
+    ) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+        if info.type not in (Halting, Selection, Solver | str):
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="NAME",
+            instance_from_str=lambda words: words[0],
+            is_instance=lambda value: True,
+            str_from_instance=lambda value: [_written(value)],
+        )
+
+    return names
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return written(value) if isinstance(value, Solver) else str(value.name)

@@ -1,0 +1,159 @@
+"""Puzzles in, solutions out: one asker, any number of puzzles, constant memory. Knows no file and no label."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TypeAlias, overload
+
+from jaxtyping import Int
+from torch import Tensor
+
+from eqr.data.parsing import Text, read_puzzle
+from eqr.engine.config import SolveConfig
+from eqr.engine.policy.selection import SelectionRule, choose
+from eqr.engine.queue import OnSnapshot, PuzzleQueue
+from eqr.engine.rows import Latents, Rows, turn
+from eqr.engine.views import Views
+from eqr.errors import InputError
+from eqr.evidence import Evidence, History, Solution
+from eqr.model import Reasoner
+from eqr.runtime import row_workers
+from eqr.tasks import Task
+
+Puzzle: TypeAlias = str | Text | Int[Tensor, " L"]
+"""A puzzle as text, as text with its place, or as ids, 0 = blank."""
+
+
+def evidence_stream(
+    model: Reasoner,
+    puzzles: Iterable[Int[Tensor, " L"]],
+    config: SolveConfig,
+    *,
+    compile: bool = False,
+    record: bool = False,
+    latents: Latents = "none",
+    on_snapshot: OnSnapshot | None = None,
+) -> Iterator[Evidence]:
+    """The evidence of every puzzle (ids, 0 = blank), in input order, as soon as it and those before it are decided.
+
+    ``compile`` runs torch.compile on the segment where it can: slow to start, then faster. ``record`` keeps each row's
+    history; ``latents`` keeps latent states, of the end or of all segments of a history. Raises InputError if
+    the task cannot check answers for a rule that needs it.
+    """
+    config.check(model.task)
+    views = Views(model.task, config.views, config.seed)
+    queue = PuzzleQueue(views.of(puzzles), config, model.calibration, on_snapshot)
+
+    def run() -> Iterator[Evidence]:
+        with row_workers(model.answer_head.device) as workers:
+            rows = Rows(model, config, workers, compile, record, latents)
+            while turn(rows, queue):
+                yield from queue.answered()
+
+    yield from views.merged(run())
+
+
+def select(evidence: Evidence, rule: SelectionRule, task: Task) -> Solution:
+    """The answer of the restart that ``rule`` chooses, rows that halted first."""
+    restart = choose(evidence, rule)
+    return Solution(evidence=evidence, restart=restart, text=task.format(evidence.answers[restart]))
+
+
+class _Asked:
+    """Puzzles as ids, each with the model on a board of its size. A text that is no puzzle, or one for another model,
+    ends them; it is told after those before it are answered.
+    """
+
+    def __init__(self, model: Reasoner, puzzles: Iterable[Puzzle]) -> None:
+        self.task, self.model, self.puzzles = model.task, model, puzzles
+        self.refused: InputError | None = None
+
+    def __iter__(self) -> Iterator[tuple[Reasoner, Int[Tensor, " L"]]]:
+        try:
+            for number, puzzle in enumerate(self.puzzles, 1):
+                # The last board's model is kept: puzzles of one size mostly follow each other.
+                if isinstance(puzzle, Tensor):
+                    self.model, ids = self.model.for_task(self.task.sized(len(puzzle))), puzzle
+                    width = self.model.task.layout.width
+                    if len(ids) != width:
+                        raise InputError(f"puzzle {number} has {len(ids)} ids, {self.task.name} has {width}")
+                else:
+                    written = puzzle if isinstance(puzzle, Text) else Text(f"puzzle {number}", puzzle)
+                    self.model, ids = read_puzzle(self.task, written, self.model.for_task)
+                yield self.model, ids
+        except InputError as error:
+            self.refused = error
+
+
+def solve_stream(
+    model: Reasoner,
+    puzzles: Iterable[Puzzle],
+    config: SolveConfig | None = None,
+    *,
+    compile: bool = False,
+    record: bool = False,
+    latents: Latents = "none",
+) -> Iterator[Solution]:
+    """A solution of each puzzle, in input order, as soon as it and those before it are decided.
+
+    Args:
+        model: A trained reasoner; texts may be boards of any size that it can answer.
+        puzzles: Any iterable of texts or of ids (L,), 0 = blank; it is read as slots become free.
+        config: How much compute a puzzle gets.
+        compile: Run torch.compile on the segment where it can: slow to start, then faster.
+        record: Keep each row's history (``Solution.history``).
+        latents: Keep latent states: "end" in ``Evidence.states``, or with ``record`` "all" in ``History.z``.
+
+    Raises InputError for a text that is no puzzle, after the puzzles before it are answered.
+    """
+    config = config or SolveConfig()
+    asked = _Asked(model, puzzles)
+    for sized, group in groupby(asked, key=lambda pair: pair[0]):
+        ids = (puzzle for _, puzzle in group)
+        for evidence in evidence_stream(sized, ids, config, compile=compile, record=record, latents=latents):
+            yield select(evidence, config.selection, sized.task)
+    if asked.refused:
+        raise asked.refused
+
+
+@overload
+def solve(  # type: ignore[overload-overlap]  # a str is a sequence of str too
+    model: Reasoner, puzzles: str, config: SolveConfig | None = None
+) -> Solution: ...
+@overload
+def solve(
+    model: Reasoner, puzzles: Sequence[str] | Int[Tensor, "B L"], config: SolveConfig | None = None
+) -> list[Solution]: ...
+def solve(
+    model: Reasoner, puzzles: str | Sequence[str] | Int[Tensor, "B L"], config: SolveConfig | None = None
+) -> Solution | list[Solution]:
+    """Answer one puzzle given as text, or each of a list of texts or of ids (B, L), 0 = blank.
+
+    An answer that breaks a rule is marked ``valid=False``. Raises InputError for a text that is no puzzle.
+    """
+    if isinstance(puzzles, str):
+        return next(solve_stream(model, [puzzles], config))
+    return list(solve_stream(model, puzzles, config))
+
+
+def trajectory(
+    model: Reasoner,
+    puzzles: str | Sequence[str] | Int[Tensor, "B L"],
+    depth: int = 64,
+    breadth: int = 1,
+    *,
+    latents: bool = False,
+    config: SolveConfig | None = None,
+) -> History:
+    """Every segment of R = B*K rows, the restarts of a puzzle after each other: answers (R, T, L), residual (R, T), ...
+
+    No row halts. With ``latents`` also the states z (R, T, S, C, D). ``config`` gives the other options: seed, noise,
+    solver. Raises InputError for a text that is no puzzle, and if the boards differ in size.
+    """
+    config = replace(config or SolveConfig(), depth=depth, breadth=breadth, halt="fixed", suppose=0)
+    puzzles = [puzzles] if isinstance(puzzles, str) else puzzles
+    found = list(solve_stream(model, puzzles, config, record=True, latents="all" if latents else "none"))
+    rows = [history for solution in found for history in solution.evidence.histories]
+    if len({row.answers.shape for row in rows}) != 1:
+        raise InputError("trajectories are of one board size: give at least one puzzle, and all of one size")
+    return History.stacked(rows)
