@@ -61,6 +61,7 @@ def test_what_does_not_need_training_is_measured_and_reported(tmp_path: Path, ti
     assert depths.rows[-1]["mean residual"] < depths.rows[0]["mean residual"]
 
 
+@pytest.mark.slow
 def test_training_claims_train_what_they_compare_once(
     tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -244,6 +244,7 @@ def test_without_a_compiler_there_is_a_notice_and_an_answer() -> None:
     assert "exact_accuracy" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_what_evaluations_of_each_budget_would_say(tmp_path: Path) -> None:
     data = "examples/sudoku/puzzles.csv"
     done = eqr(

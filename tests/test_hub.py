@@ -62,6 +62,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".pt"}
 
 
+@pytest.mark.slow
 def test_a_model_that_is_sent_solves_where_it_is_fetched_and_offline_afterwards(hub: Hub, folder: Path) -> None:
     sent = typed("push", "--model", str(folder), "--to", "hf:user/name")
     assert sent.returncode == 0, sent.stderr

@@ -87,6 +87,7 @@ def test_the_tiny_preset_learns_4x4_boards_and_its_halting_head_when_answers_are
     assert sum(bool(found.halt_logit > 0) for found in solved) > 95
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
