@@ -2,15 +2,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test browser lint clean
+# Two processes of one thread each; whoever has finished takes over what the other one has left.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+# Where shapes are in signatures: tests of each such part, few enough to be quick although every call is checked.
+SHAPED := $(addprefix tests/,tasks solvers engine test_model.py test_blocks.py test_evaluate.py test_statistics.py \
+  test_analysis_statistics.py test_data.py test_reference.py test_parity.py \
+  $(addprefix training/test_,loss.py slots.py growth.py protocol.py))
+
+.PHONY: demo test check shapes browser lint clean
 
 demo: .venv/ready
 	$(BIN)/eqr solve --file examples/sudoku/puzzles.csv
 	$(BIN)/eqr solve --model maze --file examples/maze/mazes.txt
 
-test: .venv/ready lint
+test: .venv/ready lint shapes
 	-@$(MAKE) --no-print-directory browser
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
+
+# While you work: what takes long is left out.
+check: .venv/ready lint
+	$(PYTEST) -m "not slow"
+
+shapes: .venv/ready
+	EQR_SHAPES=1 $(PYTEST) -m "not slow" -k "not neighbours" $(SHAPED)
 
 # For the tests of the page; without it they are skipped.
 browser:

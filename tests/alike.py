@@ -1,11 +1,52 @@
-"""What tests of several folders ask: has it come to that, is this the same evidence, how is this answer drawn?"""
+"""What tests of several folders ask: what does this command say, has it come to that, is this the same evidence?"""
 
+import io
+import sys
 import time
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
+from eqr.cli import main
 from eqr.evidence import BY_RESTART, Evidence, Solution
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is left of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def eqr(*arguments: str, stdin: str = "", cwd: Path = ROOT) -> Done:
+    """The command ``eqr`` as a user types it in a folder, in this process, which is afterwards as it was before."""
+    out, error, threads = io.StringIO(), io.StringIO(), torch.get_num_threads()
+    with (
+        chdir(cwd),
+        patch.object(sys, "stdin", io.StringIO(stdin)),
+        patch.object(sys, "path", list(sys.path)),
+        redirect_stdout(out),
+        redirect_stderr(error),
+    ):
+        code = _code_of(arguments)
+    torch.set_num_threads(threads)
+    return Done(code, out.getvalue(), error.getvalue())
+
+
+def _code_of(arguments: tuple[str, ...]) -> int:
+    try:
+        main(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
 
 
 def eventually(true: Callable[[], bool], seconds: float, every: float) -> None:

@@ -1,11 +1,14 @@
-"""Shapes of public functions are checked by beartype here, and only here (numba compiles its module itself)."""
+"""With EQR_SHAPES=1 beartype checks the shapes of public functions (numba compiles its module itself).
+
+Only then: it makes small steps many times slower.
+"""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("eqr", deadline=None)
@@ -16,14 +19,21 @@ CHECKED = """types evidence
 tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
 data model solvers
 engine measure.evaluate training paper.reference analysis"""
-install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
+if os.environ.get("EQR_SHAPES") == "1":
+    from jaxtyping import install_import_hook
+
+    install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
+
+TINY_RUN = Path(__file__).parent / "golden" / "tiny_run"
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished `eqr train sudoku4_tiny`, from the command line."""
-    from eqr.cli import main
+    """A copy of the folder of a finished `eqr train sudoku4_tiny`, but for its state and its pool.
 
+    When the format changes, this makes it again: `eqr train sudoku4_tiny --out runs/golden --steps 1000 --threads 1 &&
+    cp runs/golden/{config.json,log.jsonl,model.safetensors} tests/golden/tiny_run/`
+    """
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    main(["train", "sudoku4_tiny", "--out", str(folder), "--steps", "1000", "--threads", "1"])
+    shutil.copytree(TINY_RUN, folder)
     return folder

@@ -87,6 +87,7 @@ def test_a_solved_puzzle_has_one_broad_basin(tiny_run: Path, boards: torch.Tenso
     assert len(ends.states) == 12
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_their_numbers_and_a_summary(tmp_path: Path, tiny_run: Path) -> None:
     data, out = tmp_path / "p.csv", tmp_path / "out"
     main(["generate", "sudoku4", "--count", "4", "--seed", "9", "--out", str(data)])

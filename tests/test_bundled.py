@@ -35,6 +35,7 @@ def test_puzzles_without_guesses_are_solved(model: Reasoner) -> None:
     assert solved(model, generated(64, 0)) >= 0.97
 
 
+@pytest.mark.slow
 def test_most_puzzles_that_need_eight_guesses_are_solved(model: Reasoner) -> None:
     assert solved(model, generated(64, 8)) >= 0.6
 
@@ -65,6 +66,7 @@ def test_an_answer_the_head_ended_is_told_from_one_that_ran_out_of_depth(model: 
     assert (stopped.halted, stopped.converged) == (False, False)
 
 
+@pytest.mark.slow
 def test_mazes_are_solved_far_beyond_the_sizes_trained_on() -> None:
     maze = eqr.load("maze")
     assert maze.task.name == "maze15"

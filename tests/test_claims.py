@@ -21,16 +21,15 @@ from eqr.paper.claims.base import FAILS, HOLDS, UNDECIDED, Gain, Measured, gain
 from eqr.paper.claims.report import keep, kept, page
 from eqr.paper.claims.residual import verdict_of
 from eqr.paper.claims.training import CONSTRUCTION, SHAPING, construction
-from eqr.presets import PRESETS
+from eqr.paper.presets import SMALL
 from eqr.storage.checkpoint import WEIGHTS, load
 from eqr.training.run import HELD_OUT_STREAM
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, config in list(PRESETS.items()):
-        if name.startswith("small_"):
-            monkeypatch.setitem(PRESETS, name, replace(config, pool=40, compile=False, evaluated=2))
+    for name, config in SMALL.items():
+        monkeypatch.setitem(SMALL, name, replace(config, pool=40, compile=False, evaluated=2))
     monkeypatch.setattr("eqr.paper.claims.attractors.MANY", 4)
     monkeypatch.setattr("eqr.paper.claims.scaling.NOISES", (0.1, 0.5))
     threads = torch.get_num_threads()
@@ -62,6 +61,7 @@ def test_what_does_not_need_training_is_measured_and_reported(tmp_path: Path, ti
     assert depths.rows[-1]["mean residual"] < depths.rows[0]["mean residual"]
 
 
+@pytest.mark.slow
 def test_training_claims_train_what_they_compare_once(
     tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def numberless(line: str) -> str:
     return re.sub(r"\d[\d.,e+-]*", "#", line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["train.md", "export.md"])
 def test_the_consoles_of_the_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -78,6 +78,7 @@ def assert_same_answers(path: Path, model: Reasoner, ids: Tensor, depth: int) ->
     torch.testing.assert_close(residual, torch.cat([evidence.residual for evidence in found]), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", list(BLOCKS))
 def test_every_block_answers_alike_under_onnxruntime(block: str, tmp_path: Path) -> None:
     model, path = tiny(block), tmp_path / "model.onnx"
@@ -111,12 +112,14 @@ def sudoku(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_bundled_sudoku_model_answers_alike(sudoku: Path) -> None:
     model = eqr.load("sudoku")
     assert_same_answers(sudoku, model, boards(model, 8), depth=8)
     assert sudoku.stat().st_size < 600_000  # each matrix once
 
 
+@pytest.mark.slow
 def test_the_bundled_maze_model_answers_alike_on_a_board_of_another_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +130,7 @@ def test_the_bundled_maze_model_answers_alike_on_a_board_of_another_size(
     assert_same_answers(path, model, boards(model, 4), depth=8)
 
 
+@pytest.mark.slow
 def test_the_example_solves_a_sudoku_without_torch(sudoku: Path) -> None:
     code = f"import sys; sys.argv = ['solve.py', {str(sudoku)!r}, {EASY!r}]; exec(open({str(EXAMPLE)!r}).read()); "
     code += "print(sorted({'torch', 'eqr'} & sys.modules.keys()))"
@@ -138,6 +142,7 @@ def test_the_example_solves_a_sudoku_without_torch(sudoku: Path) -> None:
     assert imported == "[]"
 
 
+@pytest.mark.slow
 def test_the_example_says_when_a_board_does_not_settle(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export(tiny("relation", updates_per_segment=1), path)  # untrained

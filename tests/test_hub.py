@@ -11,6 +11,7 @@ from pathlib import Path
 import huggingface_hub.constants as constants
 import pytest
 import torch
+from alike import eqr as typed
 from hub_server import Hub, serving
 
 import eqr
@@ -61,35 +62,23 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".pt"}
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "eqr", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ | environment,
-    )
-
-
+@pytest.mark.slow
 def test_a_model_that_is_sent_solves_where_it_is_fetched_and_offline_afterwards(hub: Hub, folder: Path) -> None:
-    sent = command("push", "--model", str(folder), "--to", "hf:user/name")
+    sent = typed("push", "--model", str(folder), "--to", "hf:user/name")
     assert sent.returncode == 0, sent.stderr
     assert f"sent to {hub.address}/user/name/commit/{hub.branches['main']}" in sent.stdout
     assert sorted(hub.commits[hub.branches["main"]]) == sorted([*SENT, ".gitattributes"])
-    solving = ("solve", "1..............2", "--model", "hf:user/name", "--json", "--depth", "2")
-    online = command(*solving)
+    solving = ("solve", "1..............2", "--json", "--depth", "2", "--model")
+    command = [sys.executable, "-m", "eqr", *solving, "hf:user/name"]  # the hub's library reads its settings at start
+    online = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert online.returncode == 0, online.stderr
     assert online.stderr == ""
     hub.commits.clear()
-    offline = command(*solving, HF_HUB_OFFLINE="1")
+    alone = os.environ | {"HF_HUB_OFFLINE": "1"}
+    offline = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=alone)
     assert offline.returncode == 0, offline.stderr
-    here, there = json.loads(online.stdout), json.loads(offline.stdout)
-    assert (
-        here["answer"]
-        == there["answer"]
-        == json.loads(command(*solving[:3], str(folder), *solving[4:]).stdout)["answer"]
-    )
+    answers = [json.loads(done.stdout)["answer"] for done in (online, offline, typed(*solving, str(folder)))]
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_what_is_fetched_is_the_model_and_nothing_else(hub: Hub, folder: Path) -> None:

@@ -49,6 +49,7 @@ def test_the_wheel_holds_the_package_without_logs_of_training(wheel: Path) -> No
     assert wheel.stat().st_size < 1_000_000
 
 
+@pytest.mark.slow
 def test_the_wheel_answers_without_the_source_tree(unpacked: Path, tmp_path: Path) -> None:
     code = """
 import runpy, sys
@@ -76,6 +77,7 @@ runpy.run_module("eqr", run_name="__main__", alter_sys=True)
     assert (record["answer"], record["valid"]) == (ANSWER, True)
 
 
+@pytest.mark.slow
 def test_the_wheel_says_its_version_and_licence(unpacked: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "eqr", "--version"]
     environment = os.environ | {"PYTHONPATH": str(unpacked)}

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
 
+pytestmark = pytest.mark.slow
 MEGABYTE = 1 << 20
 MODEL = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=2, updates_per_segment=1))
 

@@ -371,6 +371,7 @@ def tutorial(part: str) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_the_tutorial_in_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in lines if line["event"] == "train"]
 
 
+@pytest.mark.slow
 def test_twenty_steps_of_the_paper_have_the_loss_curve_they_had(data: Path, tmp_path: Path) -> None:
     options = ["--steps", "20", "--log-seconds", "0.00001", "--data", str(data), "--out", str(tmp_path / "run")]
     main(["train", "paper_sudoku", "--tiny", *options])

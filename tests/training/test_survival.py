@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from alike import Done, eqr
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
 OPTIONS = [
     "--threads",
     "1",
@@ -25,12 +27,16 @@ OPTIONS = [
     "pool=100",
     "decay_share=0",
 ]
-PRELUDE = "import os, signal, sys\nfrom pathlib import Path\nfrom eqr import checkpoint\nfrom eqr.cli import main\n"
+PRELUDE = "import os, signal, sys\nfrom pathlib import Path\nfrom eqr.cli import main\n"
 
 
-def train(folder: Path, *arguments: str, before: str = "", wait: bool = True) -> subprocess.Popen[str]:
-    """``eqr train sudoku4_tiny`` in a process of its own, after the Python statements ``before``."""
+def train(folder: Path, *arguments: str, before: str = "", wait: bool = True) -> subprocess.Popen[str] | Done:
+    """``eqr train sudoku4_tiny``; if something is to befall it, in a process of its own, after Python statements."""
     command = [*("train", "sudoku4_tiny", "--out", str(folder)), *OPTIONS, *arguments]
+    if wait and not before:
+        done = eqr(*command)
+        said_in(folder).write_text(done.stderr)
+        return done
     code = f"{PRELUDE}{textwrap.dedent(before)}\nmain({command!r})"
     with said_in(folder).open("w") as said:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=said, text=True)

@@ -64,19 +64,21 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(Trainer, "_refuse_divergence", press)
 
 
-def test_the_tiny_preset_learns_4x4_boards(tiny_run: Path) -> None:
-    unseen = collect(TASK, TASK.generate(seed=123), 200)
-    report = evaluate(load(tiny_run), unseen, SolveConfig(depth=32))
+@pytest.mark.slow
+def test_the_tiny_preset_learns_4x4_boards_and_its_halting_head_when_answers_are_right(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    main(["train", "sudoku4_tiny", "--out", str(folder), "--steps", "300", "--threads", "1"])
+    unseen, model = collect(TASK, TASK.generate(seed=123), 200), load(folder)
+    report = evaluate(model, unseen, SolveConfig(depth=32))
     assert report.exact_accuracy >= 0.95
     assert report.token_accuracy >= report.exact_accuracy
-
-
-def test_the_halting_head_learns_that_answers_are_right(tiny_run: Path) -> None:
-    model, puzzles = load(tiny_run), collect(TASK, TASK.generate(seed=5), 100).batch()
-    solved = list(evidence_stream(model, puzzles.inputs, SolveConfig(depth=32)))
+    solved = list(
+        evidence_stream(model, collect(TASK, TASK.generate(seed=5), 100).batch().inputs, SolveConfig(depth=32))
+    )
     assert sum(bool(found.halt_logit > 0) for found in solved) > 95
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

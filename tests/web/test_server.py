@@ -50,6 +50,7 @@ def received(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
+@pytest.mark.slow
 def test_many_clients_at_once_get_their_own_answers_those_of_eqr_solve(server: Process) -> None:
     draw = random.Random(0)
     model = eqr.load("sudoku")
@@ -148,6 +149,7 @@ def test_only_this_machine_is_listened_to_unless_told_otherwise(server: Process)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.slow
 def test_told_to_stop_it_answers_what_it_can_and_ends(number: signal.Signals, mazes_folder: str) -> None:
     process = Process("--models", mazes_folder, "--depth", "100000000", "--grace", "1")
     answers: list[httpx2.Response] = []
