@@ -43,7 +43,7 @@ def test_the_spectral_radius_is_that_of_the_dense_jacobian(block: str, boards: t
 
 def test_end_states_are_those_of_the_engine(tiny_run: Path, boards: torch.Tensor) -> None:
     model, config = load(tiny_run), SolveConfig(depth=6, halt="fixed", seed=4)
-    ends = settle(model, boards, [0, 0, 0], config)
+    ends = settle(model, boards, config)
     for row, found in enumerate(evidence_stream(model, boards, config, record=True)):
         assert torch.equal(ends.answers[row], found.answers[0])
         torch.testing.assert_close(ends.residuals[row], found.histories[0].residual, rtol=1e-3, atol=1e-6)

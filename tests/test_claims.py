@@ -4,7 +4,6 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from eqr.paper.claims.base import FAILS, HOLDS, UNDECIDED, Gain, Measured, gain
 from eqr.paper.claims.report import keep, kept, page
 from eqr.paper.claims.residual import verdict_of
 from eqr.paper.claims.training import CONSTRUCTION, SHAPING, construction
-from eqr.paper.presets import SMALL
+from eqr.paper.presets import SMALL, changed
 from eqr.storage.checkpoint import WEIGHTS, load
 from eqr.training.run import HELD_OUT_STREAM
 
@@ -29,7 +28,7 @@ from eqr.training.run import HELD_OUT_STREAM
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, config in SMALL.items():
-        monkeypatch.setitem(SMALL, name, replace(config, pool=40, compile=False, evaluated=2))
+        monkeypatch.setitem(SMALL, name, changed(config, pool=40, compile=False, evaluated=2))
     monkeypatch.setattr("eqr.paper.claims.attractors.MANY", 4)
     monkeypatch.setattr("eqr.paper.claims.scaling.NOISES", (0.1, 0.5))
     threads = torch.get_num_threads()

@@ -15,6 +15,7 @@ import torch
 from alike import ROOT, Done, eqr
 
 from eqr.commands.bench import STEPS, UPDATES
+from eqr.paper.presets import changed
 from eqr.tasks import task_named
 
 EXAMPLES = ROOT / "examples" / "sudoku"
@@ -271,7 +272,7 @@ def test_bench_compares_every_block_with_matrix_products(monkeypatch: pytest.Mon
     for block, model in UPDATES.items():
         monkeypatch.setitem(UPDATES, block, replace(model, channels=16))
     for preset, config in STEPS.items():
-        monkeypatch.setitem(STEPS, preset, replace(config, rows=2, model=replace(config.model, channels=16)))
+        monkeypatch.setitem(STEPS, preset, changed(config, {"channels": 16}, rows=2))
     done = eqr("bench", "--no-compile", "--threads", "1", "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -170,5 +170,5 @@ def test_what_cannot_be_exported_is_told(arguments: list[str], said: str, capsys
 
 def test_without_the_libraries_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx_ir.passes.common", None)
-    with pytest.raises(InputError, match=r"pip install 'eqr\[export\]'"):
+    with pytest.raises(InputError, match=r"pip install 'equilibrium-reasoners\[export\]'"):
         export(tiny("relation"), tmp_path / "model.onnx")

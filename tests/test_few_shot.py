@@ -101,6 +101,7 @@ def test_the_two_most_voted_answers_are_the_attempts() -> None:
     votes = torch.tensor([[1], [2], [3], [2], [3], [4]])
     zeros = torch.zeros(6)
     found = Evidence(
+        puzzle=torch.zeros(1, dtype=torch.long),
         answers=votes,
         residual=torch.tensor([0.1, 0.2, 0.3, 0.4, 0.1, 0.0]),
         logit_change=zeros,
@@ -109,8 +110,6 @@ def test_the_two_most_voted_answers_are_the_attempts() -> None:
         converged=zeros.bool(),
         halted=zeros.bool(),
         valid=zeros.bool(),
-        seconds=0.0,
-        histories=(),
     )
     assert [int(votes[k]) for k in by_rank(found)] == [3, 2, 4, 1]
 

@@ -214,5 +214,7 @@ def test_a_model_on_the_hub_is_not_calibrated_in_the_cache(capsys: pytest.Captur
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r"hf:user/name needs the extra 'hub': pip install 'eqr\[hub\]'"):
+    with pytest.raises(
+        InputError, match=r"hf:user/name needs the extra 'hub': pip install 'equilibrium-reasoners\[hub\]'"
+    ):
         eqr.load("hf:user/name")

@@ -56,7 +56,7 @@ import runpy, sys
 from importlib.metadata import distribution, version
 import eqr
 print(eqr.__file__)
-print(distribution("eqr").locate_file("eqr"))
+print(distribution("equilibrium-reasoners").locate_file("eqr"))
 sys.argv = ["eqr", "solve", sys.argv[1], "--json", "--threads", "1"]
 runpy.run_module("eqr", run_name="__main__", alter_sys=True)
 """
@@ -91,8 +91,10 @@ def test_the_wheel_says_its_version_and_licence(unpacked: Path, tmp_path: Path) 
 def test_every_extra_is_in_all_and_all_is_tested() -> None:
     extras = PROJECT["optional-dependencies"]
     (everything,) = extras["all"]
-    assert sorted(re.findall(r"\w+", everything.removeprefix("eqr"))) == sorted(extras.keys() - {"all", "test"})
-    assert "eqr[all]" in extras["test"]
+    assert sorted(re.findall(r"\w+", everything.removeprefix("equilibrium-reasoners"))) == sorted(
+        extras.keys() - {"all", "test"}
+    )
+    assert "equilibrium-reasoners[all]" in extras["test"]
 
 
 def test_the_project_files_agree() -> None:

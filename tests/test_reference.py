@@ -129,9 +129,11 @@ def with_pickle(file: Path, payload: bytes) -> Path:
 
 def test_every_weight_finds_its_place(file: Path) -> None:
     model, theirs = to_reasoner(read_checkpoint(file)), tensors(ARCH, seed=1)
-    assert vars(model.config) | {"task": "sudoku4", "block": "mixer", "channels": 8, "layers": 2} == vars(model.config)
-    assert vars(model.config) | {"cycles": 2, "updates_per_segment": 3, "damping": 0.05} == vars(model.config)
-    assert vars(model.config) | {"init": "truncated", "init_std": 1.0, "scratch_std": 0.5} == vars(model.config)
+    assert (
+        model.config.named() | {"task": "sudoku4", "block": "mixer", "channels": 8, "layers": 2} == model.config.named()
+    )
+    assert model.config.named() | {"cycles": 2, "updates_per_segment": 3, "damping": 0.05} == model.config.named()
+    assert model.config.named() | {"init": "truncated", "init_std": 1.0, "scratch_std": 0.5} == model.config.named()
     ours = model.state_dict()
     assert torch.equal(ours["symbol_embedding"], theirs["embed_tokens.embedding_weight"][1:])
     assert torch.equal(ours["answer_head"], theirs["lm_head.weight"][2:])
@@ -200,13 +202,14 @@ def test_mazes_need_their_cells_told(kind: str | None, axes: int) -> None:
     arch = ARCH | {"mlp_t": False, "pos_encodings": kind, "board_height": None, "board_width": None}
     given = checkpoint(arch)
     model = to_reasoner(given, cells=100)
-    assert (model.config.task, model.config.block, model.config.rotary) == ("maze10", "attention", axes)
+    names = model.config.named()
+    assert (names["task"], names["block"], names["rotary"]) == ("maze10", "attention", axes)
     assert torch.equal(model.symbol_embedding, given.tensors["embed_tokens.embedding_weight"])
     assert torch.equal(model.answer_head, given.tensors["lm_head.weight"][1:])
     with pytest.raises(InputError, match="does not tell how many cells a board has: give --cells"):
         to_reasoner(given)
     thirty = Checkpoint(tensors=given.tensors, config={"arch": arch, "dataset": {"name": "Maze-30x30-unique-1k"}})
-    assert to_reasoner(thirty).config.task == "maze30"
+    assert to_reasoner(thirty).task.name == "maze30"
 
 
 def test_hidden_sizes_are_those_of_the_weights_whatever_the_width() -> None:

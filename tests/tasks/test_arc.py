@@ -156,4 +156,4 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="written by people"):
         next(itertools.islice(TASK.generate(seed=0), 1))
     with pytest.raises(InputError, match="mixer block cannot be told what colours mean"):
-        ModelConfig(task="arc5x2", block="mixer", channels=8)
+        Reasoner(ModelConfig(task="arc5x2", block="mixer", channels=8))

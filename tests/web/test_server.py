@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
+import torch
 from serving import EASY, FIVE, Process, service_of, until, untrained
 
 import eqr
@@ -182,7 +183,7 @@ def test_the_service_ends_when_its_engine_has_failed(monkeypatch: pytest.MonkeyP
             service.driver.submit(model, [model.task.parse(FIVE)], SolveConfig())
             serve(service, listening)
 
-    monkeypatch.setattr("eqr.engine.server.carry", failing)
+    monkeypatch.setattr("eqr.engine.server.turn", failing)
     with pytest.raises(MemoryError, match="no memory is left"):
         run()
 
@@ -192,7 +193,7 @@ def test_requests_call_models_by_the_last_part_of_what_was_given(
 ) -> None:
     monkeypatch.setattr("eqr.commands.serve.load", lambda given, device: untrained())
     monkeypatch.chdir(mazes_folder)
-    assert list(Serve(models=("sudoku", "hf:user/name", "runs/tiny/", "."))._loaded()) == [
+    assert list(Serve(models=("sudoku", "hf:user/name", "runs/tiny/", "."))._loaded(torch.device("cpu"))) == [
         *("sudoku", "name", "tiny", "mazes")
     ]
 
@@ -234,4 +235,4 @@ def test_without_the_extra_one_sentence_names_it(
     with pytest.raises(SystemExit) as stop:
         main(["serve"])
     assert stop.value.code == 2
-    assert "serving needs the extra 'web': pip install 'eqr[web]'" in capsys.readouterr().err
+    assert "serving needs the extra 'web': pip install 'equilibrium-reasoners[web]'" in capsys.readouterr().err

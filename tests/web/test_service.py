@@ -153,7 +153,7 @@ def test_a_body_that_is_too_large_or_no_json_is_refused(client: TestClient) -> N
 def test_a_full_queue_is_429_and_says_when_to_come_again(service: Service, client: TestClient) -> None:
     model = service.models["sudoku"]
     board = model.task.parse(EASY[0])
-    held = service.driver.submit(model, [board] * 60, SolveConfig(depth=100_000, halt="fixed"))
+    held = service.driver.submit(model, [torch.from_numpy(board).long()] * 60, SolveConfig(depth=100_000, halt="fixed"))
     until(lambda: service.driver.rows > 0)
     response = client.post("/v1/solve", json={"task": "sudoku", "puzzles": EASY[:8], "breadth": 7})
     refused(response, 429, "the queue is full")

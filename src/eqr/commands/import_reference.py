@@ -35,10 +35,10 @@ class ImportReference:
             save(model, out)
         except OSError as error:
             raise InputError(f"{out} cannot be made ({error.strerror}): give a folder that can") from None
-        config = model.config
+        names = model.config.named()
         print(
-            f"read {config.task}: {'EMA' if checkpoint.averaged else 'plain'} weights, {config.block} block, "
-            f"width {config.channels}, layers {config.layers}, {config.recursion} recursion, "
+            f"read {names['task']}: {'EMA' if checkpoint.averaged else 'plain'} weights, {names['block']} block, "
+            f"width {names['channels']}, layers {names['layers']}, {names['recursion']} recursion, "
             f"{sum(weight.numel() for weight in model.parameters()):,} parameters"
         )
         print(f"written to {out}")

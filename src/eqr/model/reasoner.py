@@ -268,4 +268,4 @@ def name_in(registry: Mapping[str, object], value: object) -> str:
     if isinstance(value, str):
         return value
     own = value.__name__ if isinstance(value, type | FunctionType) else type(value).__name__
-    return next((name for name, known in registry.items() if known is value), own)
+    return next((name for name, known in registry.items() if known == value), own)

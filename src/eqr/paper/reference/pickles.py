@@ -68,6 +68,8 @@ def unpickled(data: bytes, source: str) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of odd escapes in a damaged name
             return _Machine(source).run(data)
+    except InputError:
+        raise
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise InputError(f"{source} holds a damaged pickle ({str(error)[:80]!r}): get the file again") from None
 

@@ -45,6 +45,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             return _read(path, archive)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give the .pth file of a run") from None
+    except InputError:
+        raise
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise InputError(
             f"{path} is truncated or not a file of torch.save as of torch 1.6 ({str(error)[:80]!r}): get it again"
