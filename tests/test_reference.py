@@ -129,11 +129,10 @@ def with_pickle(file: Path, payload: bytes) -> Path:
 
 def test_every_weight_finds_its_place(file: Path) -> None:
     model, theirs = to_reasoner(read_checkpoint(file)), tensors(ARCH, seed=1)
-    assert (
-        model.config.named() | {"task": "sudoku4", "block": "mixer", "channels": 8, "layers": 2} == model.config.named()
-    )
-    assert model.config.named() | {"cycles": 2, "updates_per_segment": 3, "damping": 0.05} == model.config.named()
-    assert model.config.named() | {"init": "truncated", "init_std": 1.0, "scratch_std": 0.5} == model.config.named()
+    config = model.config.named()
+    assert config | {"task": "sudoku4", "block": "mixer", "channels": 8, "layers": 2} == config
+    assert config | {"cycles": 2, "updates_per_segment": 3, "damping": 0.05} == config
+    assert config | {"init": "truncated", "init_std": 1.0, "scratch_std": 0.5} == config
     ours = model.state_dict()
     assert torch.equal(ours["symbol_embedding"], theirs["embed_tokens.embedding_weight"][1:])
     assert torch.equal(ours["answer_head"], theirs["lm_head.weight"][2:])
