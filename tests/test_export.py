@@ -96,6 +96,7 @@ def test_every_block_answers_alike_under_onnxruntime(block: str, tmp_path: Path)
         assert about["start"] == {"kind": "truncated", "std": [1.0, 0.5]}
 
 
+@pytest.mark.slow
 def test_boards_with_a_header_are_exported(tmp_path: Path) -> None:
     model = tiny("axial", task="arc3x12")
     path = tmp_path / "model.onnx"

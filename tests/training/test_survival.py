@@ -63,14 +63,14 @@ def same_weights(one: Path, other: Path) -> bool:
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("unbroken")
-    assert train(folder, "--steps", "60").returncode == 0
+    assert train(folder, "--steps", "40").returncode == 0
     return folder
 
 
 def test_a_killed_run_loses_no_more_than_the_time_between_saves(tmp_path: Path, unbroken: Path) -> None:
-    process = train(tmp_path, "--steps", "60", "--save-minutes", "0.005", wait=False)
+    process = train(tmp_path, "--steps", "40", "--save-minutes", "0.005", wait=False)
     log = tmp_path / "log.jsonl"
-    while not ((tmp_path / "state.pt").exists() and len(steps(tmp_path)) > 25):
+    while not ((tmp_path / "state.pt").exists() and len(steps(tmp_path)) > 15):
         assert process.poll() is None, said_in(tmp_path).read_text()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -80,9 +80,9 @@ def test_a_killed_run_loses_no_more_than_the_time_between_saves(tmp_path: Path, 
     last = [json.loads(line) for line in log.read_text().splitlines() if f'"step": {reached},' in line]
     lost = last[-1]["minutes"]
     assert 60 * lost - state["seconds"] < 0.3 + 1.0  # --save-minutes, and a step and a save
-    assert train(tmp_path, "--steps", "60", "--resume").returncode == 0
+    assert train(tmp_path, "--steps", "40", "--resume").returncode == 0
     assert same_weights(tmp_path, unbroken)
-    assert steps(tmp_path) == list(range(1, 61))
+    assert steps(tmp_path) == list(range(1, 41))
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_a_run_killed_while_it_saves_goes_on_as_if_nothing_was(
             return rename(self, target)
         os.fsync, Path.replace = fsync, replace
     """
-    process = train(tmp_path, "--steps", "60", "--save-minutes", "0.002", before=kill)
+    process = train(tmp_path, "--steps", "40", "--save-minutes", "0.002", before=kill)
     assert process.returncode == -signal.SIGKILL
-    resumed = train(tmp_path, "--steps", "60", "--resume")
+    resumed = train(tmp_path, "--steps", "40", "--resume")
     assert resumed.returncode == 0, said_in(tmp_path).read_text()
     assert same_weights(tmp_path, unbroken)
 
@@ -123,14 +123,14 @@ def test_a_full_disk_says_so_and_keeps_the_last_checkpoint(tmp_path: Path, unbro
     good = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".jsonl"}
     # No file may grow beyond 60 kB: the model's weights fit, the state does not.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
-    process = train(tmp_path, "--steps", "60", "--resume", before=limit)
+    process = train(tmp_path, "--steps", "40", "--resume", before=limit)
     assert process.returncode == 2
     assert f"cannot write {tmp_path}" in (said := said_in(tmp_path).read_text()), said
     assert "the earlier file, if any, is intact" in said
     assert "Traceback" not in said
     assert (tmp_path / "state.pt").read_bytes() == good["state.pt"]
     assert not list(tmp_path.glob(".*.part"))
-    assert train(tmp_path, "--steps", "60", "--resume").returncode == 0
+    assert train(tmp_path, "--steps", "40", "--resume").returncode == 0
     assert same_weights(tmp_path, unbroken)
 
 
@@ -140,13 +140,13 @@ def test_a_damaged_state_is_named_and_the_one_before_it_is_used(tmp_path: Path, 
     assert train(tmp_path, "--steps", "30", "--resume").returncode == 0
     state = tmp_path / "state.pt"
     state.write_bytes(damage(state.read_bytes()))
-    resumed = train(tmp_path, "--steps", "60", "--resume")
+    resumed = train(tmp_path, "--steps", "40", "--resume")
     assert resumed.returncode == 0
     said = said_in(tmp_path).read_text()
     assert f"{state} is damaged" in said
     assert "going on from the state before it, step 20" in said
     assert same_weights(tmp_path, unbroken)
-    assert steps(tmp_path) == list(range(1, 61))
+    assert steps(tmp_path) == list(range(1, 41))
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
