@@ -20,6 +20,7 @@ from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
 from eqr.random import row_generator
 from eqr.storage.onnx import METADATA, description, difference, export
+from eqr.tasks import task_named
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "onnx" / "solve.py"
 EASY = "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."
@@ -127,7 +128,7 @@ def test_the_bundled_maze_model_answers_alike_on_a_board_of_another_size(
     path = tmp_path / "maze.onnx"
     main(["export", "--model", "maze", "--task", "maze11", "--out", str(path), "--threads", "1"])
     assert "maze11" in capsys.readouterr().out
-    model = eqr.load("maze").for_task(eqr.task_named("maze11"))
+    model = eqr.load("maze").for_task(task_named("maze11"))
     assert_same_answers(path, model, boards(model, 4), depth=8)
 
 

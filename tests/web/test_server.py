@@ -59,7 +59,7 @@ def test_many_clients_at_once_get_their_own_answers_those_of_eqr_solve(server: P
     for depth, breadth in ((4, 1), (8, 2), (6, "auto:3")):
         config = eqr.SolveConfig(depth=depth, breadth=breadth)
         for text, solution in zip(EASY[:8], eqr.solve(model, model.task.encode(EASY[:8]), config), strict=True):
-            record = as_record(model.task, model.task.encode(text)[0], solution)
+            record = as_record(model.task, solution)
             expected[text, depth, breadth] = {**record, "seconds": 0}
     asked = [
         (draw.sample(EASY[:8], draw.randint(1, 4)), *draw.choice([(4, 1), (8, 2), (6, "auto:3")])) for _ in range(40)
