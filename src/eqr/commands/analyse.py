@@ -32,6 +32,7 @@ from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
 from eqr.data.parsing import Text, read_puzzle
 from eqr.engine import SolveConfig
+from eqr.engine.config import RowConfig
 from eqr.errors import DISTRIBUTION, InputError
 from eqr.model import Reasoner
 from eqr.terminal.console import progress_bar
@@ -63,12 +64,7 @@ class Analyse:
     """Random starts of a puzzle whose basins are looked at."""
     out: str = "analysis"
     """Folder for the figures (PNG, SVG), their numbers (CSV) and summary.json."""
-    tol: float | None = None
-    """Relative residual below which a row counts as settled; the calibrated one by default."""
-    seed: int = 0
-    """Seed of starts."""
-    rows: int = 16
-    """Rows under way at a time."""
+    rows: RowConfig = field(default_factory=RowConfig)
     machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
@@ -81,13 +77,18 @@ class Analyse:
                 raise InputError(f"--{name} {vars(self)[name]}: at least {least} are needed, to compare them")
         if self.data is None and self.puzzle is None:
             raise InputError("no puzzles are given: use --data F.csv, or --puzzle with one as text")
-        config = SolveConfig(depth=self.depth, breadth=self.breadth, tol=self.tol, seed=self.seed, rows=self.rows)
+        config = SolveConfig(depth=self.depth, breadth=self.breadth, **vars(self.rows))
         model = self.model.load(self.machine.ready())
         source = Path(self.data).name if self.data else "one puzzle"
         written = Written(folder=output_folder("--out", self.out), title=f"{Path(self.model.model).name} on {source}")
         count = self._all(model, config, written) if self.puzzle is None else self._one(model, config, written)
-        asked = {**vars(self), **vars(self.model), **vars(self.machine)}
-        settings = {name: value for name, value in asked.items() if name not in ("out", "threads", "limit", "machine")}
+        settings: dict[str, object] = {
+            "data": self.data,
+            "puzzle": self.puzzle,
+            "starts": self.starts,
+            "device": self.machine.device,
+        }
+        settings |= vars(self.model) | {name: config.named()[name] for name in ("depth", "breadth", *vars(self.rows))}
         settings |= {
             "puzzles": count,
             "threads": torch.get_num_threads(),
@@ -137,7 +138,7 @@ class Analyse:
         few = slice(0, LOOKED_AT)
         inputs = puzzle.expand(len(ends.answers), -1)[few]
         with progress_bar("spectra", len(inputs)) as advance:
-            radius = spectral_radius(model, inputs, ends.states[few], self.seed, lambda done: advance(done, ""))
+            radius = spectral_radius(model, inputs, ends.states[few], self.rows.seed, lambda done: advance(done, ""))
         radii = Spectrum(radius=radius, right=right[few], residual=ends.residual[few])
         written.put("spectrum", radii, figures.spectrum, number)
         return 1

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from eqr.commands.options import Compiled, Judged
-from eqr.data.files import read_labelled
+from eqr.commands.options import Answered, Compiled, Judged
 from eqr.distributed import Ranks, joined_ranks
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
@@ -22,11 +21,8 @@ from eqr.terminal.console import progress_bar
 class Eval:
     """Evaluate a model on puzzles with answers."""
 
-    data: str
-    """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
+    puzzles: Answered
     model: Judged = field(default_factory=Judged)
-    limit: int | None = None
-    """Use the first N puzzles only."""
     solving: SolveConfig = field(default_factory=SolveConfig)
     json: str | None = None
     """Write the figures to this file; - for standard output."""
@@ -50,7 +46,7 @@ class Eval:
 
     def _report(self, ranks: Ranks, device: torch.device) -> Report:
         model = self.model.load(device)
-        puzzles = read_labelled(self.data, model.task, self.limit)
+        puzzles = self.puzzles.read(model.task)
         with progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0
 
@@ -65,7 +61,7 @@ class Eval:
                 puzzles,
                 self.solving,
                 model_name=self.model.model,
-                data_name=Path(self.data).name,
+                data_name=self.puzzles.name,
                 compile=self.machine.compile,
                 progress=progress,
                 ranks=ranks,

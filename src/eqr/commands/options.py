@@ -1,18 +1,21 @@
 """Options that several commands have, each declared once, and the names on a command line that stand for objects."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 
 from eqr.commands.plugins import checker_named
+from eqr.data.files import Puzzles, read_labelled
 from eqr.engine.policy.halting import Halting
 from eqr.engine.policy.selection import Selection
 from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
 from eqr.solvers import Solver, written
 from eqr.storage.checkpoint import load
+from eqr.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,25 @@ class Judged(Named):
         if self.checker is None:
             return model
         return model.for_task(model.task.with_checker(checker_named(self.checker)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The puzzles."""
+
+    data: str
+    """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
+    limit: int | None = None
+    """Use the first N puzzles only."""
+
+    def read(self, task: Task) -> Puzzles:
+        """The puzzles, with their answers."""
+        return read_labelled(self.data, task, self.limit)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return Path(self.data).name
 
 
 def registry() -> tyro.constructors.ConstructorRegistry:

@@ -1,15 +1,15 @@
 """``eqr sweep``: accuracy and residual over depth and breadth, as CSV and figures."""
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from eqr.commands.options import Compiled, Judged
+from eqr.commands.options import Answered, Compiled, Judged
 from eqr.commands.out import output_folder
-from eqr.data.files import read_labelled
 from eqr.engine import SolveConfig
+from eqr.engine.config import RowConfig
+from eqr.engine.policy.selection import Selection
 from eqr.errors import InputError
 from eqr.measure.report import csv_text
 from eqr.measure.sweep import Cell, sweep
@@ -21,8 +21,7 @@ from eqr.terminal.console import progress_bar
 class Sweep:
     """Measure accuracy and residual at every depth and breadth, fixed and adaptive, by one run of the largest."""
 
-    data: str
-    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions."""
+    puzzles: Answered
     out: str
     """Folder for sweep.csv, halting.csv, error.png, residual.png and frontier.png."""
     depths: str = "1,4,16,64"
@@ -30,34 +29,25 @@ class Sweep:
     breadths: str = "1,4,16"
     """Numbers of restarts."""
     model: Judged = field(default_factory=Judged)
-    limit: int | None = None
-    """Use the first N puzzles only."""
-    select: str = "residual"
+    select: Selection = "residual"
     """Which restart answers, as for eval."""
-    tol: float | None = None
-    """Relative residual below which a row counts as settled (adaptive settings); the calibrated one by default."""
-    noise: float = 0.0
-    """Standard deviation of the noise added by each call of the block stack."""
-    seed: int = 0
-    """Seed of starts and noise."""
-    rows: int = 16
-    """Rows under way at a time."""
+    rows: RowConfig = field(default_factory=RowConfig)
     machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
         """Write the files and print the table."""
         depths, breadths = _numbers("--depths", self.depths), _numbers("--breadths", self.breadths)
         folder = output_folder("--out", self.out)
-        config = SolveConfig(select=self.select, tol=self.tol, noise=self.noise, seed=self.seed, rows=self.rows)
+        config = SolveConfig(select=self.select, **vars(self.rows))
         model = self.model.load(self.machine.ready())
-        puzzles = read_labelled(self.data, model.task, self.limit)
+        puzzles = self.puzzles.read(model.task)
         with progress_bar("sweeping", len(puzzles)) as advance:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.machine.compile, lambda: advance(1, ""))
         write_text_atomically(folder / "sweep.csv", csv_text([asdict(cell) for cell in cells]))
         write_text_atomically(folder / "halting.csv", csv_text([asdict(rule) for rule in kept]))
         from eqr.measure.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
 
-        title = f"{self.model.model} on {Path(self.data).name}"
+        title = f"{self.model.model} on {self.puzzles.name}"
         error_map(cells, f"Error, {title}", folder / "error.png")
         residual_map(cells, f"Residual of the selected restart, {title}", folder / "residual.png")
         frontier(cells, folder / "frontier.png")

@@ -1,6 +1,7 @@
 """How much compute a puzzle gets, and who answers: the options of the engine. Does nothing."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import cast
 
@@ -15,7 +16,40 @@ AUTO = "auto:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SolveConfig:
+class RowConfig:
+    """How rows iterate, and when they count as settled."""
+
+    tol: float | None = None
+    """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-5, by default."""
+    window: int = 3
+    """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
+    delta: float | None = None
+    """Halting logit above which a row stops under the learned rule; the model's calibrated one, or 0, by default."""
+    solver: Solver | str = "picard"
+    """How a row steps: picard or anderson, perhaps with options, as in anderson:history=8 or picard:damping=0.1."""
+    noise: float = 0.0
+    """Standard deviation of the noise added by each call of the block stack."""
+    seed: int = 0
+    """Seed of starts, noise and suppositions."""
+    rows: int = 16
+    """Rows under way at a time. In eager mode on the CPU it changes no answer."""
+
+    def __post_init__(self) -> None:
+        _refuse_less(
+            {
+                "window": (self.window, 1),
+                "rows": (self.rows, 1),
+                "tol": (self.tol if self.tol is not None else 0.0, 0),
+                "noise": (self.noise, 0),
+            }
+        )
+        if self.delta is not None and not math.isfinite(self.delta):
+            raise InputError(f"delta is {self.delta}: leave it out for the calibrated one, or give 0, the paper's")
+        object.__setattr__(self, "solver", solver_of(self.solver))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveConfig(RowConfig):
     """How much compute a puzzle gets, and which restart answers.
 
     Rules and solver are objects or names; a name is looked up here, and the field then holds the object.
@@ -33,41 +67,15 @@ class SolveConfig:
     own checker chooses)."""
     halt: Halting = "residual"
     """When a row stops: residual (it settled), learned (the halting head says so), either, or fixed (at ``depth``)."""
-    tol: float | None = None
-    """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-5, by default."""
-    window: int = 3
-    """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
-    delta: float | None = None
-    """Halting logit above which a row stops under the learned rule; the model's calibrated one, or 0, by default."""
-    solver: Solver | str = "picard"
-    """How a row steps: picard or anderson, perhaps with options, as in anderson:history=8 or picard:damping=0.1."""
-    noise: float = 0.0
-    """Standard deviation of the noise added by each call of the block stack."""
     suppose: int = 0
     """Segments for which a row that is not sure treats one of its own guesses as a clue; then it lets go, and its
     answer must stand without. 0: never. For puzzles whose clues stay as they are, with halt learned."""
-    seed: int = 0
-    """Seed of starts, noise and suppositions."""
-    rows: int = 16
-    """Rows under way at a time. In eager mode on the CPU it changes no answer."""
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("depth", self.depth, 1),
-            ("views", self.views, 1),
-            ("window", self.window, 1),
-            ("rows", self.rows, 1),
-            ("tol", self.tol if self.tol is not None else 0.0, 0),
-            ("noise", self.noise, 0),
-            ("suppose", self.suppose, 0),
-        ):
-            if not (least <= value < math.inf):
-                raise InputError(f"{name} is {value}: it must be {least} or more")
-        if self.delta is not None and not math.isfinite(self.delta):
-            raise InputError(f"delta is {self.delta}: leave it out for the calibrated one, or give 0, the paper's")
+        super().__post_init__()
+        _refuse_less({"depth": (self.depth, 1), "views": (self.views, 1), "suppose": (self.suppose, 0)})
         object.__setattr__(self, "halt", halting_rule(self.halt))
         object.__setattr__(self, "select", selection_rule(self.select))
-        object.__setattr__(self, "solver", solver_of(self.solver))
         text = str(self.breadth).removeprefix(AUTO)
         if not text.isdecimal() or int(text) < 1:
             raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
@@ -138,3 +146,10 @@ class SolveConfig:
             "select": self.selection.name,
             "solver": written(self.stepper),
         }
+
+
+def _refuse_less(options: Mapping[str, tuple[float, float]]) -> None:
+    """Raises InputError for the first option that is less than its least value, or not finite."""
+    for name, (value, least) in options.items():
+        if not (least <= value < math.inf):
+            raise InputError(f"{name} is {value}: it must be {least} or more")
