@@ -1,4 +1,4 @@
-"""The pages' consoles: each command runs, in order, and says what the page says, numbers apart."""
+"""What the pages show runs: each console in order, saying what the page says, numbers apart; and their Python."""
 
 import re
 import shlex
@@ -54,3 +54,15 @@ def test_the_consoles_of_the_page_run(
             assert {numberless(line) for line in told} <= {
                 numberless(line) for line in said
             } or "--log-seconds" in command
+
+
+@pytest.mark.parametrize(
+    "page", ["commands.md", "compute.md", "attractors.md", pytest.param("train.md", marks=pytest.mark.slow)]
+)
+def test_the_python_of_the_page_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
+    exec(compile(code, page, "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out

@@ -2,6 +2,6 @@
 
 
 def is_latin(question: list[list[str]], answer: list[list[str]]) -> bool:
-    """Whether each row and each column holds every symbol once; that given cells stand is checked already."""
+    """Whether each row and each column holds every symbol once. eqr itself checks that the given cells are kept."""
     lines = [*answer, *zip(*answer, strict=True)]
     return all(set(line) == set(answer[0]) and len(set(line)) == len(line) for line in lines)

@@ -1,4 +1,4 @@
-"""Latin squares with holes that have exactly one solution, as CSV on standard output. Knows nothing of eqr."""
+"""Print Latin squares with holes, each with exactly one solution, as CSV. Imports nothing of eqr."""
 
 import argparse
 import random
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def latin_square(side: int, rng: random.Random) -> list[list[int]]:
-    """Row by row; a row that runs into a dead end begins again (some row always fits, by Hall's theorem)."""
+    """A random square, row by row. A row that runs into a dead end starts again: by Hall's theorem some row fits."""
     rows: list[list[int]] = []
     while len(rows) < side:
         row: list[int] = []
@@ -20,23 +20,26 @@ def latin_square(side: int, rng: random.Random) -> list[list[int]]:
     return rows
 
 
-def counted(masks: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """The symbols that cells along ``axis`` hold at least once, and at least twice."""
+def held(masks: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the symbols that at least one cell along ``axis`` may hold, and of those that at least two may hold."""
     once = twice = np.zeros_like(np.take(masks, [0], axis))
     for cell in np.split(masks, masks.shape[axis], axis):
         once, twice = once | cell, twice | (once & cell)
     return once, twice
 
 
-def settled(masks: np.ndarray) -> np.ndarray:
-    """Follow single possibilities. ``masks`` (row, column, board): bit v is set where symbol v is possible."""
+def narrowed(masks: np.ndarray) -> np.ndarray:
+    """Narrow the possibilities as far as single ones determine others, without guessing.
+
+    ``masks`` (row, column, board): bit v is set where symbol v is possible.
+    """
     while True:
         before = masks
         single = np.where(masks & (masks - 1), 0, masks)
         for axis in (0, 1):
-            once, twice = counted(single, axis)
+            once, twice = held(single, axis)
             masks = masks & ~np.where(single, twice, once)
-            once, twice = counted(masks, axis)
+            once, twice = held(masks, axis)
             only = masks & once & ~twice
             masks = np.where(only, only, masks)
         if (masks == before).all():
@@ -44,9 +47,9 @@ def settled(masks: np.ndarray) -> np.ndarray:
 
 
 def with_holes(squares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Open cells, in random order, wherever every other symbol leads to a contradiction; ``squares`` (B, side, side).
+    """Empty a cell, in random order, wherever every other symbol leads to a contradiction; ``squares`` (B, side, side).
 
-    So one solution is left: a second one would have another symbol in the cell opened last.
+    So exactly one solution is left: a second one would have another symbol in the cell emptied last.
     """
     side, boards = squares.shape[1], np.arange(len(squares))
     every = np.uint16(2**side - 1)
@@ -57,8 +60,8 @@ def with_holes(squares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for shift in range(1, side):
             other = masks.copy()
             other[place] = (symbol << shift | symbol >> (side - shift)) & every
-            other = settled(other)
-            lines = np.concatenate([counted(other, axis)[0].reshape(side, -1) for axis in (0, 1)])
+            other = narrowed(other)
+            lines = np.concatenate([held(other, axis)[0].reshape(side, -1) for axis in (0, 1)])
             refuted &= (other == 0).any((0, 1)) | (lines != every).any(0)
         masks[place] = np.where(refuted, every, symbol)
     return np.where(masks.transpose(2, 0, 1) == every, -1, squares)

@@ -3,14 +3,14 @@
     eqr serve --port 8000 & python examples/load/load.py --data examples/sudoku/puzzles.csv --pid $!
 
 Each client sends a request of a few puzzles drawn from a CSV (columns question and answer), waits for the answers, and
-sends the next. Of every answer it is checked that
+sends the next request. It counts an answer as
 
-- it belongs to the question that was sent in its place (else it is counted as swapped);
-- it is the answer of the file, if the service calls it valid (puzzles have one solution; else it is wrong);
-- it is the one that this question got every other time (else it is unsteady: who else asks must change nothing).
+- swapped, if it does not belong to the question sent in its place;
+- wrong, if the service calls it valid and it is not the answer of the file (puzzles have one solution);
+- unsteady, if the question got a different answer before: other requests must change nothing.
 
-An answer that is not valid is counted as not solved; that is a result, not an error. Exit code 1 if anything was wrong.
-Needs the packages httpx2 and tyro.
+An answer that is not valid counts as not solved, which is a result and not an error. The exit code is 1 if any answer
+was swapped, wrong or unsteady. Needs the packages httpx2 and tyro.
 """
 
 import asyncio
@@ -37,24 +37,24 @@ class Load:
     task: str = "sudoku"
     """Family of the puzzles."""
     clients: int = 50
-    """Clients at once, each with one request under way."""
+    """Number of clients, each with one request under way."""
     seconds: float = 10.0
-    """How long they send."""
+    """Seconds for which they send requests."""
     puzzles: int = 4
-    """Puzzles in a request, at most."""
+    """Most puzzles in a request."""
     depth: int = 64
     """Segments a row may use."""
     breadth: int = 1
     """Restarts of each puzzle."""
     seed: int = 0
-    """Seed of the drawing of puzzles."""
+    """Seed of the draws of puzzles."""
     pid: int | None = None
-    """Process of the service, if its memory is to be read (Linux)."""
+    """Process id of the service, to report its memory (Linux)."""
 
 
 @dataclass
 class Seen:
-    """What came back."""
+    """Counts of the answers, and the latencies."""
 
     counts: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -66,16 +66,16 @@ class Seen:
         if len(answers) != len(sent):
             self.counts["swapped"] += 1
         for (question, known), answer in zip(sent, answers, strict=False):
-            found = str(answer["answer"])
+            text = str(answer["answer"])
             self.counts["puzzles"] += 1
             self.counts["solved"] += answer["valid"] is True
             self.counts["swapped"] += answer["question"] != question
-            self.counts["wrong"] += answer["valid"] is True and found != known
-            self.counts["unsteady"] += self.first.setdefault(question, found) != found
+            self.counts["wrong"] += answer["valid"] is True and text != known
+            self.counts["unsteady"] += self.first.setdefault(question, text) != text
 
 
 async def client(load: Load, rows: list[tuple[str, str]], seen: Seen, number: int, end: float) -> None:
-    """One client, until the time is up."""
+    """Send requests until the time is up."""
     draw = random.Random(load.seed * 1_000_003 + number)
     async with httpx2.AsyncClient(base_url=load.url, timeout=120) as session:
         while time.perf_counter() < end:
@@ -97,7 +97,7 @@ async def client(load: Load, rows: list[tuple[str, str]], seen: Seen, number: in
 
 
 def resident(pid: int | None) -> str:
-    """Memory of the service, in words."""
+    """Memory of the service, as text."""
     if pid is None:
         return "not asked for"
     status = Path(f"/proc/{pid}/status").read_text()
@@ -105,7 +105,7 @@ def resident(pid: int | None) -> str:
 
 
 async def run(load: Load) -> int:
-    """Load the service and print what came of it; returns how many answers were wrong in any way."""
+    """Load the service and print the figures; returns how many answers were swapped, wrong or unsteady."""
     with load.data.open() as file:
         rows = [(row["question"], row["answer"]) for row in csv.DictReader(file)]
     seen, before, started = Seen(), resident(load.pid), time.perf_counter()
