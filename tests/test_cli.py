@@ -169,7 +169,7 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
         (["solve", EASY, "--json", "--watch"], "give one of them"),
         (["train", "sudoku_gpu"], "did you mean 'sudoku_cpu'"),
         (["eval", "--data", "header.csv"], "no puzzles"),
-        (["eval", "--data", "header.csv", "--breadth", "auto"], "or auto: and such a number"),
+        (["eval", "--data", "header.csv", "--breadth", "auto"], "or auto:K, where K is a number"),
         (["sweep", "--data", "header.csv", "--out", "o", "--depths", "1,x"], "--depths 1,x: numbers of 1 or more"),
         (["sweep", "--data", "header.csv", "--out", "broken.csv"], "cannot be used as a folder"),
         (["solve", EASY, "--modle", "sudoku"], "--model"),
