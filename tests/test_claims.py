@@ -183,7 +183,7 @@ def test_a_spent_budget_leaves_the_rest_for_later(
     tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     claims(tmp_path, tiny_run, "--only", "3", "--budget", "1e-9")
-    assert "out of time; the same command goes on" in capsys.readouterr().out
+    assert "out of time; the same command continues" in capsys.readouterr().out
     assert kept(3, tmp_path) is None
     claims(tmp_path, tiny_run, "--only", "3")
     assert kept(3, tmp_path) is not None
@@ -212,7 +212,7 @@ def test_unknown_claims_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as stop:
         main(["claims", "--out", str(tmp_path), "--only", "3,99"])
     assert stop.value.code == 2
-    assert "--only 3,99: numbers of claims, 1 to 14" in capsys.readouterr().err
+    assert "--only 3,99: give numbers of claims, 1 to 14" in capsys.readouterr().err
 
 
 def test_a_figure_that_does_not_exist_is_null_in_the_file_and_nan_again_when_read(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
         (["train", "sudoku_gpu"], "did you mean 'sudoku_cpu'"),
         (["eval", "--data", "header.csv"], "no puzzles"),
         (["eval", "--data", "header.csv", "--breadth", "auto"], "or auto:K, where K is a number"),
-        (["sweep", "--data", "header.csv", "--out", "o", "--depths", "1,x"], "--depths 1,x: numbers of 1 or more"),
+        (["sweep", "--data", "header.csv", "--out", "o", "--depths", "1,x"], "--depths 1,x: give numbers of 1 or more"),
         (["sweep", "--data", "header.csv", "--out", "broken.csv"], "cannot be used as a folder"),
         (["solve", EASY, "--modle", "sudoku"], "--model"),
     ],

@@ -201,7 +201,7 @@ def test_requests_call_models_by_the_last_part_of_what_was_given(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--port", "99999"], "--port 99999: it must be from 0 (any free one) to 65535"),
+        (["--port", "99999"], "--port 99999: it must be from 0 (any free port) to 65535"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid, port 8000"),
         (["--port", "0", "--models", "sudoku", "sudoku"], "another model is called 'sudoku' too"),
         (["--port", "0", "--models", "sudok"], "did you mean 'sudoku'"),
