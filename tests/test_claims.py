@@ -128,7 +128,7 @@ def test_a_longer_training_is_not_taken_for_a_shorter_one(
     with pytest.raises(SystemExit) as stop:
         claims(tmp_path, tiny_run, "--only", "2", "--train-steps", "1")
     assert stop.value.code == 2
-    assert "small_trm-0 holds a training of 2 steps that is not the one asked for (1 steps" in capsys.readouterr().err
+    assert "small_trm-0 holds a training of 2 steps that is not the one needed (1 steps" in capsys.readouterr().err
 
 
 def test_the_report_and_its_pictures_go_where_they_are_asked_for(tmp_path: Path, tiny_run: Path) -> None:

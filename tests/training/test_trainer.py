@@ -143,7 +143,7 @@ def test_a_diverging_run_stops_and_keeps_the_last_checkpoint(
 
 def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
     run(tmp_path, 2)
-    with pytest.raises(InputError, match="already holds a run: go on with --resume"):
+    with pytest.raises(InputError, match="already holds a run: continue with --resume"):
         run(tmp_path, 2)
     with locked(tmp_path), pytest.raises(InputError, match="another process is training"):
         run(tmp_path, 2, resume=True)

@@ -81,7 +81,7 @@ class Rows:
         record: bool = False,
         latents: Latents = "none",
     ) -> None:
-        """``record`` keeps each row's history; ``latents`` keeps states: of its end, or of all segments in there."""
+        """``record`` keeps histories; ``latents`` keeps states: at a row's end, or of every segment in its history."""
         self.model, self.config, self.workers = model, config, workers
         self.record, self.latents = record, latents
         device = model.answer_head.device

@@ -171,7 +171,7 @@ class SolveServer:
             if request.model not in self._boards:
                 self._boards[request.model] = self._board(request.model, workers, compile=False)
             board = self._boards[request.model]
-            if not board.requests:  # an idle board saves up no processor time
+            if not board.requests:  # a board does not save up processor time while it is idle
                 board.spent = max([board.spent, *sorted(other.spent for other in self._busy())[:1]])
             board.requests.append(request)
             board.queue.askers.append(request.queue)

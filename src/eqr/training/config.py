@@ -1,4 +1,4 @@
-"""The options of a training run. A preset is a network and such options; both are saved with the run."""
+"""The options of a training run. A preset is a network and its training; both are saved with the run."""
 
 from dataclasses import dataclass, fields
 from typing import Any, cast

@@ -81,7 +81,7 @@ LOSSES: dict[str, CellLoss] = {
 
 
 def loss_of(loss: CellLoss | str) -> CellLoss:
-    """Returns a function as it is, or looks up its name; raises InputError for an unknown name."""
+    """Returns the function, or the one with that name; raises InputError for an unknown name."""
     if not isinstance(loss, str):
         return loss
     if loss not in LOSSES:

@@ -49,7 +49,7 @@ OPTIMIZERS: dict[str, MakeOptimizers] = {
 
 
 def optimizer_of(optimizer: MakeOptimizers | str) -> MakeOptimizers:
-    """Returns a function as it is, or looks up its name; raises InputError for an unknown name."""
+    """Returns the function, or the one with that name; raises InputError for an unknown name."""
     if not isinstance(optimizer, str):
         return optimizer
     if optimizer not in OPTIMIZERS:

@@ -98,7 +98,7 @@ def train(
         if ranks.first:
             stack.enter_context(locked(folder))
         if not resume and has_state(folder):
-            raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
+            raise InputError(f"{folder} already holds a run: continue with --resume, or choose another --out")
         ranks.wait()
 
         def sampler_for(task: Task) -> Sampler:
@@ -183,7 +183,7 @@ def _resume(trainer: Trainer, ranks: Ranks) -> None:
     trainer.resume()
     if trainer.progress() >= 1:
         spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
-        raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
+        raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to continue")
     if ranks.first:
         forget_after(trainer.folder / LOG, trainer.step)
 

@@ -90,7 +90,7 @@ HALTING: dict[str, HaltingRule | Halts] = {
 
 
 def halting_rule(rule: Halting) -> HaltingRule:
-    """Returns ``rule`` as a rule, given as a rule, function or name; raises InputError for an unknown name."""
+    """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
     name = ""
     if isinstance(rule, str):
         if rule not in HALTING:

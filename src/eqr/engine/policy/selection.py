@@ -97,7 +97,7 @@ SELECTION: dict[str, SelectionRule | Selects] = {
 
 
 def selection_rule(rule: Selection) -> SelectionRule:
-    """Returns ``rule`` as a rule, given as a rule, function or name; raises InputError for an unknown name."""
+    """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
     name = ""
     if isinstance(rule, str):
         if rule not in SELECTION:
