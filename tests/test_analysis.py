@@ -108,7 +108,7 @@ def test_the_command_writes_figures_their_numbers_and_a_summary(tmp_path: Path, 
     ("options", "said"),
     [
         ([], "no puzzles are given"),
-        (["--puzzle", "3"], "is the number of a puzzle of --data"),
+        (["--puzzle", "3"], "is the number of a puzzle in --data"),
         (["--data", "x.csv", "--breadth", "1"], "at least 2 are needed"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_longer_training_is_not_taken_for_a_shorter_one(
     with pytest.raises(SystemExit) as stop:
         claims(tmp_path, tiny_run, "--only", "2", "--train-steps", "1")
     assert stop.value.code == 2
-    assert "small_trm-0 holds a training of 2 steps that is not the one asked for (1 steps" in capsys.readouterr().err
+    assert "small_trm-0 holds a training of 2 steps that is not the one needed (1 steps" in capsys.readouterr().err
 
 
 def test_the_report_and_its_pictures_go_where_they_are_asked_for(tmp_path: Path, tiny_run: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_spent_budget_leaves_the_rest_for_later(
     tmp_path: Path, tiny_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     claims(tmp_path, tiny_run, "--only", "3", "--budget", "1e-9")
-    assert "out of time; the same command goes on" in capsys.readouterr().out
+    assert "out of time; the same command continues" in capsys.readouterr().out
     assert kept(3, tmp_path) is None
     claims(tmp_path, tiny_run, "--only", "3")
     assert kept(3, tmp_path) is not None
@@ -212,7 +212,7 @@ def test_unknown_claims_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as stop:
         main(["claims", "--out", str(tmp_path), "--only", "3,99"])
     assert stop.value.code == 2
-    assert "--only 3,99: numbers of claims, 1 to 14" in capsys.readouterr().err
+    assert "--only 3,99: give numbers of claims, 1 to 14" in capsys.readouterr().err
 
 
 def test_a_figure_that_does_not_exist_is_null_in_the_file_and_nan_again_when_read(tmp_path: Path) -> None:

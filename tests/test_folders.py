@@ -221,7 +221,7 @@ def test_without_options_the_set_is_the_file(tmp_path: Path, source: str) -> Non
         ({"seed": -1}, "--seed -1: both must be 0 or more"),
         ({"subsample": 0}, "--subsample 0: at least 1"),
         ({"subsample": 10}, "--subsample 10: .* holds 9 puzzles, ask for fewer"),
-        ({"out": "full"}, "train is there already: remove it or choose another --out"),
+        ({"out": "full"}, "train already exists: remove it or choose another --out"),
         ({"out": "file"}, "cannot write"),
     ],
 )

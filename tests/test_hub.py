@@ -192,7 +192,7 @@ def test_a_folder_shows_what_would_be_sent(folder: Path, tmp_path: Path, capsys:
     assert eqr.load(there).calibration == CALIBRATION
     with pytest.raises(SystemExit, match="2"):
         main(["push", "--model", str(folder), "--to", str(there)])
-    assert "a model is there already" in capsys.readouterr().err
+    assert "already holds a model" in capsys.readouterr().err
     shutil.rmtree(folder)
     main(["push", "--model", str(there), "--to", str(tmp_path / "again")])
     assert (tmp_path / "again" / "README.md").read_bytes() == (there / "README.md").read_bytes()

@@ -236,7 +236,7 @@ def test_weights_of_low_precision_are_widened(tmp_path: Path) -> None:
         ({"causal": True}, "config.arch.causal is True: only False"),
         ({"pos_encodings": "learned"}, "config.arch.pos_encodings 'learned' is not known"),
         ({"pos_encodings": ["rope"]}, "config.arch.pos_encodings 'something else' is not known"),
-        ({"mlp_t": 1}, "config.arch.mlp_t is 1: True or False"),
+        ({"mlp_t": 1}, "config.arch.mlp_t is 1: it must be True or False"),
         ({"hidden_size": "8"}, "config.arch.hidden_size is 8: a whole number"),
         ({"L_layers": 10**300}, "config.arch.L_layers is something else: a whole number"),
         ({"L_layers": 3}, "lacks the tensor 'L_level.layers.2"),

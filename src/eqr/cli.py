@@ -1,6 +1,6 @@
-"""The command line: reads the first words, imports the command they name, and tells errors. Decides nothing else.
+"""The command line: reads the first words, imports the command that they name, reports errors. Decides nothing else.
 
-Types are flags (tyro). A command's module is imported only when it is called: torch takes a second.
+tyro makes flags from types. A command's module is imported only when the command runs, since torch takes a second.
 """
 
 import ast
@@ -31,7 +31,7 @@ COMMANDS = {
     "push": "Push",
     "bench": "Bench",
 }
-"""Name on the command line, and the class in the module of ``commands`` that is called like it."""
+"""Name of each command, and its class in the module of ``commands`` with the command's name."""
 USAGE = """usage: eqr [--import MODULE] COMMAND [OPTIONS]
 
 Neural networks that solve puzzles by settling to a fixed point.
@@ -47,7 +47,7 @@ options:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command. Exit code 0 done, 2 bad input, 1 internal error, 130 interrupted."""
+    """Run one command. Exit codes: 0 done, 2 bad input, 1 internal error, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         _run(arguments)
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of a pipe has gone (`eqr solve ... | head`): that is not an error.
+        # The reader of the pipe has ended (`eqr solve ... | head`), which is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
@@ -96,7 +96,7 @@ def _summary(name: str) -> str:
 
 
 def _parsed(name: str, options: list[str], modules: list[str]) -> object:
-    """The command with its options; raises InputError if a value cannot be, exits if the options do not parse."""
+    """Makes the command from its options; raises InputError for an invalid value, exits if the options do not parse."""
     import tyro
 
     from eqr.commands.options import registry

@@ -1,7 +1,7 @@
-"""What is known of rows: one after a segment, all its segments, all restarts at their ends, the one that answers.
+"""Records of rows: a row after one segment, a row over all its segments, all restarts at their ends, the answer.
 
-``Snapshot`` -> ``History`` -> ``Evidence`` -> ``Solution``. A row's facts exist here once; reports, sweeps, analyses,
-JSON records and the service are views of them. Knows no model and no file.
+``Snapshot`` -> ``History`` -> ``Evidence`` -> ``Solution``. Each fact about a row is stored once, here; reports,
+sweeps, analyses, JSON records and the service are views of these records. Knows no model and no file.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ class Snapshot:
     halt_logit: Float[Tensor, ""]
     """Score of the learned halting head."""
     z: Float[Tensor, "S C D"] | None = None
-    """Latent state, if asked for."""
+    """Latent state, if requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Rows segment by segment: T snapshots of one row, or with a leading axis those of R rows of equal length."""
+    """T snapshots of one row, stacked; with a leading axis, the snapshots of R rows of equal length."""
 
     answers: Int[Tensor, "*R T L"]
     confidence: Float[Tensor, "*R T L"]
@@ -43,17 +43,17 @@ class History:
 
     @staticmethod
     def stacked(parts: "Sequence[Snapshot] | Sequence[History]") -> "History":
-        """Snapshots of one row in order, or histories of several rows, along a new first axis."""
+        """Stacks snapshots of one row (in order), or histories of several rows, along a new first axis."""
         names = [name for name, value in vars(parts[0]).items() if value is not None]
         return History(**{name: torch.stack([vars(part)[name] for part in parts]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Where K restarts of one puzzle ended: all that halting, breadth and selection may judge by."""
+    """The ends of K restarts of one puzzle: the only information that breadth and selection may use."""
 
     puzzle: Int[Tensor, " L"]
-    """Symbol ids, 0 where the cell was to be found."""
+    """Symbol ids; 0 in the cells to find."""
     answers: Int[Tensor, "K L"]
     """Symbol ids, clues included."""
     residual: Float[Tensor, " K"]
@@ -67,19 +67,19 @@ class Evidence:
     converged: Bool[Tensor, " K"]
     """Whether the residual stayed below ``tol`` for ``window`` segments."""
     halted: Bool[Tensor, " K"]
-    """Whether the halting rule ended the row, not the limit of depth."""
+    """True if the halting rule ended the row, False if the depth limit did."""
     valid: Bool[Tensor, " K"]
     """Whether the task's own checker accepts the answer."""
     seconds: float = 0.0
-    """Wall time spent on these rows: each segment's time is shared equally by the rows it moved."""
+    """Wall time spent on these rows; the rows that a segment moved share its time equally."""
     histories: tuple[History, ...] = ()
-    """One for each restart if recorded, else none."""
+    """One history for each restart if recorded, else empty."""
     states: Float[Tensor, "K S C D"] | None = None
-    """Latent states at the end, if asked for."""
+    """Latent states at the end, if requested."""
 
     @staticmethod
     def joined(parts: Sequence["Evidence"]) -> "Evidence":
-        """The restarts of all ``parts``, in order, as restarts of the first one's puzzle."""
+        """Joins the restarts of all ``parts``, in order, as restarts of the first part's puzzle."""
         if len(parts) == 1:
             return parts[0]
         columns = {name: torch.cat([vars(part)[name] for part in parts]) for name in BY_RESTART}
@@ -104,11 +104,11 @@ BY_RESTART = ("answers", "residual", "logit_change", "halt_logit", "depth", "con
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """The answer to one puzzle: one restart, selected among all of its evidence."""
+    """The answer to one puzzle: the restart that was selected from its evidence."""
 
     evidence: Evidence
     restart: int
-    """Which of the restarts was selected, from 0."""
+    """Index of the selected restart, from 0."""
     text: str
     """The answer as the task writes it."""
 
@@ -119,17 +119,17 @@ class Solution:
 
     @property
     def valid(self) -> bool:
-        """Whether the task's own checker accepts the answer. Only the ``verifier`` rule chooses by it."""
+        """Whether the task's own checker accepts the answer. Only the ``verifier`` rule selects by this."""
         return bool(self.evidence.valid[self.restart])
 
     @property
     def converged(self) -> bool:
-        """Whether the row settled."""
+        """Whether the selected row settled."""
         return bool(self.evidence.converged[self.restart])
 
     @property
     def halted(self) -> bool:
-        """Whether the halting rule ended the row, not the limit of depth."""
+        """True if the halting rule ended the row, False if the depth limit did."""
         return bool(self.evidence.halted[self.restart])
 
     @property
@@ -154,12 +154,12 @@ class Solution:
 
     @property
     def history(self) -> History | None:
-        """The row's trajectory, if recorded."""
+        """The history of the selected row, if recorded."""
         return self.evidence.histories[self.restart] if self.evidence.histories else None
 
 
 def recent_mean(values: Float[Tensor, "*R W"], count: Int[Tensor, "*R"]) -> Float[Tensor, "*R"]:
-    """Mean over the last ``count`` of W values of each row, over all W if there are more; infinite if there is none."""
+    """Mean of each row's last ``count`` values, at most all W of them; infinite where ``count`` is 0."""
     width = values.shape[-1]
     kept = torch.arange(width, device=values.device) >= width - count.unsqueeze(-1)
     total = torch.where(kept, values, 0.0).sum(-1)
@@ -178,7 +178,7 @@ def ended(
     halted: Bool[Tensor, " K"],
     valid: Bool[Tensor, " K"],
 ) -> Evidence:
-    """Evidence of restarts that end now, from the residuals and logit changes of their last W segments."""
+    """Builds the evidence of K rows that end now; ``residuals`` and ``logit_changes`` cover their last W segments."""
     return Evidence(
         puzzle=puzzle,
         answers=answers,

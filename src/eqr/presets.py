@@ -1,4 +1,4 @@
-"""Named training runs. A new preset is one entry of the dict; ``configured`` applies changes to one."""
+"""Named training runs. A new preset is one entry of the dict; ``configured`` applies changes to a preset."""
 
 import contextlib
 import io
@@ -14,8 +14,8 @@ from eqr.paper.presets import PAPER, SMALL, changed
 from eqr.tasks import Task
 from eqr.training.config import Preset, TrainConfig
 
-# Goes on from sudoku_cpu: damping and slots that keep solved puzzles make solutions hold still; harder draws. The
-# rate stays up: without hints, decayed to 0, this run let wrong answers settle too (docs/record.md).
+# Continues from sudoku_cpu, on harder draws. Damping, and slots that keep solved puzzles, make solutions hold still.
+# The learning rate does not decay: with decay to 0 and no hints, wrong answers settled too (docs/record.md).
 SETTLE = Preset(
     model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2, damping=0.2),
     train=TrainConfig(
@@ -32,8 +32,8 @@ SETTLE = Preset(
     ),
 )
 
-# Goes on from sudoku_settle with two more blocks, which do nothing at first; with more of the hardest draws, and with
-# hints: the bundled model. Its last minutes are worth more than all before (docs/record.md): let it decay.
+# The bundled model. Continues from sudoku_settle with two more blocks, which do nothing at first, with more of the
+# hardest draws, and with hints. The last minutes gain more than all before (docs/record.md): let the rate decay.
 DEEP = changed(
     SETTLE,
     {"layers": 4},
@@ -46,22 +46,22 @@ DEEP = changed(
 )
 
 PRESETS: dict[str, Preset] = {
-    # Board relations and symbol symmetry built in.
+    # Built in: board relations and symbol symmetry.
     "sudoku_cpu": Preset(
         model=ModelConfig(task="sudoku", block="relation", channels=32, layers=2),
         train=TrainConfig(pool=100_000, lr=4e-3, ema=0.999, hard_share=0.15),
     ),
     "sudoku_settle": SETTLE,
     "sudoku_deep": DEEP,
-    # The network of sudoku_deep in one stage, from random weights: an hour and a half of one core, and the measure of
-    # others: with model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110 steps it is the paper's block
-    # at the same FLOPs (docs/record.md).
+    # The network of sudoku_deep, trained in one stage from random weights in an hour and a half on one core. Other
+    # blocks are compared with this run: with model.block=mixer model.channels=128 model.layers=2 lr=1e-3 and 31,110
+    # steps it trains the paper's block at the same FLOPs (docs/record.md).
     "sudoku_once": changed(DEEP, lr=4e-3, decay_share=0.4, extra_share=0.65, reveal_share=0.25, steps=32_000),
-    # Symbol symmetry built in, the board learned.
+    # Built in: symbol symmetry. The board is learned.
     "sudoku_symbol": Preset(
         model=ModelConfig(task="sudoku", block="symbol", channels=24), train=TrainConfig(pool=100_000)
     ),
-    # Nothing built in: the paper's block.
+    # Built in: nothing. This is the paper's block.
     "sudoku_mixer": Preset(
         model=ModelConfig(task="sudoku", block="mixer", channels=128), train=TrainConfig(pool=100_000)
     ),
@@ -70,12 +70,12 @@ PRESETS: dict[str, Preset] = {
         model=ModelConfig(task="sudoku4", block="relation", channels=16),
         train=TrainConfig(pool=2_000, warmup_steps=50, ema=0.99, bf16=False, compile=False, minutes=0.75),
     ),
-    # Told only that a maze is local: trained on small boards, which grow with success; the bundled model.
+    # Built in: a maze is local. Trained on small boards, which grow with success; the bundled model.
     "maze_cpu": Preset(
         model=ModelConfig(task="maze9", block="conv", channels=32, updates_per_segment=10),
         train=TrainConfig(max_segments=8, pool=20_000, lr=4e-3, ema=0.999, grow_to=15, eval_depth=32, minutes=12.0),
     ),
-    # Told that colours but black are interchangeable, and of grids, rows, columns and neighbours (docs/arc.md).
+    # Built in: colours except black are interchangeable; grids, rows, columns and neighbours (docs/arc.md).
     "mini_arc_cpu": Preset(
         model=ModelConfig(task="arc5x149", block="axial", channels=24, layers=2),
         train=TrainConfig(slots=64, max_segments=8, leave_probability=0.3, ema=0.998, evaluated=75, minutes=60.0),
@@ -91,7 +91,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def shrunk(preset: Preset) -> Preset:
-    """The preset with a narrow network, few slots and two minutes: to see that everything works."""
+    """The preset with a narrow network, few slots and a budget of two minutes: a check that everything works."""
     model, train = preset.model, preset.train
     return changed(
         preset,
@@ -115,22 +115,22 @@ def shrunk(preset: Preset) -> Preset:
 
 
 def of_board(preset: Preset, task: Task, interchangeable: bool, block: str | None = None) -> Preset:
-    """The preset ``grid`` for this task: a block that is told of the board only what was said of it."""
+    """The preset ``grid`` for this task, with a block that assumes of the board only what the user declared."""
     chosen = block_of(block or ("relation" if interchangeable else "mixer"))
-    # The width of a symbol of a cell, or of a cell.
+    # Channels count per symbol of a cell in some blocks, per cell in others; a cell's vector holds several symbols.
     channels = preset.model.channels * (1 if chosen.per_symbol else 4)
     return changed(preset, {"task": task, "block": chosen, "channels": channels, "rotary": 2})
 
 
 def preset_named(name: str) -> Preset:
-    """The preset of that name; raises InputError if there is none."""
+    """The preset of that name; raises InputError for an unknown name."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]
 
 
 def configured(preset: Preset | str, changes: list[str], tiny: bool = False) -> Preset:
-    """The preset with ``key=value`` changes (``model.key`` for the network); names the nearest key if unknown."""
+    """The preset with ``key=value`` changes (``model.key`` for the network); an InputError names the nearest key."""
     preset = preset_named(preset) if isinstance(preset, str) else preset
     preset = shrunk(preset) if tiny else preset
     of_model: dict[str, Any] = {}

@@ -192,14 +192,14 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
         ({"select": "best"}, "selection rule 'best' is not known"),
         ({"solver": "newton"}, "solver 'newton' is not known"),
         ({"breadth": 0}, "breadth is 0"),
-        ({"breadth": "auto"}, "breadth is auto: it must be a number of 1 or more, or auto: and such a number"),
+        ({"breadth": "auto"}, "breadth is auto: it must be K or auto:K, where K is a number of 1 or more"),
         ({"breadth": "auto:-4"}, "breadth is auto:-4"),
         ({"breadth": "auto:4", "halt": "fixed"}, "breadth auto:4 needs rows that halt"),
         ({"solver": "anderson:damping=0.5"}, "option of the solver anderson 'damping' is not known"),
         ({"solver": "anderson:history=many"}, "a value of type int is needed"),
         ({"noise": float("inf")}, "noise is inf"),
         ({"suppose": -1}, "suppose is -1"),
-        ({"suppose": 6}, "suppose is 6: rows must know when they are sure"),
+        ({"suppose": 6}, "suppose is 6: rows must know when they are right"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:

@@ -399,7 +399,9 @@ def test_the_tutorial_in_small(
     assert sum(record["valid"] for record in checked) >= 57
     assert {record["valid"] for record in unchecked} == {None}
     assert [record["answer"] for record in unchecked] == [record["answer"] for record in checked]
-    assert refused([*questions, "--select", "verifier"], capsys, "grid has no rules to check by: give a --checker")
+    assert refused(
+        [*questions, "--select", "verifier"], capsys, "grid has no rules to check answers with: give a --checker"
+    )
 
     main([*training, "--steps", "203", "--resume"])
     assert "done: 203 steps" in capsys.readouterr().out

@@ -143,7 +143,7 @@ def test_a_diverging_run_stops_and_keeps_the_last_checkpoint(
 
 def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
     run(tmp_path, 2)
-    with pytest.raises(InputError, match="already holds a run: go on with --resume"):
+    with pytest.raises(InputError, match="already holds a run: continue with --resume"):
         run(tmp_path, 2)
     with locked(tmp_path), pytest.raises(InputError, match="another process is training"):
         run(tmp_path, 2, resume=True)
@@ -166,7 +166,7 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, norm: torch.tensor(torch.nan))
-    with pytest.raises(Diverged, match="its gradient nan"):
+    with pytest.raises(Diverged, match="its gradient is nan"):
         run(tmp_path, 2)
     assert not (tmp_path / "state.pt").exists()
 

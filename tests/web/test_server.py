@@ -120,7 +120,7 @@ def test_a_slow_body_is_given_up(server: Process) -> None:
     with connect(server, headers + '{"task"') as connection:
         answer = received(connection)
     assert answer.startswith(b"HTTP/1.1 408")
-    assert b"the body had not come after 1 s" in answer
+    assert b"the body did not arrive within 1 s" in answer
     assert 0.9 < time.monotonic() - started < 15
 
 
@@ -201,11 +201,11 @@ def test_requests_call_models_by_the_last_part_of_what_was_given(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--port", "99999"], "--port 99999: it must be from 0 (any free one) to 65535"),
+        (["--port", "99999"], "--port 99999: it must be from 0 (any free port) to 65535"),
         (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid, port 8000"),
         (["--port", "0", "--models", "sudoku", "sudoku"], "another model is called 'sudoku' too"),
         (["--port", "0", "--models", "sudok"], "did you mean 'sudoku'"),
-        (["--puzzles", "0"], "--puzzles 0: at least 1 is needed"),
+        (["--puzzles", "0"], "--puzzles 0: it must be at least 1"),
     ],
 )
 def test_bad_options_get_one_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +222,7 @@ def test_a_port_in_use_gets_one_sentence(capsys: pytest.CaptureFixture[str]) -> 
         main(["serve", "--port", str(taken.getsockname()[1])])
     error = capsys.readouterr().err
     assert stop.value.code == 2
-    assert "(Address already in use): choose another --port, or end what uses it" in error
+    assert "(Address already in use): choose another --port, or end the program that uses it" in error
     assert error.count("\n") == 1
 
 

@@ -96,14 +96,17 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
         ({"puzzles": [BLANK], "depth": 101}, "depth is 101: this service allows at most 100"),
         ({"puzzles": [BLANK], "depth": 0}, "depth is 0: it must be 1 or more"),
         ({"puzzles": [BLANK], "depth": 10**400}, "depth"),
-        ({"puzzles": [BLANK], "suppose": 6}, "suppose is 6: rows must know when they are sure: use halt learned"),
+        ({"puzzles": [BLANK], "suppose": 6}, "suppose is 6: rows must know when they are right: use halt learned"),
         ({"puzzles": [BLANK], "suppose": 101, "halt": "learned"}, "suppose is 101: this service allows at most 100"),
-        ({"task": "maze", "puzzles": [FIVE], "suppose": 6, "halt": "learned"}, "suppose is 6: an answer to maze"),
+        (
+            {"task": "maze", "puzzles": [FIVE], "suppose": 6, "halt": "learned"},
+            "suppose is 6: a guess cannot become a clue in maze",
+        ),
         ({"puzzles": [BLANK], "depth": True}, "depth: it must be a valid integer"),
         ({"puzzles": [BLANK], "breadth": "auto:9"}, "breadth is 9: this service allows at most 8"),
         ({"puzzles": [BLANK], "breadth": "4"}, "breadth is '4': give the number itself"),
         ({"puzzles": [BLANK], "breadth": "many"}, "breadth is many"),
-        ({"puzzles": [BLANK], "breadth": None}, "breadth: it must be a number, or auto: and a number"),
+        ({"puzzles": [BLANK], "breadth": None}, "breadth: it must be K or auto:K, where K is a number"),
         ({"puzzles": [BLANK] * 8, "breadth": 8}, "puzzles x breadth is 64 rows: this service holds 60"),
         ({"puzzles": [BLANK], "breadth": "auto:2", "halt": "fixed"}, "needs rows that halt"),
         ({"puzzles": [BLANK], "select": "best"}, "selection rule 'best' is not known"),
@@ -113,7 +116,7 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
         ({"puzzles": [BLANK], "deep": 4}, "'deep': there is no such field"),
         ({"puzzles": [BLANK, 7]}, r"puzzles\[1\]: it must be a valid string"),
         ({"puzzles": {}}, "puzzles: it must be a valid"),
-        ({}, "puzzles: it is needed, give it"),
+        ({}, "puzzles: it is missing, give it"),
     ],
 )
 def test_what_cannot_be_used_is_422_in_one_sentence(client: TestClient, asked: dict[str, object], said: str) -> None:
@@ -241,7 +244,7 @@ def test_the_example_of_the_description_is_the_first_of_the_repository() -> None
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({"task": "sudoku"}, "puzzle: it is needed"),
+        ({"task": "sudoku"}, "puzzle: it is missing"),
         ({"task": "sudoku", "puzzle": "1"}, r"puzzles\[0\]: puzzle '1' has 1 cells"),
         ({"task": "sudoku", "puzzle": BLANK, "depth": "many"}, "depth: it must be a valid integer"),
         ({"task": "sudoku", "puzzle": BLANK, "breadth": "0"}, "breadth is 0"),

@@ -1,8 +1,8 @@
 """Do trajectories settle, and on solutions? Each analysis is a function that returns a frozen record of numbers.
 
-``traced(model, puzzles, config)`` runs many puzzles once; most analyses look at its ``Traces``. ``explore`` and
-``spectrum`` look at latent states. A ``Finding`` gives its headline figures and the tables behind its picture; pictures
-are drawn in ``figures`` and ``frames``.
+``traced(model, puzzles, config)`` runs many puzzles once; most analyses read its ``Traces``. ``explore`` and
+``spectrum`` read latent states. A ``Finding`` gives its headline figures and the tables behind its picture;
+``figures`` and ``frames`` draw the pictures.
 """
 
 from eqr.analysis.base import Finding

@@ -1,7 +1,7 @@
 """Which attractors does one puzzle have, how wide are their basins, and do trajectories rest there?
 
-Hundreds of random starts of a puzzle are moved to full depth. Starts with the same answer make a basin; its mass is
-their share. How a start ends is told by recurrence: a fixed point hardly moves, a cycle comes back to where it was.
+Hundreds of random starts of a puzzle are moved to full depth. Starts with the same answer form a basin; its mass is
+their share. Recurrence tells how a start ends: a fixed point hardly moves, and a cycle returns to an earlier state.
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from eqr.model import Reasoner
 from eqr.tasks import Task
 
 LAGS = 64
-"""Longest period, in updates, that is looked for."""
+"""Longest period to look for, in updates."""
 STILL = 1e-3
-"""An end state that one update moves by less than this share of its length is (at) a fixed point."""
+"""An end state that one update moves by less than this share of its length is at a fixed point."""
 RETURNS = 0.25
-"""It is on a cycle if some further update brings it this much nearer to where it was than one update takes it away."""
+"""An end state is on a cycle if a later update returns to within this share of one update's distance from it."""
 BROAD = 0.9
-"""Share of starts that must be right for a basin to be called broad."""
+"""Share of right starts from which a basin is called broad."""
 SPURIOUS = 0.1
-"""Share of starts that must come to rest on wrong answers for a landscape to be called one with spurious attractors."""
+"""Share of starts at rest on wrong answers from which a landscape is said to have spurious attractors."""
 MODES = {
     "a": "no correct attractor",
     "b": "correct and spurious attractors",
@@ -47,15 +47,15 @@ class Basin:
     mass: float
     """Share of all starts."""
     residual: float
-    """Median over its starts."""
+    """Median over the basin's starts."""
     spread: float
-    """Root mean square distance of its end states from their mean, over a state's length: 0 if they are one point."""
+    """Root mean square distance of the end states from their mean, over a state's length: 0 if all are one point."""
     fixed: int
     """Starts that end in a fixed point."""
     cycling: int
     """Starts that end in a cycle."""
     wandering: int
-    """Starts that do neither."""
+    """Starts that end in neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +63,22 @@ class Basins(Finding):
     """The landscape of one puzzle, seen from R starts."""
 
     basins: tuple[Basin, ...]
-    """The heaviest first."""
+    """The basins, heaviest first."""
     basin: Int[Tensor, " R"]
-    """Which of them each start ends in."""
+    """Index of the basin in which each start ends."""
     right: Bool[Tensor, " R"]
     period: Int[Tensor, " R"]
-    """In updates: 1 fixed point, more a cycle, 0 neither."""
+    """Period in updates: 1 for a fixed point, more for a cycle, 0 for neither."""
     residual: Float[Tensor, " R"]
     coordinates: Float[Tensor, "R 2"]
     """End states along their first two principal components."""
     explained: Float[Tensor, " 2"]
-    """Share of the variance along each."""
+    """Share of the variance along each component."""
     mode: str
     """Key in MODES."""
 
     def headline(self) -> Row:
-        """Masses, and the mode."""
+        """The mode of the landscape, and shares of the starts."""
         rest = self.period > 0
         return {
             "starts": len(self.right),
@@ -90,7 +90,7 @@ class Basins(Finding):
         }
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each start, and one for each answer."""
+        """One line for each start, and one for each answer."""
         columns = (self.basin + 1, self.right, self.residual, self.period, *self.coordinates.T)
         names = ("basin", "right", "residual", "period", "x", "y")
         starts = zip(*(column.tolist() for column in columns), strict=True)
@@ -105,10 +105,11 @@ def periods(
 ) -> Int[Tensor, " R"]:
     """1 for a fixed point, the smallest p > 1 for a cycle, 0 for neither.
 
-    A fixed point: one update moves the state by less than STILL of its length, now or, if the answer stays, P updates
-    later (a row that comes to rest only then may rest on another answer). A cycle: the p-th update comes back to within
-    RETURNS of one update's way, and that way does not halve in P updates, as it does in a spiral towards a fixed point.
-    A cycle need not take a whole number of updates, hence no stricter return.
+    At a fixed point, one update moves the state by less than STILL of its length: now or, if the answer stays the same,
+    P updates later (a row that comes to rest only then may have changed its answer). On a cycle, the p-th update
+    returns to within RETURNS of the distance that one update moves, and this distance does not halve in P updates, as
+    it does in a spiral towards a fixed point. The period of a cycle need not be a whole number of updates, so a
+    stricter return is not required.
     """
     step = recurrence[:, 0]
     fixed = (step < STILL) | ((later < STILL) & stays)
@@ -121,7 +122,8 @@ def periods(
 def mode_of(right: Bool[Tensor, " R"], period: Int[Tensor, " R"]) -> str:
     """The landscape's key in MODES.
 
-    (a) no start is right; (d) a share of BROAD is; else (b) if a share of SPURIOUS rests on wrong answers; else (c).
+    (a) no start is right; (d) a share BROAD of the starts is right; else (b) if a share SPURIOUS rests on wrong
+    answers; else (c).
     """
     share, spurious = float(right.double().mean()), float((~right & (period > 0)).double().mean())
     if share == 0:
@@ -132,19 +134,19 @@ def mode_of(right: Bool[Tensor, " R"], period: Int[Tensor, " R"]) -> str:
 
 
 def basins_of(ends: Ends, right: Bool[Tensor, " R"], task: Task) -> Basins:
-    """The landscape from the ends of many starts of one puzzle."""
+    """Describes the landscape of one puzzle from the ends of many starts."""
     boards, which, count = torch.unique(ends.answers, dim=0, return_inverse=True, return_counts=True)
     order = torch.argsort(count, descending=True, stable=True)
     basin = torch.argsort(order)[which]
     period = periods(ends.recurrence, ends.later, ends.stays)
     flat = ends.states.flatten(1)
     coordinates, explained = principal_components(flat)
-    found = []
+    listed = []
     for number, board in enumerate(boards[order]):
         inside = basin == number
         mine = flat[inside]
         spread = (mine - mine.mean(0)).square().sum(1).mean().sqrt() / mine.norm(dim=1).mean()
-        found.append(
+        listed.append(
             Basin(
                 answer=task.format(board),
                 right=bool(right[inside][0]),
@@ -157,7 +159,7 @@ def basins_of(ends: Ends, right: Bool[Tensor, " R"], task: Task) -> Basins:
             )
         )
     return Basins(
-        basins=tuple(found),
+        basins=tuple(listed),
         basin=basin,
         right=right,
         period=period,
@@ -176,9 +178,10 @@ def explore(
     config: SolveConfig,
     progress: Callable[[float], None] = lambda done: None,
 ) -> tuple[Basins, Ends]:
-    """The landscape of one puzzle from ``starts`` random starts, and their ends; ``progress`` is told of starts done.
+    """Explores the landscape of one puzzle from random starts; ``progress`` gets the number of starts done since.
 
-    Without ``label`` the task's rules say which answers are right. Raises InputError if it has none.
+    Returns the landscape and the ends of the starts. Without ``label``, the task's rules tell which answers are right;
+    raises InputError if the task has no rules.
     """
     model = from_random_starts(model)
     ends = settle(model, puzzle.unsqueeze(0), replace(config, breadth=starts), LAGS, progress)

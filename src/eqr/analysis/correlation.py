@@ -1,4 +1,4 @@
-"""Does a small residual mean a right answer? Per budget (EqR Fig. 1), and per row: does it tell right from wrong?"""
+"""Does a small residual mean a right answer? Asks so for budgets (EqR Fig. 1) and for single rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ class Budget:
     depth: int
     breadth: int
     residual: float
-    """Of the restart with the smallest one, which is the one that answers."""
+    """Smallest residual of the restarts; the restart that has it answers."""
     exact_accuracy: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets(Finding):
-    """Mean residual and exact accuracy of many budgets: powers of two of depth and breadth, and the full ones."""
+    """Mean residual and exact accuracy of many budgets: depth and breadth in powers of two, and in full."""
 
     budgets: tuple[Budget, ...]
     over_depths: float
     """Spearman's correlation of residual and accuracy over the depths, one restart."""
     over_all: float
-    """The same over all budgets."""
+    """Spearman's correlation of residual and accuracy over all budgets."""
 
     def headline(self) -> Row:
-        """Both correlations, and where depth and breadth lead."""
+        """Both correlations, and the accuracies of the smallest and the full budget."""
         return {
             "spearman_over_depths": self.over_depths,
             "spearman_over_budgets": self.over_all,
@@ -44,7 +44,7 @@ class Budgets(Finding):
         }
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each budget."""
+        """One line for each budget."""
         return {"": [dict(vars(budget)) for budget in self.budgets]}
 
 
@@ -63,7 +63,7 @@ def best_settled(traces: Traces, breadth: int) -> tuple[Float[Tensor, "B G T"], 
 
 
 def correlation_of_budgets(traces: Traces) -> Budgets:
-    """What each smaller budget would have given, and whether accuracy rises as the residual falls."""
+    """Computes the outcome of every smaller budget, and whether accuracy rises as the residual falls."""
     _, restarts, segments = traces.residual.shape
     budgets = []
     for breadth in powers(restarts):
@@ -84,23 +84,24 @@ SIGNS = ("residual", "logit_change", "halt_logit")
 
 @dataclass(frozen=True, kw_only=True)
 class Judges(Finding):
-    """How well each sign of a row tells whether its answer at that depth is right; T depths, rows of all puzzles.
+    """How well each sign of a row (SIGNS) tells whether its answer is right, at T depths, over the rows of all puzzles.
 
     Residual and logit change are means over the last ``window`` segments, as selection sees them.
     """
 
     auroc: dict[str, Float[Tensor, " T"]]
-    """By sign: chance that a right row looks better than a wrong one, ties counted half; NaN if all are of one kind."""
+    """For each sign, the probability that a right row looks better than a wrong one; a tie counts half. NaN if all rows
+    are right, or all wrong."""
     spearman_exact: Float[Tensor, " T"]
-    """Of the residual and whether the row is right."""
+    """Spearman's correlation of the residual and whether the row is right."""
     spearman_token: Float[Tensor, " T"]
-    """Of the residual and the share of cells that are right."""
+    """Spearman's correlation of the residual and the share of right cells."""
     right: Float[Tensor, " T"]
     """Share of the rows that are right."""
     rows: int
 
     def headline(self) -> Row:
-        """At full depth."""
+        """The figures at full depth."""
         return {
             "rows": self.rows,
             "right": float(self.right[-1]),
@@ -109,7 +110,7 @@ class Judges(Finding):
         }
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each depth."""
+        """One line for each depth."""
         columns = {
             "right": self.right,
             **{f"auroc_{sign}": self.auroc[sign] for sign in SIGNS},
@@ -121,8 +122,8 @@ class Judges(Finding):
 
 
 def correlation_of_rows(traces: Traces) -> Judges:
-    """The residual, the logits' change and the halting head as judges of single rows, at each depth."""
-    # Whatever the sign, more of it is better.
+    """Measures residual, logit change and halting head as judges of single rows, at each depth."""
+    # Signed so that a larger value means a better row.
     better = {
         "residual": -traces.judged_residual(),
         "logit_change": -traces.judged_logit_change(),
@@ -140,6 +141,6 @@ def correlation_of_rows(traces: Traces) -> Judges:
 def _by_depth(
     figure: Callable[[list[float], list[Any]], float], values: Float[Tensor, "B K T"], outcome: Shaped[Tensor, "B K T"]
 ) -> Float[Tensor, " T"]:
-    """``figure`` of values and outcomes over all rows, at each depth."""
+    """Computes ``figure`` of the values and outcomes of all rows, at each depth."""
     pairs = zip(values.flatten(0, 1).T.tolist(), outcome.flatten(0, 1).T.tolist(), strict=True)
     return torch.tensor([figure(*pair) for pair in pairs], dtype=torch.double)

@@ -1,4 +1,4 @@
-"""One puzzle's decoded answers, segment by segment (EqR Fig. 13): which cells change, and do right ones turn wrong?"""
+"""One puzzle's decoded answers, segment by segment (EqR Fig. 13): do right cells turn wrong?"""
 
 from dataclasses import dataclass, replace
 
@@ -15,14 +15,14 @@ from eqr.model import Reasoner
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory(Finding):
-    """The first restart of a puzzle, T segments."""
+    """T segments of the first restart of a puzzle."""
 
     puzzle: Int[Tensor, " L"]
     history: History
     changed: Bool[Tensor, "T L"]
     """Cells whose symbol differs from the segment before; none in the first."""
     right: Bool[Tensor, "T L"] | None
-    """Cells that are as in the label; None without one."""
+    """Cells that equal the label; None without a label."""
     written: tuple[str, ...]
     """The answers as text."""
 
@@ -33,19 +33,19 @@ class Trajectory(Finding):
         return int(moved.max()) + 1 if len(moved) else 1
 
     def headline(self) -> Row:
-        """How long the answer changes, and how often."""
-        said: Row = {
+        """The last change of the answer, and the number of changes."""
+        figures: Row = {
             "last_change_at": self.last_change,
             "cell_changes": int(self.changed.sum()),
             "residual": float(self.history.residual[-1]),
         }
         if self.right is not None:
-            said["cells_wrong"] = int((~self.right[-1]).sum())
-            said["right_cells_that_turned_wrong"] = int(turned_wrong(self.right).sum())
-        return said
+            figures["cells_wrong"] = int((~self.right[-1]).sum())
+            figures["right_cells_that_turned_wrong"] = int(turned_wrong(self.right).sum())
+        return figures
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each segment."""
+        """One line for each segment."""
         lines: list[Row] = []
         for t, answer in enumerate(self.written):
             line: Row = {
@@ -63,7 +63,7 @@ class Trajectory(Finding):
 def trajectory(
     model: Reasoner, puzzle: Int[Tensor, " L"], label: Int[Tensor, " L"] | None, config: SolveConfig
 ) -> Trajectory:
-    """Follow the first restart of ``puzzle`` to ``config.depth``; ``label``, if known, says which cells are right."""
+    """Follows the first restart of ``puzzle`` to ``config.depth``; ``label``, if known, tells which cells are right."""
     config = replace(config, breadth=1, views=1, halt="fixed")
     history = next(evidence_stream(model, puzzle.unsqueeze(0), config, record=True)).histories[0]
     answers = history.answers

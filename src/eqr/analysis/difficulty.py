@@ -13,40 +13,40 @@ from eqr.analysis.traces import Traces
 from eqr.measure.statistics import spearman
 
 GROUPS = 5
-"""Groups of about as many puzzles, by difficulty."""
+"""Number of groups of puzzles by difficulty, of about equal size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Puzzles of like difficulty."""
+    """Puzzles of similar difficulty."""
 
     least: float
     most: float
     puzzles: int
     right: float
-    """Share of their rows that end right."""
+    """Share of the rows that end right."""
     steps: float
-    """Median segments to the right answer, of the rows that end right; NaN if there are none."""
+    """Median number of segments to the right answer, over the rows that end right; NaN if no row does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps(Finding):
-    """Segments each row took; 0 where it never got there."""
+    """Segments that each row took to its right answer and to rest; 0 where a row did not get there."""
 
     right_at: Int[Tensor, "B K"]
-    """First segment from which on the answer is right to the end."""
+    """First segment from which the answer stays right to the end."""
     settled_at: Int[Tensor, "B K"]
     """First segment at which the residual was below ``tol`` for a whole window."""
     difficulty: Float[Tensor, " B"]
     measure: str
     groups: tuple[Group, ...]
     spearman_right: float
-    """Of difficulty and ``right_at``, over the rows that end right."""
+    """Spearman's correlation of difficulty and ``right_at``, over the rows that end right."""
     spearman_settled: float
-    """Of difficulty and ``settled_at``, over the rows that settle."""
+    """Spearman's correlation of difficulty and ``settled_at``, over the rows that settle."""
 
     def headline(self) -> Row:
-        """Correlations, and how many steps are usual."""
+        """The correlations, the median number of segments, and shares of the rows."""
         steps = self.right_at[self.right_at > 0].double()
         return {
             "difficulty": self.measure,
@@ -58,20 +58,20 @@ class Steps(Finding):
         }
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each restart, and one for each group."""
+        """One line for each restart, and one for each group."""
         restarts: list[Row] = []
         rows = zip(self.difficulty.tolist(), self.right_at.tolist(), self.settled_at.tolist(), strict=True)
         for puzzle, (difficulty, right_at, settled_at) in enumerate(rows, 1):
             for restart, (right, settled) in enumerate(zip(right_at, settled_at, strict=True)):
-                place: Row = {"puzzle": puzzle, "restart": restart, "difficulty": difficulty}
-                restarts.append(place | {"right_at": right, "settled_at": settled})
+                line: Row = {"puzzle": puzzle, "restart": restart, "difficulty": difficulty}
+                restarts.append(line | {"right_at": right, "settled_at": settled})
         return {"": restarts, "_groups": [dict(vars(group)) for group in self.groups]}
 
 
 def steps(traces: Traces) -> Steps:
-    """How many segments each row took, and whether that grows with difficulty."""
+    """Counts the segments that each row took, and correlates the counts with difficulty."""
     segments, window = traces.exact.shape[-1], traces.window
-    # From the end on: right as long as it stays right.
+    # Read from the end, the cumulative minimum is 1 for as long as the answer stays right.
     stays = traces.exact.flip(-1).int().cummin(-1).values.sum(-1)
     right_at = torch.where(stays > 0, segments - stays + 1, 0)
     settled_at = torch.zeros_like(right_at)
@@ -89,21 +89,22 @@ def steps(traces: Traces) -> Steps:
     )
 
 
-def easy_and_hard(found: Steps) -> list[int]:
-    """Two puzzles worth a look, by their numbers from 0; one if there is but one.
+def easy_and_hard(steps_taken: Steps) -> list[int]:
+    """Indices of an easy and a hard puzzle, from 0; one index if the two are the same puzzle.
 
-    Easy: right from all starts, if there is one such, in the fewest steps. Hard: right from the fewest starts but
-    from some; else the most difficult of those no start solves; else the one that takes longest.
+    Easy: the puzzle that most starts solve, and of several the one with the fewest steps. Hard: of the puzzles that
+    only some starts solve, the one that the fewest solve; else the most difficult that no start solves; else the
+    puzzle that takes longest.
     """
-    share = (found.right_at > 0).double().mean(1).tolist()
-    took = found.right_at.double().mean(1).tolist()
+    share = (steps_taken.right_at > 0).double().mean(1).tolist()
+    took = steps_taken.right_at.double().mean(1).tolist()
     numbers = range(len(share))
     easy = min(numbers, key=lambda at: (-share[at], took[at]))
     some, never = [at for at in numbers if 0 < share[at] < 1], [at for at in numbers if not share[at]]
     if some:
         hard = min(some, key=lambda at: share[at])
     elif never:
-        hard = max(never, key=lambda at: float(found.difficulty[at]))
+        hard = max(never, key=lambda at: float(steps_taken.difficulty[at]))
     else:
         hard = max(numbers, key=lambda at: took[at])
     return list(dict.fromkeys([easy, hard]))
@@ -119,10 +120,10 @@ def _correlation(difficulty: Float[Tensor, " B"], steps: Int[Tensor, "B K"]) -> 
 def _groups(difficulty: Float[Tensor, " B"], right_at: Int[Tensor, "B K"]) -> tuple[Group, ...]:
     edges = np.unique(np.quantile(difficulty.numpy(), np.linspace(0, 1, GROUPS + 1)))
     # A value on an edge belongs to the group above it; the last edge closes the last group.
-    place = torch.from_numpy(np.digitize(difficulty.numpy(), edges[1:-1]))
+    group_of = torch.from_numpy(np.digitize(difficulty.numpy(), edges[1:-1]))
     groups = []
-    for number in torch.unique(place).tolist():
-        within, rows = difficulty[place == number], right_at[place == number]
+    for number in torch.unique(group_of).tolist():
+        within, rows = difficulty[group_of == number], right_at[group_of == number]
         there = rows[rows > 0].double()
         groups.append(
             Group(

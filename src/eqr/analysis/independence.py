@@ -1,4 +1,4 @@
-"""Does the answer depend on where a trajectory starts? Random starts against each other, and against a cold one."""
+"""Does the answer depend on the start? Compares random starts with each other, and with a cold start."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,14 @@ from eqr.analysis.traces import Traces
 
 @dataclass(frozen=True, kw_only=True)
 class PathIndependence(Finding):
-    """Means over the puzzles, at each of T depths; K random starts of each puzzle and one cold start."""
+    """Means over the puzzles, at each of T depths; each puzzle has K random starts and one cold start."""
 
     starts: int
     """K."""
     delta: Float[Tensor, " T"]
     """Delta-PI(K) of EqR section D.3, E_x |Acc_K(x) - Acc_1(x)|: Acc_K is the share of the K starts that are right,
-    Acc_1 whether one of them is, averaged over which one. So it is E_x 2 p (1 - p) with p = Acc_K(x)."""
+    Acc_1 is 1 if a single start is right, else 0. Averaged over the choice of that start, this is E_x 2 p (1 - p) with
+    p = Acc_K(x)."""
     agreement: Float[Tensor, " T"]
     """Share of pairs of random starts with the same full answer; NaN if K is 1."""
     random_accuracy: Float[Tensor, " T"]
@@ -26,10 +27,10 @@ class PathIndependence(Finding):
     cold_accuracy: Float[Tensor, " T"]
     """Exact accuracy from the cold start."""
     cold_agreement: float
-    """Share of random starts that end with the answer of the cold one."""
+    """Share of random starts that end with the answer of the cold start."""
 
     def headline(self) -> Row:
-        """At full depth."""
+        """The figures at full depth."""
         return {
             "starts": self.starts,
             "delta_pi": float(self.delta[-1]),
@@ -40,14 +41,14 @@ class PathIndependence(Finding):
         }
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each depth."""
+        """One line for each depth."""
         names = ("delta", "agreement", "random_accuracy", "cold_accuracy")
         lines = zip(*(vars(self)[name].tolist() for name in names), strict=True)
         return {"": [{"depth": t, **dict(zip(names, line, strict=True))} for t, line in enumerate(lines, 1)]}
 
 
 def path_independence(random: Traces, cold: Traces) -> PathIndependence:
-    """From K random starts and one cold start (``from_cold_start``) of the same puzzles to the same depth."""
+    """Compares K random starts with one cold start (``from_cold_start``) of the same puzzles at the same depth."""
     share = random.exact.double().mean(1)
     return PathIndependence(
         starts=random.exact.shape[1],

@@ -5,16 +5,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 COLUMNS = 8192
-"""Columns taken at a time: few vectors of many numbers need little more memory than they take themselves."""
+"""Columns converted to double precision at a time, so that long vectors need little more memory than their own."""
 
 
 def principal_components(
     vectors: Float[Tensor, "R N"], count: int = 2
 ) -> tuple[Float[Tensor, "R Q"], Float[Tensor, " Q"]]:
-    """Coordinates of each vector along the first ``count`` components, and each one's share of the variance.
+    """Coordinates of each vector along the first ``count`` components, and each component's share of the variance.
 
-    By the R x R matrix of products of the centred vectors, in double precision: exact, and nothing is drawn. Of the two
-    directions of a component the one is taken along which the largest coordinate is positive.
+    Computed from the R x R Gram matrix of the centred vectors, in double precision: exact, and without random numbers.
+    The sign of a component makes its largest coordinate positive.
     """
     gram = torch.zeros(len(vectors), len(vectors), dtype=torch.double)
     for columns in torch.split(vectors, COLUMNS, 1):

@@ -1,4 +1,4 @@
-"""Residual against depth: do trajectories come to rest, and those that are right sooner than the others?"""
+"""Residual against depth: do trajectories come to rest, and do right ones come to rest sooner than wrong ones?"""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualDepth(Finding):
-    """Quartiles of the residual after each of T segments, of rows that end right and of those that do not."""
+    """Quartiles of the residual after each of T segments, for rows that end right and for rows that end wrong."""
 
     solved: Float[Tensor, "3 T"]
     """Lower quartile, median, upper quartile; NaN if no row is right."""
@@ -32,14 +32,14 @@ class ResidualDepth(Finding):
         }
 
     def tables(self) -> dict[str, list[Row]]:
-        """A row for each depth."""
+        """One line for each depth."""
         names = [f"{kind}_{part}" for kind in ("right", "wrong") for part in ("lower", "median", "upper")]
         lines = torch.cat([self.solved, self.unsolved]).T.tolist()
         return {"": [{"depth": t, **dict(zip(names, line, strict=True))} for t, line in enumerate(lines, 1)]}
 
 
 def residual_depth(residual: Float[Tensor, "N T"], right: Bool[Tensor, " N"]) -> ResidualDepth:
-    """From the residuals of N rows and whether they end with the right answer."""
+    """Computes the quartiles from the residuals of N rows; ``right`` tells which rows end with the right answer."""
     return ResidualDepth(
         solved=_quartiles(residual[right]),
         unsolved=_quartiles(residual[~right]),
@@ -51,5 +51,5 @@ def residual_depth(residual: Float[Tensor, "N T"], right: Bool[Tensor, " N"]) ->
 def _quartiles(residual: Float[Tensor, "N T"]) -> Float[Tensor, "3 T"]:
     if not len(residual):
         return residual.new_full((3, residual.shape[1]), torch.nan)
-    # torch.quantile takes no more than 16 million values.
+    # NumPy, since torch.quantile takes at most 16 million values.
     return torch.from_numpy(np.quantile(residual.numpy(), QUARTILES, 0)).to(residual.dtype)

@@ -1,4 +1,4 @@
-"""The same network from another start than it was trained with: random, or a fixed state of zeros ("cold")."""
+"""A network with another start than in its training: random, or a fixed state of zeros ("cold")."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from eqr.model import Reasoner
 
 
 def from_random_starts(model: Reasoner) -> Reasoner:
-    """The model with starts drawn at random: itself, unless it has a fixed one (as TRM); then truncated normal."""
+    """The model with random starts: itself or, if its start is fixed (as in TRM), with truncated normal starts."""
     return model if model.config.init != "fixed" else _restarted(model, "truncated")
 
 
@@ -18,7 +18,7 @@ def from_cold_start(model: Reasoner) -> Reasoner:
 
 
 def _restarted(model: Reasoner, init: str) -> Reasoner:
-    """The same weights (not copies) with another kind of start."""
+    """A model that shares the weights of ``model`` (no copies) and has another kind of start."""
     other = Reasoner(replace(model.config, init=init))
     weights = {name: value for name, value in model.state_dict(keep_vars=True).items() if name != "start"}
     other.load_state_dict(weights, strict=False, assign=True)

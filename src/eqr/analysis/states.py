@@ -1,6 +1,6 @@
-"""Where trajectories end: the latent states themselves, and how the map moves them on. Knows no label.
+"""The end states of trajectories, and how further updates move these states. Knows no label.
 
-The engine moves the rows, at fixed depth; one state a row is held.
+The engine moves the rows, at fixed depth; one state of each row is held.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from eqr.types import Ids, State
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """The ends of R rows after T segments, and how the map moves them on; on the CPU."""
+    """The ends of R rows after T segments, and how P further updates move the end states; on the CPU."""
 
     states: State
     answers: Int[Tensor, "R L"]
@@ -30,11 +30,11 @@ class Ends:
     residuals: Float[Tensor, "R T"]
     """Relative residual of the last update of each segment."""
     recurrence: Float[Tensor, "R P"]
-    """``|f^p(z) - z| / |z|`` for p = 1, ..., P: how near the p-th further update comes to the end state."""
+    """``|f^p(z) - z| / |z|`` for p = 1, ..., P: the distance of the p-th further update from the end state."""
     later: Float[Tensor, " R"]
-    """Relative residual of the last of these further updates."""
+    """Relative residual of the last further update."""
     stays: Bool[Tensor, " R"]
-    """Whether the answer is the same after them."""
+    """Whether the answer is the same after the further updates."""
 
     @property
     def residual(self) -> Float[Tensor, " R"]:
@@ -49,9 +49,9 @@ def settle(
     lags: int = 1,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Ends:
-    """Move ``config.breadth`` rows of each of ``puzzles`` (B, L) to full depth, then by ``lags`` further updates.
+    """Moves ``config.breadth`` rows of each of ``puzzles`` (B, L) to full depth, then by ``lags`` further updates.
 
-    No row halts. The restarts of a puzzle follow each other. ``progress`` is told of rows done.
+    No row halts. The restarts of a puzzle follow each other. ``progress`` is called with the number of rows done since.
     """
     config = replace(config, halt="fixed", suppose=0)
     share = 1 / config.depth
@@ -80,7 +80,7 @@ def settle(
 
 @torch.no_grad()
 def _moved(model: Reasoner, inputs: Ids, ends: State, lags: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Recurrences of some end states over ``lags`` further updates, the last residual, the last symbols from 0."""
+    """Moves end states by ``lags`` updates; returns their recurrences, the last residuals, and the symbols from 0."""
     device = model.answer_head.device
     end = z = ends.to(device)
     x, recurrence = model.embed(inputs.to(device)), []
@@ -94,14 +94,14 @@ def _moved(model: Reasoner, inputs: Ids, ends: State, lags: int) -> tuple[Tensor
 def right_rows(
     task: Task, puzzle: Int[Tensor, " L"], answers: Int[Tensor, "R L"], label: Int[Tensor, " L"] | None
 ) -> Bool[Tensor, " R"]:
-    """Which answers are right: like the label, or without one by the task's own rules.
+    """True for right answers: those equal to the label or, without a label, valid by the task's own rules.
 
-    Raises InputError if there is neither.
+    Raises InputError if there is neither a label nor rules.
     """
     if label is not None:
         return (answers == label).all(-1)
     if not task.has_rules:
         raise InputError(
-            f"{task.name} has no rules to check answers by: give the number of a puzzle of --data, which has its answer"
+            f"{task.name} has no rules to check answers with: give the number of a puzzle in --data, which has answers"
         )
     return task.is_solved(puzzle.expand_as(answers), answers)

@@ -1,7 +1,7 @@
-"""What every restart of every puzzle did, segment by segment, beside the labels: what most analyses look at.
+"""Traces compare every segment of every restart with the label; most analyses read them.
 
-B puzzles, K restarts, T segments at fixed depth. Histories are boiled down as they come, so what is held is some thirty
-bytes a segment of a row and no board but the last. Knows no latent state.
+B puzzles, K restarts, T segments at fixed depth. Histories are summarised as they come, so a segment of a row takes
+some thirty bytes, and no board but the last is kept. Knows no latent state.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,45 +27,45 @@ class Traces:
     """Infinite in the first segment."""
     halt_logit: Float[Tensor, "B K T"]
     exact: Bool[Tensor, "B K T"]
-    """Every cell is as in the label."""
+    """Whether every cell equals the label."""
     token: Float[Tensor, "B K T"]
-    """Share of the cells to find that are as in the label; 1 if there are none."""
+    """Share of the cells to find that equal the label; 1 if there are no cells to find."""
     lost: Int[Tensor, "B K T"]
-    """Cells that were right in the segment before and are wrong in this one."""
+    """Number of cells that were right in the segment before and are wrong in this one."""
     answer: Int[Tensor, "B K T"]
-    """Number of the decoded board: the same for the same boards of a puzzle."""
+    """Number of the decoded board: equal boards of a puzzle have equal numbers."""
     ends: UInt8[Tensor, "B K L"]
     """The last boards."""
     difficulty: Float[Tensor, " B"]
     measure: str
-    """What ``difficulty`` is: rating, or cells to find (those in which question and answer differ)."""
+    """The unit of ``difficulty``: rating, or cells to find (cells in which question and answer differ)."""
     window: int
-    """Segments over which signs are averaged when rows are judged, and a row must be still to count as settled."""
+    """Segments over which selection averages figures, and for which a settled row must be still."""
     tol: float
     """Residual below which a row is still."""
 
     def judged_residual(self) -> Float[Tensor, "B K T"]:
-        """What selection by residual would see at each depth: the mean over the last ``window`` segments.
+        """The residual that selection would see at each depth: the mean over the last ``window`` segments.
 
-        Infinite where it is not a number.
+        Infinite where the mean is not a number.
         """
         return _recent_mean(self.residual, self.window)
 
     def judged_logit_change(self) -> Float[Tensor, "B K T"]:
-        """The same of the logits' change; the first segment has none."""
+        """The logit change that selection would see at each depth; infinite after the first segment."""
         later = _recent_mean(self.logit_change[..., 1:], self.window)
         return torch.cat([self.logit_change[..., :1], later], -1)
 
 
 def _recent_mean(values: Float[Tensor, "B K T"], window: int) -> Float[Tensor, "B K T"]:
-    """The mean over the last ``window`` values, over fewer at the start; infinite where it is not a number."""
+    """The mean over the last ``window`` values, or over fewer at the start; infinite where the mean is not a number."""
     windows = torch.nn.functional.pad(values, (window - 1, 0)).unfold(-1, window, 1)
     mean = recent_mean(windows, torch.arange(1, values.shape[-1] + 1).expand(windows.shape[:-1]))
     return torch.where(mean.isnan(), torch.inf, mean)
 
 
 def turned_wrong(right: Bool[Tensor, "*R T L"]) -> Int[Tensor, "*R T"]:
-    """How many cells are wrong that were right in the segment before; none in the first."""
+    """Counts the cells that are wrong and were right in the segment before; 0 in the first segment."""
     lost = (right[..., :-1, :] & ~right[..., 1:, :]).sum(-1)
     return torch.nn.functional.pad(lost, (1, 0))
 
@@ -78,7 +78,7 @@ def difficulty_of(puzzles: Puzzles) -> tuple[Float[Tensor, " B"], str]:
 
 
 def traces_of(stream: Iterable[Evidence], puzzles: Puzzles, window: int, tol: float) -> Traces:
-    """From evidence with histories (``evidence_stream(..., record=True)``) of all ``puzzles``, run at fixed depth."""
+    """Makes traces from a stream of evidence with histories, one for each of ``puzzles``, run at fixed depth."""
     batch, layout = puzzles.batch(), puzzles.task.layout
     columns: list[tuple[Tensor, ...]] = []
     for evidence, question, label in zip(stream, batch.inputs, batch.labels, strict=True):
@@ -97,7 +97,7 @@ def traces_of(stream: Iterable[Evidence], puzzles: Puzzles, window: int, tol: fl
 def traced(
     model: Reasoner, puzzles: Puzzles, config: SolveConfig, progress: Callable[[float], None] = lambda done: None
 ) -> Traces:
-    """Run ``config.breadth`` restarts of every puzzle to ``config.depth``; ``progress`` is told of each puzzle.
+    """Runs ``config.breadth`` restarts of every puzzle to ``config.depth``; calls ``progress`` after each puzzle.
 
     Rows never halt, whatever ``config.halt`` is.
     """

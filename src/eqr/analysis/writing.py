@@ -21,26 +21,26 @@ F = TypeVar("F", bound=Finding)
 
 @dataclass(kw_only=True)
 class Written:
-    """What was put into the folder so far."""
+    """The folder of an analysis, with the findings written so far."""
 
     folder: Path
     title: str
     """Model and data."""
     headlines: dict[str, Row] = field(default_factory=dict)
 
-    def put(self, name: str, found: F, draw: Callable[[F, str], Figure], puzzle: str = "") -> Path:
-        """Write the tables and the figure of a finding, be it of one puzzle; gives their path but for what follows."""
+    def put(self, name: str, finding: F, draw: Callable[[F, str], Figure], puzzle: str = "") -> Path:
+        """Write tables and figure of a finding (of all puzzles or of ``puzzle``); returns their path without suffix."""
         title = f"{self.title}, puzzle {puzzle}" if puzzle else self.title
         name = f"{name}_{puzzle}" if puzzle else name
-        for suffix, rows in found.tables().items():
+        for suffix, rows in finding.tables().items():
             text = csv_text([{column: _short(value) for column, value in row.items()} for row in rows])
             write_text_atomically(self.folder / f"{name}{suffix}.csv", text)
-        save_both(draw(found, title), self.folder / name)
-        self.headlines[name] = found.headline()
+        save_both(draw(finding, title), self.folder / name)
+        self.headlines[name] = finding.headline()
         return self.folder / name
 
     def summarise(self, settings: dict[str, object]) -> Table:
-        """Write summary.json: the settings, and the headlines of every finding; give these as a table too."""
+        """Write summary.json with the settings and the headlines of every finding; returns the headlines as a table."""
         findings = {name: {key: finite(v) for key, v in line.items()} for name, line in self.headlines.items()}
         text = json.dumps({**settings, "findings": findings}, indent=2) + "\n"
         write_text_atomically(self.folder / "summary.json", text)
@@ -52,5 +52,5 @@ class Written:
 
 
 def _short(value: Value) -> Value:
-    """A number with six significant digits: what the figures show, in files of a fair size."""
+    """A number with six significant digits: more than a figure can show, in files of moderate size."""
     return float(f"{value:.6g}") if isinstance(value, float) else value

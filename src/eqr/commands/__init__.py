@@ -1,1 +1,1 @@
-"""One file a command of ``eqr``."""
+"""The commands of ``eqr``, one file each."""

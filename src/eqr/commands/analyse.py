@@ -1,4 +1,4 @@
-"""``eqr analyse``: where a model's trajectories end, as figures, tables and one summary. Wires, measures nothing."""
+"""``eqr analyse``: a model's trajectories and their ends, as figures, tables and a summary. Measures nothing itself."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -42,17 +42,17 @@ if TYPE_CHECKING:
     from eqr.analysis.writing import Written
 
 LOOKED_AT = 16
-"""Starts of a single puzzle at which the Jacobian is looked at."""
+"""Most starts of a single puzzle at which the spectral radius is computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analyse:
-    """See whether trajectories settle, and on solutions: figures, tables and a summary (docs/attractors.md)."""
+    """Show whether trajectories settle, and on solutions: figures, tables and a summary (docs/attractors.md)."""
 
     data: str | None = None
-    """CSV (question, answer and perhaps rating), npz or folder of puzzles with answers."""
+    """CSV (question, answer, and rating if known), npz or folder of puzzles with answers."""
     puzzle: str | None = None
-    """Look at one puzzle only: its text, or its number in --data, from 1."""
+    """Analyse only this puzzle: its text, or its number in --data, from 1."""
     model: Judged = field(default_factory=Judged)
     limit: int = 64
     """Use the first N puzzles only."""
@@ -61,7 +61,7 @@ class Analyse:
     breadth: int = 8
     """Random restarts of each puzzle of --data."""
     starts: int = 256
-    """Random starts of a puzzle whose basins are looked at."""
+    """Random starts of each puzzle whose basins are analysed."""
     out: str = "analysis"
     """Folder for the figures (PNG, SVG), their numbers (CSV) and summary.json."""
     rows: RowConfig = field(default_factory=RowConfig)
@@ -74,9 +74,9 @@ class Analyse:
         started = time.perf_counter()
         for name, least in (("breadth", 2), ("starts", 2)):
             if vars(self)[name] < least:
-                raise InputError(f"--{name} {vars(self)[name]}: at least {least} are needed, to compare them")
+                raise InputError(f"--{name} {vars(self)[name]}: at least {least} are needed for comparisons")
         if self.data is None and self.puzzle is None:
-            raise InputError("no puzzles are given: use --data F.csv, or --puzzle with one as text")
+            raise InputError("no puzzles are given: use --data F.csv, or --puzzle with a puzzle as text")
         config = SolveConfig(depth=self.depth, breadth=self.breadth, **vars(self.rows))
         model = self.model.load(self.machine.ready())
         source = Path(self.data).name if self.data else "one puzzle"
@@ -99,26 +99,26 @@ class Analyse:
         print(f"figures, tables and summary.json are in {self.out}")
 
     def _all(self, model: Reasoner, config: SolveConfig, written: "Written") -> int:
-        """Every analysis of many puzzles, and the landscapes of two of them."""
+        """Runs every analysis of many puzzles, and the landscapes of two of them; returns the number of puzzles."""
         from eqr.analysis import figures
 
         puzzles = read_labelled(str(self.data), model.task, self.limit)
         model = model.for_task(puzzles.task)
         with progress_bar("trajectories", len(puzzles)) as advance:
-            found = traced(model, puzzles, config, lambda done: advance(done, ""))
-        right = found.exact[..., -1].flatten()
-        written.put("residual_depth", residual_depth(found.residual.flatten(0, 1), right), figures.residual_depth)
-        written.put("correlation_budgets", correlation_of_budgets(found), figures.correlation_budgets)
-        written.put("correlation_rows", correlation_of_rows(found), figures.correlation_rows)
-        taken = steps(found)
+            traces = traced(model, puzzles, config, lambda done: advance(done, ""))
+        right = traces.exact[..., -1].flatten()
+        written.put("residual_depth", residual_depth(traces.residual.flatten(0, 1), right), figures.residual_depth)
+        written.put("correlation_budgets", correlation_of_budgets(traces), figures.correlation_budgets)
+        written.put("correlation_rows", correlation_of_rows(traces), figures.correlation_rows)
+        taken = steps(traces)
         written.put("steps", taken, figures.steps)
         anywhere = from_random_starts(model)
         if anywhere is not model:
             with progress_bar("random starts", len(puzzles)) as advance:
-                found = traced(anywhere, puzzles, config, lambda done: advance(done, ""))
+                traces = traced(anywhere, puzzles, config, lambda done: advance(done, ""))
         with progress_bar("cold start", len(puzzles)) as advance:
             cold = traced(from_cold_start(model), puzzles, replace(config, breadth=1), lambda done: advance(done, ""))
-        written.put("path_independence", path_independence(found, cold), figures.path_independence)
+        written.put("path_independence", path_independence(traces, cold), figures.path_independence)
         with progress_bar("spectra", len(puzzles)) as advance:
             radii = spectrum(model, puzzles, config, lambda done: advance(done, ""))
         written.put("spectrum", radii, figures.spectrum)
@@ -128,7 +128,7 @@ class Analyse:
         return len(puzzles)
 
     def _one(self, model: Reasoner, config: SolveConfig, written: "Written") -> int:
-        """What can be seen of a single puzzle."""
+        """Runs the analyses that a single puzzle allows; returns the number of puzzles, 1."""
         from eqr.analysis import figures
 
         model, puzzle, label, number = self._chosen(model)
@@ -144,15 +144,15 @@ class Analyse:
         return 1
 
     def _chosen(self, model: Reasoner) -> tuple[Reasoner, torch.Tensor, torch.Tensor | None, str]:
-        """The model on its board, the puzzle, its label if known, and its number if it has one."""
+        """The model on the puzzle's board, the puzzle, its label if known, its number in --data or an empty string."""
         text = str(self.puzzle)
         if text.isdecimal() and len(text) < model.task.layout.cells:
             number = int(text)
             if self.data is None:
-                raise InputError(f"--puzzle {text} is the number of a puzzle of --data: give that too, or its text")
+                raise InputError(f"--puzzle {text} is the number of a puzzle in --data: give --data too, or a text")
             puzzles = read_labelled(self.data, model.task, number)
             if number > len(puzzles):
-                raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose one of 1 to that")
+                raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose a lower number")
             batch = puzzles.batch()
             return model.for_task(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
         model, ids = read_puzzle(model.task, Text("--puzzle", text), model.for_task)
@@ -167,7 +167,7 @@ class Analyse:
         config: SolveConfig,
         written: "Written",
     ) -> Ends:
-        """Basins and one trajectory of a puzzle; where its starts end."""
+        """Writes the basins and one trajectory of a puzzle; returns the ends of its starts."""
         from eqr.analysis import figures
         from eqr.analysis.frames import animation
 

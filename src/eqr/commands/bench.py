@@ -22,15 +22,15 @@ from eqr.types import State
 UPDATES: dict[str, ModelConfig] = {
     "relation": PRESETS["sudoku_cpu"].model,
     "symbol": PRESETS["sudoku_symbol"].model,
-    # The width of the paper's Sudoku model (EqR section D.4); two blocks an update, as there.
+    # As in the paper's Sudoku model (EqR section D.4): its width, and two blocks in each update.
     "mixer": ModelConfig(task="sudoku", block="mixer", channels=512, layers=2, token_hidden=512, expansion=4.0),
 }
-"""Blocks at the size they are used at: their updates of inference are measured."""
+"""Blocks at their usual sizes; the updates of inference are measured."""
 STEPS: dict[str, Preset] = {
     "sudoku_cpu": changed(PRESETS["sudoku_cpu"], rows=16),
     "paper_sudoku": changed(PRESETS["paper_sudoku"], rows=8),
 }
-"""Training runs whose passes of ``rows`` slots are measured."""
+"""Training runs; their passes over ``rows`` slots are measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Bench:
     compile: bool = True
     """Compile with torch.compile."""
     rounds: int = 9
-    """Times each is measured, in turn with the plain products; the median counts."""
+    """Number of measurements of each, in turn with the plain products; the median counts."""
     json: bool = False
     """Print JSON."""
     machine: Threads = field(default_factory=Threads)
@@ -48,7 +48,7 @@ class Bench:
     def run(self) -> None:
         """Print the table."""
         if self.rounds < 1:
-            raise InputError(f"--rounds {self.rounds}: at least 1 is needed")
+            raise InputError(f"--rounds {self.rounds}: it must be at least 1")
         threads, compile = self.machine.set(), self.compile and can_compile(pick_device("cpu"))
         updates, steps = [], []
         with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
@@ -59,8 +59,8 @@ class Bench:
                 steps.append(step_speed(preset, compile, self.rounds))
                 advance(1, preset)
         if self.json:
-            found = {"blocks": updates, "training": steps}
-            rows = {kind: [{**asdict(s), "share": s.share} for s in speeds] for kind, speeds in found.items()}
+            measured = {"blocks": updates, "training": steps}
+            rows = {kind: [{**asdict(s), "share": s.share} for s in speeds] for kind, speeds in measured.items()}
             print(json.dumps({"threads": threads, "compiled": compile, **rows}, indent=2))
             return
         title = f"{threads} threads, {'compiled' if compile else 'eager'}"
@@ -69,7 +69,7 @@ class Bench:
 
 
 def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
-    """The speed of training passes of one of STEPS."""
+    """Measures the speed of the training passes of a preset in STEPS."""
     model_config, config = STEPS[preset].model, STEPS[preset].train
 
     def loss(

@@ -1,4 +1,4 @@
-"""``eqr calibrate``: what a model's halting signs are worth, kept with the model."""
+"""``eqr calibrate``: thresholds for a model's residual and halting logit, kept with the model."""
 
 import os
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ from eqr.terminal.console import progress_bar
 class Calibrate:
     """Measure the thresholds of halting beyond which a model's answers are right, and keep them with the model.
 
-    They are the defaults of ``--tol`` and ``--delta``, and what ``--breadth auto:K`` trusts.
+    These thresholds become the defaults of ``--tol`` and ``--delta``, and ``--breadth auto:K`` relies on them.
     """
 
     model: tyro.conf.Positional[str]
     """Model folder or bundled model."""
     data: str
-    """Puzzles with answers like those you will solve, hard enough that the model fails on some."""
+    """Puzzles with answers, similar to those you will solve, and hard enough that the model fails on some."""
     depth: int = 64
     """Segments to run."""
     limit: int | None = None
@@ -42,10 +42,10 @@ class Calibrate:
             )
         folder, model = folder_of(self.model), load(self.model, self.machine.ready())
         if not os.access(folder, os.W_OK):
-            raise InputError(f"{folder} cannot be written to: copy the model to a folder of your own first")
+            raise InputError(f"{folder} is not writable: copy the model to a folder of your own first")
         puzzles = read_labelled(self.data, model.task, self.limit)
         with progress_bar("calibrating", len(puzzles)) as advance:
-            found = calibrate(
+            calibration = calibrate(
                 model,
                 puzzles,
                 config,
@@ -53,15 +53,16 @@ class Calibrate:
                 compile=self.machine.compile,
                 progress=lambda: advance(1, ""),
             )
-        save_calibration(found, folder)
+        save_calibration(calibration, folder)
         signs = (
-            ("halting logit", "above", found.delta, found.delta_rows),
-            ("residual", "below", found.tol, found.tol_rows),
+            ("halting logit", "above", calibration.delta, calibration.delta_rows),
+            ("residual", "below", calibration.tol, calibration.tol_rows),
         )
         for sign, side, value, rows in signs:
             if value is None:
-                print(f"no {sign} {side} which {found.precision:.1%} of at least {LEAST} rows are right")
+                print(f"no {sign} {side} which {calibration.precision:.1%} of at least {LEAST} rows are right")
             else:
-                stopped = f"stops {rows} of {found.puzzles} rows, {found.precision:.1%} of them right"
+                stopped = f"stops {rows} of {calibration.puzzles} rows, {calibration.precision:.1%} of them right"
                 print(f"{sign} {side} {value:.4g}: {stopped}")
-        print(f"measured on {found.puzzles} puzzles of {found.data}, depth {found.depth}; written to {folder}")
+        measured = f"{calibration.puzzles} puzzles of {calibration.data}, depth {calibration.depth}"
+        print(f"measured on {measured}; written to {folder}")

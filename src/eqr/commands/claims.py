@@ -1,4 +1,4 @@
-"""``eqr claims``: the paper's claims, measured one after the other; a page of Markdown with tables and figures."""
+"""``eqr claims``: measures the paper's claims one by one, and writes a page of Markdown with tables and figures."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -26,29 +26,29 @@ IMAGES = "images"
 
 @dataclass(frozen=True, kw_only=True)
 class Claims:
-    """Put the paper's claims to the test at the scale of this machine."""
+    """Test the paper's claims at the scale of this machine."""
 
     out: str = "claims"
-    """Folder for a JSON and a CSV for each claim, and the models that are trained. What is there already is not
-    measured again, unless it was with other settings."""
+    """Folder for a JSON and a CSV file of each claim, and for trained models. A claim that is already there is measured
+    again only if its settings have changed."""
     report: str | None = None
-    """The page with tables, verdicts and figures, which go into a folder images beside it; claims.md in --out by
-    default."""
+    """The page with tables, verdicts and figures; the figures go into the folder images beside the page. By default
+    claims.md in --out."""
     budget: float = 30.0
-    """Minutes after which no further training or measurement starts; the same command goes on later."""
+    """Minutes after which no further training or measurement starts; the same command continues later."""
     model: str = "sudoku"
-    """Trained Sudoku reasoner whose compute and attractors are looked at: bundled model, model folder, or
+    """Trained Sudoku reasoner for the claims about compute and attractors: bundled model, model folder, or
     hf:user/name."""
     data: str | None = None
-    """Its puzzles: CSV or npz with answers, rated if possible; generated ones by default."""
+    """Puzzles for this reasoner: CSV or npz with answers, rated if possible; by default generated puzzles."""
     limit: int = GENERATED
-    """Use so many of them."""
+    """Use the first N of these puzzles."""
     seeds: int = 2
-    """Trainings of each variant that is compared with another."""
+    """Number of trainings of each variant that is compared with others."""
     boards: int = 200
-    """6x6 Sudokus that the trained variants are compared on."""
+    """Number of 6x6 Sudokus on which the trained variants are compared."""
     only: str | None = None
-    """Numbers of the claims to measure, e.g. 3,4,9; all by default."""
+    """Numbers of the claims to measure, e.g. 3,4,9; by default all."""
     train_steps: int | None = None
     """Steps of each training; by default the preset's own (small_*)."""
     machine: Threads = field(default_factory=Threads)
@@ -59,7 +59,7 @@ class Claims:
         folder = output_folder("--out", self.out)
         for name in ("budget", "limit", "seeds", "boards"):
             if not vars(self)[name] > 0:
-                raise InputError(f"--{name} {vars(self)[name]}: more than 0 is needed")
+                raise InputError(f"--{name} {vars(self)[name]}: it must be more than 0")
         wanted = self._wanted()
         threads = self.machine.set()
         model = load(self.model, CPU)
@@ -94,7 +94,7 @@ class Claims:
                 try:
                     result = claim.measure(lab)
                 except OutOfTime:
-                    print(f"claim {claim.number}: out of time; the same command goes on")
+                    print(f"claim {claim.number}: out of time; the same command continues")
                     continue
                 keep(replace(result, settings=lab.settings(claim.uses, claim.protocol)), claim.number, lab.folder)
                 print(f"claim {claim.number}, {claim.title}: {result.verdict}")
@@ -106,7 +106,7 @@ class Claims:
             return numbers
         parts = self.only.split(",")
         if not all(part.strip().isdecimal() and int(part) in numbers for part in parts):
-            raise InputError(f"--only {self.only}: numbers of claims, 1 to {len(numbers)}, with commas between them")
+            raise InputError(f"--only {self.only}: give numbers of claims, 1 to {len(numbers)}, separated by commas")
         return [int(part) for part in parts]
 
     def _puzzles(self, task: Task) -> Puzzles:
@@ -129,7 +129,7 @@ class Claims:
 
 
 def _drawn(measured: dict[int, Measured], report: Path) -> dict[int, str]:
-    """Draw the figures beside the report; give their paths from there."""
+    """Draws the figures beside the report; returns their paths relative to the report."""
     from eqr.paper.claims.figures import draw  # matplotlib takes a second to import
 
     folder = output_folder("--report", str(report.parent / IMAGES))
@@ -146,6 +146,6 @@ def _table(measured: dict[int, Measured]) -> Table:
     table = Table("claim", "", "verdict", "numbers")
     for claim in CLAIMS:
         result = measured.get(claim.number)
-        told = (result.verdict, result.why) if result else ("not run", "")
-        table.add_row(str(claim.number), claim.title, *told)
+        outcome = (result.verdict, result.why) if result else ("not run", "")
+        table.add_row(str(claim.number), claim.title, *outcome)
     return table

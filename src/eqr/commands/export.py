@@ -1,4 +1,4 @@
-"""``eqr export``: a model as an ONNX file."""
+"""``eqr export``: writes a model as an ONNX file."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +18,14 @@ class Export:
     out: str = "model.onnx"
     """File to write."""
     task: str | None = None
-    """Board of the file, such as maze30, for models that answer boards of any size; the model's own by default."""
+    """Board of the file, such as maze30, for models that answer boards of any size; by default the model's own."""
     machine: Threads = field(default_factory=Threads)
 
     def run(self) -> None:
-        """Write the file, run it once beside the model, and print both."""
+        """Write the file, run it once beside the model, and print the shapes and the difference."""
         out = Path(self.out)
         if out.is_dir():
-            raise InputError(f"--out {out} is a folder: give the name of a file, such as {out / 'model.onnx'}")
+            raise InputError(f"--out {out} is a folder: give a file name, such as {out / 'model.onnx'}")
         self.machine.set()
         model = self.model.load(CPU)
         if self.task:

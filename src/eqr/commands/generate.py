@@ -1,4 +1,4 @@
-"""``eqr generate``: puzzles with one solution, as CSV."""
+"""``eqr generate``: writes puzzles with one solution as CSV."""
 
 import csv
 import itertools
@@ -18,27 +18,27 @@ from eqr.tasks import Task, task_named
 from eqr.terminal.console import progress_bar
 
 FILE_STREAMS = 1 << 32
-"""Streams from here on fill files; training draws from those below, so no file holds a training puzzle."""
+"""Files are filled from the streams from here on; training uses lower streams, so no file holds a training puzzle."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Generate puzzles with exactly one solution and no clue to spare."""
+    """Generate puzzles with exactly one solution and no clue that could be left out."""
 
     task: tyro.conf.Positional[str]
-    """sudoku, sudoku6 (boxes 2x3), sudoku4 (boxes 2x2); maze and a size of 5 to 99, such as maze30 (30x30)."""
+    """sudoku, sudoku6 (boxes 2x3), sudoku4 (boxes 2x2), or maze and a size of 5 to 99, such as maze30 (30x30)."""
     count: int = 1000
     """Puzzles to write."""
     least: Annotated[int, tyro.conf.arg(aliases=("--min-guesses", "--min-path"))] = 0
     """Least rating: guesses that a plain bitmask solver needs (Sudoku), steps from S to G (maze)."""
     most: Annotated[int | None, tyro.conf.arg(aliases=("--max-guesses", "--max-path"))] = None
-    """Greatest rating; no limit by default, or for mazes what is usual at their size (100 to 140 steps at 30x30)."""
+    """Greatest rating; by default no limit or, for mazes, a usual value for their size (100 to 140 steps at 30x30)."""
     seed: int = 0
-    """Same seed, same puzzles, whatever the number of workers."""
+    """Seed of the puzzles, which do not depend on the number of workers."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Threads."""
     out: str = "-"
-    """CSV file to write, - for standard output. Columns: source, question, answer, rating."""
+    """CSV file to write, or - for standard output. Columns: source, question, answer, rating."""
 
     def run(self) -> None:
         """Write the CSV."""

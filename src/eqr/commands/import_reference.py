@@ -1,4 +1,4 @@
-"""``eqr import-reference``: a checkpoint of the reference trainer as a model folder."""
+"""``eqr import-reference``: converts a checkpoint of the reference trainer to a model folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,18 @@ from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
 class ImportReference:
     """Read a checkpoint of the reference trainer (locuslab/EqR: EqR and TRM) and write it as a model folder.
 
-    Nothing in the file is run: it is read for its weights and its configuration alone.
+    Nothing in the file is run: only its weights and its configuration are read.
     """
 
     file: tyro.conf.Positional[str]
     """The .pth file."""
     out: tyro.conf.Positional[str]
-    """Folder of the model to write; one that holds a model is refused."""
+    """Folder for the model; a folder that already holds a model is refused."""
     cells: int | None = None
-    """Cells of a board, for attention models whose configuration does not name the data set."""
+    """Number of cells of a board, for attention models whose configuration does not name the data set."""
 
     def run(self) -> None:
-        """Print what was read and where it was written."""
+        """Write the model folder; print a description of the model."""
         out = Path(self.out)
         if any((out / name).exists() for name in (CONFIG, WEIGHTS)):
             raise InputError(f"{out} already holds a model: give a new folder")
@@ -34,7 +34,7 @@ class ImportReference:
         try:
             save(model, out)
         except OSError as error:
-            raise InputError(f"{out} cannot be made ({error.strerror}): give a folder that can") from None
+            raise InputError(f"{out} cannot be made ({error.strerror}): give another folder") from None
         names = model.config.named()
         print(
             f"read {names['task']}: {'EMA' if checkpoint.averaged else 'plain'} weights, {names['block']} block, "

@@ -1,4 +1,4 @@
-"""Options that several commands have, each declared once, and the names on a command line that stand for objects."""
+"""Options that several commands share, each declared once, and the reading of objects by their names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,10 @@ class Threads:
     """The processor."""
 
     threads: int | None = None
-    """CPU threads; all by default."""
+    """CPU threads; by default all."""
 
     def set(self) -> int:
-        """Set the threads, before any work; returns the number in force."""
+        """Set the threads, before any work; returns the number in use."""
         return set_threads(self.threads)
 
 
@@ -65,13 +65,13 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged(Named):
-    """The model, and who judges its answers."""
+    """The model, and the checker of its answers."""
 
     checker: str | None = None
-    """Judge of answers to your own puzzles, module:function (docs/own_puzzles.md)."""
+    """Function that checks answers to your own puzzles, module:function (docs/own_puzzles.md)."""
 
     def load(self, device: torch.device) -> Reasoner:
-        """The model on a device, with the user's checker if one is named."""
+        """The model on a device, with the user's checker if there is one."""
         model = super().load(device)
         if self.checker is None:
             return model
@@ -98,7 +98,7 @@ class Answered:
 
 
 def registry() -> tyro.constructors.ConstructorRegistry:
-    """How tyro reads an option whose value is an object with a name: as the name."""
+    """Makes tyro read an option whose value is an object with a name by that name."""
     names = tyro.constructors.ConstructorRegistry()
 
     @names.primitive_rule

@@ -6,7 +6,7 @@ from eqr.errors import InputError
 
 
 def output_folder(flag: str, path: str) -> Path:
-    """The folder at ``path``, made if need be; raises InputError naming ``flag`` if it cannot be one."""
+    """Returns the folder at ``path``, made if needed; raises InputError naming ``flag`` if that fails."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Code of the user's that a command brings along: plugins that register names, and checkers of answers.
+"""The user's code in a command: plugins that register names, and checkers of answers.
 
 A plugin is a module that adds lines to ``eqr.TASKS``, ``BLOCKS``, ``SOLVERS``, ``HALTING`` or ``SELECTION`` when it is
-imported. It is named on the command line (``--import``) or by an installed package (entry point group ``eqr.plugins``),
-never by a model's folder: loading a model runs no code.
+imported. The command line (``--import``) or an installed package (entry point group ``eqr.plugins``) names it, but
+never a model's folder: loading a model runs no code.
 """
 
 import importlib
@@ -19,20 +19,20 @@ GROUP = "eqr.plugins"
 
 
 def load_plugins(modules: Sequence[str]) -> None:
-    """Import what installed packages register, then ``modules``; raises InputError if one cannot be imported."""
+    """Imports the plugins of installed packages, then ``modules``; raises InputError if an import fails."""
     for entry in entry_points(group=GROUP):
         try:
             entry.load()
         except (ImportError, AttributeError) as error:
             raise InputError(
-                f"the installed plugin {entry.name} ({entry.value}) cannot be loaded ({error}): mend or uninstall it"
+                f"the installed plugin {entry.name} ({entry.value}) cannot be loaded ({error}): repair or uninstall it"
             ) from None
     for name in modules:
         imported(name, "--import")
 
 
 def imported(name: str, flag: str) -> ModuleType:
-    """The module, from the current directory if it is there; raises InputError naming ``flag`` if there is none."""
+    """Imports a module, from the current directory if it is there; raises InputError with ``flag`` if it is missing."""
     if not all(part.isidentifier() for part in name.split(".")):
         raise InputError(f"{flag} {name}: write the name of a module, such as my_package.tasks")
     if os.getcwd() not in sys.path:
@@ -46,11 +46,11 @@ def imported(name: str, flag: str) -> ModuleType:
 
 
 def checker_named(name: str) -> Checker:
-    """The function ``module:function``; imports the module, from the current directory if it is there."""
+    """Returns the function ``module:function``; imports the module, from the current directory if it is there."""
     module_name, _, function = name.partition(":")
     if not function.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise InputError(f"--checker {name}: write module:function, such as examples.latin.check:is_latin")
-    found: Checker | None = vars(imported(module_name, "--checker")).get(function)
-    if not callable(found):
+    checker: Checker | None = vars(imported(module_name, "--checker")).get(function)
+    if not callable(checker):
         raise InputError(f"--checker {name}: {module_name} has no function {function!r}, correct the name")
-    return found
+    return checker

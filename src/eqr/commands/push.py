@@ -1,4 +1,4 @@
-"""``eqr push``: a model to the Hugging Face hub, or the same files to a folder."""
+"""``eqr push``: sends a model to the Hugging Face hub, or writes the same files to a folder."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +13,17 @@ from eqr.storage.hub import is_on_hub, push
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """Send a model to the Hugging Face hub: weights, configuration, calibration, and its card as README.md."""
+    """Send a model to the Hugging Face hub: weights, configuration, calibration, and the model card as README.md."""
 
     model: str
     """Model folder, bundled model, or hf:user/name."""
     to: str
-    """hf:user/name, made if need be; or a new folder, to see what would be sent."""
+    """hf:user/name, made if needed; or a new folder, to see the files that would be sent."""
     private: bool = False
-    """Let nobody else see it, if it is made."""
+    """If the repository is new, make it private."""
 
     def run(self) -> None:
-        """Print what was sent and where it is."""
+        """Send the files; print their sizes and where they are."""
         files = published(folder_of(self.model))
         if is_on_hub(self.to):
             where = push(files, self.to, PUBLISHED, self.private)
@@ -37,7 +37,7 @@ class Push:
 
 def _write(files: dict[str, bytes], folder: Path) -> None:
     if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
-        raise InputError(f"--to {folder}: a model is there already, give a new folder or hf:user/name")
+        raise InputError(f"--to {folder} already holds a model: give a new folder or hf:user/name")
     made = output_folder("--to", str(folder))
     for name, content in files.items():
         write_atomically(made / name, partial(Path.write_bytes, data=content))

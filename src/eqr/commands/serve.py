@@ -1,4 +1,4 @@
-"""``eqr serve``: answers over HTTP, and a page to watch boards settle."""
+"""``eqr serve``: answers puzzles over HTTP, and serves a page that shows boards settle."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +15,16 @@ from eqr.web.limits import Limits
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Answer puzzles over HTTP, and show a page to watch them settle."""
+    """Answer puzzles over HTTP, and serve a page that shows them settle."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; only this machine reaches the default. There is no password."""
+    """Address to listen on; only this machine can reach the default. There is no password."""
     port: int = 8000
     """Port to listen on; 0 for any free one."""
     models: tuple[str, ...] = ("sudoku", "maze")
-    """Bundled models, model folders, and hf:user/name. The first of a family answers unless a request names another."""
+    """Bundled models, model folders, or hf:user/name. The first of a family answers unless a request names another."""
     rows: int = 16
-    """Rows under way at a time on one board; fewer where boards are larger than 32x32."""
+    """Rows under way at a time on one board; fewer for boards larger than 32x32."""
     compile: bool = False
     """Compile the models' own boards first: half a minute each, then about twice as fast."""
     limits: Limits = field(default_factory=Limits)
@@ -47,7 +47,7 @@ class Serve:
                 serve(service, listening)
 
     def _loaded(self, device: torch.device) -> dict[str, Reasoner]:
-        """The models by the names requests call them by."""
+        """The models by their names in requests."""
         models = dict[str, Reasoner]()
         for given in self.models:
             name = Path(given).absolute().name

@@ -1,4 +1,4 @@
-"""``eqr solve``: answers to puzzles from arguments, a file or standard input, in order, as they come."""
+"""``eqr solve``: answers puzzles from arguments, a file or standard input, in order, as soon as they are solved."""
 
 import itertools
 import json
@@ -32,13 +32,13 @@ class Solve:
 
     puzzles: tyro.conf.Positional[list[str]] = field(default_factory=list)
     """Puzzles, row by row. Sudoku: a digit for each clue, . or 0 for each blank; white space and drawn lines are
-    ignored. Mazes: # for each wall, . for each open cell, S and G; / or a line end between rows, or nothing."""
+    ignored. Mazes: # for each wall, . for each open cell, S and G; rows may be separated by / or a line end."""
     file: str | None = None
-    """CSV with a 'question' column, or a puzzle a line, or a row a line; - for standard input."""
+    """CSV with a 'question' column, or text with one puzzle or one row on each line; - for standard input."""
     model: Judged = field(default_factory=Judged)
     solving: SolveConfig = field(default_factory=SolveConfig)
     json: bool = False
-    """One JSON object a line instead of boards."""
+    """Print one JSON object on each line instead of boards."""
     watch: bool = False
     """Show each board settling; cells are coloured by confidence."""
     png: str | None = None
@@ -46,7 +46,7 @@ class Solve:
     machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
-        """Print one answer a puzzle, in input order."""
+        """Print an answer to each puzzle, in input order."""
         if self.json and self.watch:
             raise InputError("both --json and --watch are given: give one of them")
         pictures = output_folder("--png", self.png) if self.png else None
@@ -75,12 +75,12 @@ class Solve:
         print(f"{task.render(puzzle, solution)}, {solution.seconds:.3f} s\n", flush=True)
 
     def _texts(self, task: Task, titles: deque[str]) -> Iterator[Text]:
-        """The puzzles, with boards that span several lines or arguments joined; notes the title of each."""
+        """Yields the puzzles, joining boards that span several lines or arguments; adds each title to ``titles``."""
         if self.puzzles and self.file:
             raise InputError("both puzzles and --file are given: give one of them")
         if self.puzzles:
             rows = iter([Text(f"puzzle {number}", text) for number, text in enumerate(self.puzzles, 1)])
-            if isfile(self.puzzles[0]):  # unlike Path.is_file, no matter how long
+            if isfile(self.puzzles[0]):  # Path.is_file would fail on a very long text
                 raise InputError(f"{self.puzzles[0]} is a file, not a puzzle: use --file {self.puzzles[0]}")
         elif self.file is None and sys.stdin.isatty():
             raise InputError("no puzzle is given: write one as an argument, or use --file F.csv or --file -")

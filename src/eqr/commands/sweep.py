@@ -1,4 +1,4 @@
-"""``eqr sweep``: accuracy and residual over depth and breadth, as CSV and figures."""
+"""``eqr sweep``: measures accuracy and residual over depth and breadth, as CSV and figures."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -19,7 +19,7 @@ from eqr.terminal.console import progress_bar
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Measure accuracy and residual at every depth and breadth, fixed and adaptive, by one run of the largest."""
+    """Measure accuracy and residual at every depth and breadth, fixed and adaptive, in one run of the largest."""
 
     puzzles: Answered
     out: str
@@ -30,7 +30,7 @@ class Sweep:
     """Numbers of restarts."""
     model: Judged = field(default_factory=Judged)
     select: Selection = "residual"
-    """Which restart answers, as for eval."""
+    """Which restart answers, as in ``eqr eval``."""
     rows: RowConfig = field(default_factory=RowConfig)
     machine: Compiled = field(default_factory=Compiled)
 
@@ -53,20 +53,20 @@ class Sweep:
         frontier(cells, folder / "frontier.png")
         Console().print(_table(cells))
         for rule in kept:
-            said = f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows"
+            line = f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows"
             if rule.halted:
-                said += (
+                line += (
                     f", after {rule.segments:.1f} segments: {rule.kept / rule.halted:.2%} of them give the same answer"
                 )
-                said += f" at depth {max(depths)}"
-            print(said)
+                line += f" at depth {max(depths)}"
+            print(line)
 
 
 def _numbers(flag: str, text: str) -> list[int]:
-    """``1,4,16`` as numbers."""
+    """Parses ``1,4,16``; returns the different numbers in ascending order."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"{flag} {text}: numbers of 1 or more, with commas between them, are needed, e.g. 1,4,16")
+        raise InputError(f"{flag} {text}: give numbers of 1 or more, separated by commas, e.g. 1,4,16")
     return sorted({int(part) for part in parts})
 
 

@@ -1,4 +1,4 @@
-"""``eqr train``: a preset, a budget, a folder."""
+"""``eqr train``: trains a model from a preset, within a budget, in a folder."""
 
 import sys
 from collections.abc import Callable
@@ -30,38 +30,38 @@ class Train:
     (docs/own_puzzles.md), mini_arc_cpu (docs/arc.md), paper_sudoku and others of the published protocol
     (docs/paper.md); an unknown name lists them all."""
     out: str | None = None
-    """Folder of the run; runs/PRESET by default."""
+    """Folder of the run; by default runs/PRESET."""
     minutes: float | None = None
-    """Budget in minutes, resumed time included; the learning rate follows it."""
+    """Budget in minutes, resumed time included; the learning-rate schedule follows the budget."""
     steps: int | None = None
     """Budget in optimizer steps, instead of minutes."""
     start_from: str | None = None
     """Start from the weights of this bundled model, model folder, or hf:user/name instead of new ones; it may have
     fewer blocks, and channels that divide the preset's."""
     resume: bool = False
-    """Go on from the folder's last checkpoint."""
+    """Continue from the folder's last checkpoint."""
     tiny: bool = False
-    """Scale the preset's width, batch and budget down to a run of two minutes on a CPU: to try things out."""
+    """Scale the preset's width, batch and budget down to a run of two minutes on a CPU, to try things out."""
     set: list[str] = field(default_factory=list)
     """Changes to the preset: key=value, or model.key=value."""
     data: list[str] = field(default_factory=list)
-    """Training puzzles, besides those the preset generates: CSV (question, answer), npz (puzzles, solutions) or a
+    """Training puzzles, besides those that the preset generates: CSV (question, answer), npz (puzzles, solutions) or a
     folder that ``eqr data`` wrote."""
     eval_data: str | None = None
-    """Puzzles to evaluate on now and then, the first 256 of them (``evaluated`` x 2); not trained on."""
+    """Puzzles for evaluation at intervals, of which the first 256 are used (``evaluated`` x 2); not for training."""
     own: CustomTask = field(default_factory=CustomTask)
     save_minutes: float = 5.0
-    """Time between checkpoints."""
+    """Minutes between checkpoints."""
     eval_minutes: float = 10.0
-    """Time between evaluations."""
+    """Minutes between evaluations."""
     log_seconds: float | None = None
-    """Time between lines of the log; 30, or less in a run of a few minutes."""
+    """Seconds between lines of the log; by default 30, or less in a run of a few minutes."""
     seed: int = 0
     """Seed of weights, puzzles and starts."""
     machine: Machine = field(default_factory=Machine)
 
     def run(self) -> None:
-        """Train; Ctrl-C saves and says how to go on."""
+        """Train; Ctrl-C saves the run and prints how to continue it."""
         if self.minutes is not None and self.steps is not None:
             raise InputError("both --minutes and --steps are given: give one of them")
         self.machine.set()
@@ -90,7 +90,7 @@ class Train:
             config = replace(config, minutes=self.minutes, steps=0)
         if self.steps is not None:
             if self.steps < 1:
-                raise InputError(f"steps is {self.steps}: more than 0 is needed")
+                raise InputError(f"steps is {self.steps}: it must be more than 0")
             config = replace(config, steps=self.steps)
         usual = min(30.0, 3 * (10.0 if config.steps else config.minutes))
         return replace(
@@ -110,7 +110,7 @@ class Train:
                 if record["event"] == "start":
                     bars.append(stack.enter_context(progress_bar(self.preset, 1.0)))
                 else:
-                    with suppress(BrokenPipeError):  # nobody reads along any more: train on
+                    with suppress(BrokenPipeError):  # the reader of the pipe has ended: train on
                         print(_line(record), flush=True)
                 spent = preset.train.progress(record["step"], 60 * record["minutes"])
                 bars[0](spent - shown, "")
@@ -132,7 +132,7 @@ class Train:
                 )
             except Stopped:
                 if ranks.first:
-                    print(f"saved in {folder}; go on with the same command and --resume", file=sys.stderr)
+                    print(f"saved in {folder}; continue with the same command and --resume", file=sys.stderr)
                 raise
             except KeyboardInterrupt:
                 print("stopped before there was anything new to save", file=sys.stderr)
@@ -142,6 +142,6 @@ class Train:
 
 
 def _line(record: Record) -> str:
-    """``step 120  minutes 1.5  loss 0.83 ...``: one line of the console."""
+    """Formats a record for the console: ``step 120  minutes 1.5  loss 0.83 ...``."""
     shown = (f"{key} {value:.4g}" for key, value in record.items() if isinstance(value, float))
     return "  ".join([f"step {record['step']:>6}", *shown])

@@ -1,7 +1,7 @@
 """Puzzles x restarts -> rows -> answers. Knows no file and no label.
 
-A fixed number of rows iterates. A row that halts leaves its evidence and the next one takes its slot at once, so
-compute goes where a puzzle still needs it, and memory depends on the number of rows alone.
+A fixed number of rows iterates. When a row halts, its evidence is kept and the next row takes its slot at once. So
+compute goes to the puzzles that still need it, and memory depends only on the number of slots.
 """
 
 from eqr.engine.config import SolveConfig

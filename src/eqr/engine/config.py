@@ -1,4 +1,4 @@
-"""How much compute a puzzle gets, and who answers: the options of the engine. Does nothing."""
+"""The options of the engine: how much compute a puzzle gets, and which restart answers. Computes nothing."""
 
 import math
 from collections.abc import Mapping
@@ -20,19 +20,19 @@ class RowConfig:
     """How rows iterate, and when they count as settled."""
 
     tol: float | None = None
-    """Relative residual below which a row counts as settled; the model's calibrated one, or 1e-5, by default."""
+    """Relative residual below which a row counts as settled; by default the model's calibrated value, or 1e-5."""
     window: int = 3
-    """Segments over which the residual must stay below ``tol``, and is averaged for selection."""
+    """Number of last segments in which the residual must be below ``tol``, and over which selection averages it."""
     delta: float | None = None
-    """Halting logit above which a row stops under the learned rule; the model's calibrated one, or 0, by default."""
+    """Halting logit above which the learned rule stops a row; by default the model's calibrated value, or 0."""
     solver: Solver | str = "picard"
-    """How a row steps: picard or anderson, perhaps with options, as in anderson:history=8 or picard:damping=0.1."""
+    """Fixed-point solver: picard or anderson, if needed with options: anderson:history=8 or picard:damping=0.1."""
     noise: float = 0.0
     """Standard deviation of the noise added by each call of the block stack."""
     seed: int = 0
     """Seed of starts, noise and suppositions."""
     rows: int = 16
-    """Rows under way at a time. In eager mode on the CPU it changes no answer."""
+    """Rows under way at a time. In eager mode on the CPU, answers do not depend on this number."""
 
     def __post_init__(self) -> None:
         _refuse_less(
@@ -44,7 +44,7 @@ class RowConfig:
             }
         )
         if self.delta is not None and not math.isfinite(self.delta):
-            raise InputError(f"delta is {self.delta}: leave it out for the calibrated one, or give 0, the paper's")
+            raise InputError(f"delta is {self.delta}: leave it out for the calibrated value, or give the paper's, 0")
         object.__setattr__(self, "solver", solver_of(self.solver))
 
 
@@ -52,24 +52,24 @@ class RowConfig:
 class SolveConfig(RowConfig):
     """How much compute a puzzle gets, and which restart answers.
 
-    Rules and solver are objects or names; a name is looked up here, and the field then holds the object.
+    ``halt``, ``select`` and ``solver`` take an object or a name; a name is replaced by its object.
     """
 
     depth: int = 64
-    """Segments a row may use at most."""
+    """Most segments that a row may use."""
     breadth: int | str = 1
-    """Random restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence suffices."""
+    """Random restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer."""
     views: int = 1
-    """Symmetries of the task under which each puzzle is answered, the first leaving it as it is; each has restarts of
-    its own, and all of them count for the selection (``vote``: the augmentation voting of HRM and TRM)."""
+    """Symmetries of the task under which each puzzle is solved; the first leaves the puzzle unchanged. Each view has
+    its own restarts, and selection sees those of all views (``vote``: the augmentation voting of HRM and TRM)."""
     select: Selection = "residual"
     """Which restart answers: residual, logit_change, vote, halt_score, first, or verifier (an upper bound: the task's
     own checker chooses)."""
     halt: Halting = "residual"
     """When a row stops: residual (it settled), learned (the halting head says so), either, or fixed (at ``depth``)."""
     suppose: int = 0
-    """Segments for which a row that is not sure treats one of its own guesses as a clue; then it lets go, and its
-    answer must stand without. 0: never. For puzzles whose clues stay as they are, with halt learned."""
+    """Segments for which an unsure row treats one of its own guesses as a clue. Then the row drops the guess, and its
+    answer must hold without it. 0: never. Needs a task with fixed clues, and halt learned."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,13 +78,13 @@ class SolveConfig(RowConfig):
         object.__setattr__(self, "select", selection_rule(self.select))
         text = str(self.breadth).removeprefix(AUTO)
         if not text.isdecimal() or int(text) < 1:
-            raise InputError(f"breadth is {self.breadth}: it must be a number of 1 or more, or auto: and such a number")
+            raise InputError(f"breadth is {self.breadth}: it must be K or auto:K, where K is a number of 1 or more")
         if self.adaptive and not self.halting.ends_early:
             raise InputError(
-                f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or breadth K"
+                f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or a fixed breadth"
             )
         if self.suppose and not self.halting.knows_right:
-            raise InputError(f"suppose is {self.suppose}: rows must know when they are sure: use halt learned")
+            raise InputError(f"suppose is {self.suppose}: rows must know when they are right: use halt learned")
 
     @property
     def halting(self) -> HaltingRule:
@@ -117,7 +117,7 @@ class SolveConfig(RowConfig):
         return self.views * self.restarts
 
     def thresholds(self, calibration: Calibration | None) -> Thresholds:
-        """Those given, else the model's calibrated ones (for this window), else UNCALIBRATED."""
+        """The thresholds given here, else the model's calibrated ones (if for this window), else UNCALIBRATED."""
         known = calibration if calibration and calibration.window == self.window else None
         tols = (self.tol, known.tol if known else None, UNCALIBRATED.tol)
         deltas = (self.delta, known.delta if known else None, UNCALIBRATED.delta)
@@ -127,15 +127,15 @@ class SolveConfig(RowConfig):
         )
 
     def check(self, task: Task) -> None:
-        """Raises InputError if the task cannot check answers for a rule that needs it, or has no clues to suppose."""
+        """Raises InputError if ``select`` needs a checker that the task lacks, or ``suppose`` needs fixed clues."""
         if self.suppose and not task.layout.clues_fixed:
             raise InputError(
-                f"suppose is {self.suppose}: an answer to {task.name} cannot be given as a clue, set it to 0"
+                f"suppose is {self.suppose}: a guess cannot become a clue in {task.name}, set suppose to 0"
             )
         if self.selection.needs_checker and not task.has_rules:
             raise InputError(
-                f"select is {self.selection.name}, but {task.name} has no rules to check by: give a --checker (grids "
-                "only), or select by residual"
+                f"select is {self.selection.name}, but {task.name} has no rules to check answers with: give a "
+                "--checker (grids only), or select by residual"
             )
 
     def named(self) -> dict[str, int | float | str | None]:

@@ -1,6 +1,6 @@
-"""Which row starts next, and when a puzzle is decided: one asker's puzzles, and many askers who share the slots.
+"""Decides which row starts next and when a puzzle has its answer: for one asker, or for many who share the slots.
 
-Puzzles are taken one at a time from an iterator and leave in its order, so what is held is the puzzles under way,
+Puzzles are taken one at a time from an iterator and leave in its order, so only the puzzles under way are in memory,
 however many there are in all. Knows evidence, not the network.
 """
 
@@ -50,7 +50,7 @@ class PuzzleQueue:
         self.ready: deque[tuple[Job, _UnderWay]] = deque()
 
     def start(self) -> Job | None:
-        """The next row to start: restarts of earlier puzzles before a new puzzle; None when all have started."""
+        """The next row to start: restarts of earlier puzzles before a new puzzle; None when no row is left to start."""
         if not self.ready:
             puzzle = next(self.puzzles, None)
             if puzzle is None:
@@ -69,22 +69,22 @@ class PuzzleQueue:
             self.on_snapshot(job.restart, snapshot)
 
     def end(self, job: Job, evidence: Evidence) -> None:
-        """Take a row's evidence. The puzzle is decided, or gets another wave, once all its rows have ended.
+        """Take a row's evidence; once all rows of its puzzle have ended, decide the puzzle or start another wave.
 
-        Deciding between waves only, never by which row happened to end first, keeps answers independent of scheduling.
+        Waiting for the whole wave, whichever row ends first, keeps answers independent of scheduling.
         """
         entry = self.moving.pop(job)
         entry.ends[job.restart] = evidence
         if len(entry.ends) < entry.started:
             return
-        found = Evidence.joined([entry.ends[restart] for restart in range(entry.started)])
-        enough = self.config.adaptive and enough_restarts(found, self.calibration)
+        joined = Evidence.joined([entry.ends[restart] for restart in range(entry.started)])
+        enough = self.config.adaptive and enough_restarts(joined, self.calibration)
         if enough or not self._start_wave(entry):
-            entry.evidence = found
+            entry.evidence = joined
             entry.ends.clear()
 
     def answered(self) -> Iterator[Evidence]:
-        """The evidence of puzzles that are decided, in input order."""
+        """Yields the evidence of decided puzzles, in input order."""
         while self.under_way and (evidence := self.under_way[0].evidence):
             self.under_way.popleft()
             yield evidence
@@ -103,8 +103,8 @@ class FairQueue:
     """The askers who share the slots of one board.
 
     The asker with the fewest rows under way comes first. When a quarter of the slots or fewer are free, an asker may
-    start a row only if it runs fewer rows than are free: an asker of many long rows cannot keep others waiting for the
-    end of one.
+    start a row only if it runs fewer rows than are free: an asker with many long rows cannot make others wait until one
+    of them ends.
     """
 
     def __init__(self, slots: int) -> None:
@@ -118,11 +118,12 @@ class FairQueue:
         """The next row to start; askers with equally many rows under way take turns."""
         free = self.slots - sum(len(asker.moving) for asker in self.askers)
         for asker in sorted(self.askers, key=lambda asker: len(asker.moving)):
-            if free <= self.kept and len(asker.moving) >= free:
+            if free <= self.kept and len(asker.moving) >= free:  # the askers after this one run as many rows or more
                 return None
             job = asker.start()
             if job:
                 self.asker_of[job] = asker
+                # To the end of the line: sorting is stable, so askers with equally many rows take turns.
                 self.askers.remove(asker)
                 self.askers.append(asker)
                 return job
@@ -138,7 +139,7 @@ class FairQueue:
         self.ended += 1
 
     def remove(self, asker: PuzzleQueue) -> None:
-        """Forget an asker and the rows that it has under way."""
+        """Forget an asker and its rows under way."""
         self.askers.remove(asker)
         for job in asker.moving:
             self.asker_of.pop(job, None)

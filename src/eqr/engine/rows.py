@@ -1,7 +1,7 @@
 """The rows that iterate: they enter, move by a segment, and leave when their halting rule says so. Knows no queue.
 
-Depth, halting rule, seed and suppositions are those of each row's job; the other options are the same for all rows.
-Rows under way are the first ones of every tensor. Shapes never change when compiled; idle rows are moved along.
+Each row takes depth, halting rule, seed and suppositions from its job; the other options are the same for all rows.
+Rows under way come first in every tensor. When compiled, shapes never change: idle slots are computed too.
 """
 
 import time
@@ -27,37 +27,36 @@ from eqr.solvers import Memory, Solver, relative_residual
 from eqr.types import Embedded, Logits, State
 
 Latents = Literal["none", "end", "all"]
-"""Which latent states of a row are kept: none, that of its end, or those of all segments in its history."""
+"""The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
 
 
 def segment(
     model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U N C D"] | None
 ) -> tuple[State, Memory, Float[Tensor, " R"], Logits, Float[Tensor, " R"]]:
-    """One segment of every row: state, memory, residual of its last update, logits, halting logit.
+    """Runs one segment of every row; returns state, memory, residual of the last update, logits and halting logit.
 
-    Noise is added by the calls of each of the U updates. It is never part of a residual, which under noise takes one
-    more evaluation of f, without it.
+    The calls in each of the U updates add the noise. A residual never contains noise.
     """
     added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
     for now in added:
         before = z
         z, fz, memory = solver.step(partial(model.update, x=x, noise=now), z, memory)
-    if noise is not None:
+    if noise is not None:  # the residual is that of f without noise, so it takes one more evaluation
         fz = model.update(before, x)
     return z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One restart of one puzzle, to be moved until it ends."""
+    """One restart of one puzzle, to be iterated until it ends."""
 
     puzzle: Int[Tensor, " L"]
     """Symbol ids, 0 = blank."""
     restart: int
     config: SolveConfig
-    """The asker's options: depth, halting rule, seed and suppositions of this row."""
+    """Options of the request, which give this row its depth, halting rule, seed and suppositions."""
     watched: bool = False
-    """Whether the asker wants a snapshot after each segment."""
+    """Whether the request wants a snapshot after each segment."""
 
 
 @dataclass(kw_only=True)
@@ -82,7 +81,7 @@ class Rows:
         record: bool = False,
         latents: Latents = "none",
     ) -> None:
-        """``record`` keeps each row's history, ``latents`` its states: of all segments there, or of the end."""
+        """``record`` keeps histories; ``latents`` keeps states: at a row's end, or of every segment in its history."""
         self.model, self.config, self.workers = model, config, workers
         self.record, self.latents = record, latents
         device = model.answer_head.device
@@ -135,14 +134,16 @@ class Rows:
         self.rows += rows
 
     def _see(self, rows: slice, ids: Int[Tensor, "R L"]) -> None:
-        """Let rows go on from their states with ``ids`` as their question, and the solver begin anew."""
+        """Give rows the question ``ids``; they keep their states, and the solver starts anew."""
         self.x[rows] = self.model.embed(ids.to(self.x.device))
+        # The solver's memory belongs to the old map z <- f(z; x).
         for carried, fresh in zip(self.memory, self.solver.init(self.z[rows]), strict=True):
             carried[rows] = fresh
 
     def advance(self) -> list[tuple[Job, Snapshot]]:
-        """Move every row by one segment; gives the snapshots of rows that are watched."""
+        """Move every row by one segment; returns the snapshots of watched rows."""
         started, count = time.perf_counter(), len(self.rows)
+        # Compiled code takes parts of one size; otherwise rows are spread evenly over the threads.
         size = self.part if self.static else min(self.part, -(-count // self.workers.threads))
         self.workers.map(self._advance, [slice(start, start + size) for start in range(0, count, size)])
         share = (time.perf_counter() - started) / count
@@ -176,7 +177,7 @@ class Rows:
 
     @torch.inference_mode()
     def leave(self) -> list[tuple[Job, Evidence]]:
-        """End the rows that halt or have reached full depth, and give the evidence of each."""
+        """End the rows that halt or have reached full depth; returns the evidence of each."""
         count = len(self.rows)
         inputs = HaltInputs(
             residuals=self.residuals[:count],
@@ -201,14 +202,15 @@ class Rows:
         }
         columns = {name: column[leaving].cpu() for name, column in columns.items()}
         valid = self.model.task.is_solved(puzzles, answers)
+        # All rows in one Evidence, to compute the means at once; ``_evidence`` gives each its own puzzle.
         ends = ended(puzzle=puzzles[0], answers=answers, **columns, valid=valid)
-        found = [self._evidence(ends, number, at) for number, at in enumerate(leaving.tolist())]
-        for at in reversed(leaving.tolist()):
+        evidence = [self._evidence(ends, number, at) for number, at in enumerate(leaving.tolist())]
+        for at in reversed(leaving.tolist()):  # from the end, since ``_close`` moves the last row
             self._close(at)
-        return found
+        return evidence
 
     def _evidence(self, ends: Evidence, number: int, at: int) -> tuple[Job, Evidence]:
-        """The evidence of the row in slot ``at``, which is number ``number`` of ``ends``."""
+        """The evidence of the row in slot ``at``, which is restart ``number`` of ``ends``."""
         row, alone = self.rows[at], ends.only(torch.tensor([number]))
         return row.job, replace(
             alone,
@@ -219,7 +221,7 @@ class Rows:
         )
 
     def _sure(self, inputs: HaltInputs) -> Bool[Tensor, " R"]:
-        """Which rows their own halting rules would stop."""
+        """True for the rows that their own halting rules would stop."""
         rules = [row.job.config.halting for row in self.rows]
         sure = torch.zeros_like(inputs.depth, dtype=torch.bool)
         for rule in dict.fromkeys(rules):
@@ -228,7 +230,7 @@ class Rows:
         return sure
 
     def _suppose(self, sure: Bool[Tensor, " R"]) -> tuple[Bool[Tensor, " R"], Bool[Tensor, " R"]]:
-        """Which rows halt, and which suppose nothing; then lets rows take suppositions up, and let go of them."""
+        """Returns which rows halt, and which held no supposition in this segment; updates the suppositions."""
         halts, free = sure.clone(), torch.ones_like(sure)
         supposing = [(at, row.suppositions) for at, row in enumerate(self.rows) if row.suppositions]
         if not supposing:
@@ -246,13 +248,13 @@ class Rows:
 
     @torch.inference_mode()
     def drop(self, jobs: Collection[Job]) -> None:
-        """End the rows of ``jobs`` without evidence: nobody waits for them any more."""
+        """End the rows of ``jobs`` without evidence, since nobody waits for them any more."""
         for at in reversed(range(len(self.rows))):
             if self.rows[at].job in jobs:
                 self._close(at)
 
     def _close(self, at: int) -> None:
-        """Let the last row take the slot of one that has left."""
+        """Remove the row in slot ``at``; the last row takes the slot."""
         last = len(self.rows) - 1
         if at != last:
             self.rows[at] = self.rows[last]
@@ -268,7 +270,7 @@ class Rows:
 
     @torch.inference_mode()
     def _snapshots(self, slots: list[int]) -> list[tuple[Job, Snapshot]]:
-        """Keep a snapshot of each of these rows, and give those that are watched."""
+        """Takes a snapshot of the rows in ``slots`` and records it; returns the snapshots of watched rows."""
         if not slots:
             return []
         at = torch.tensor(slots).to(self.age.device)
@@ -295,10 +297,10 @@ class Rows:
 
 @runtime_checkable
 class Queue(Protocol):
-    """Where rows come from, and where snapshots and evidence go."""
+    """The source of rows, and the receiver of their snapshots and evidence."""
 
     def start(self) -> Job | None:
-        """The next row to start, if there is one."""
+        """The next row to start, or None."""
 
     def see(self, job: Job, snapshot: Snapshot) -> None:
         """Take a snapshot of a watched row."""
@@ -308,9 +310,9 @@ class Queue(Protocol):
 
 
 def turn(rows: Rows, queue: Queue) -> bool:
-    """One turn of the engine: free slots are filled, all rows move by a segment, those that end hand in their evidence.
+    """One turn of the engine: fills free slots, moves all rows by a segment, hands in the evidence of rows that end.
 
-    False if there was no row to move.
+    Returns False if there was no row to move.
     """
     rows.enter(list(islice(iter(queue.start, None), rows.free)))
     if not rows.rows:

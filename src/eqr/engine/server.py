@@ -1,8 +1,8 @@
-"""Many askers, one engine: a thread that lets rows of any request enter as slots become free. Knows no network.
+"""Many requests, one engine: a thread starts rows of any request as slots become free. Knows no network.
 
-Each board (a model, and the size of its puzzles) has slots of its own. One board is moved at a time, the one that has
-had the least processor time: a segment of a large maze takes as long as many of a Sudoku. Answers are those of
-``solve_stream``, whoever else asks, since rows do not depend on each other.
+Each board (a model at one puzzle size) has its own slots. The engine moves one board at a time, always the board that
+has had the least processor time: a segment of a large maze takes as long as many segments of a Sudoku. Answers equal
+those of ``solve_stream``, whatever other requests there are, since rows do not depend on each other.
 """
 
 import threading
@@ -23,11 +23,11 @@ from eqr.model import Reasoner
 from eqr.runtime import RowWorkers, row_workers
 
 CELLS = 16 * 1024
-"""Most cells under way on one board, so that a turn of large mazes does not keep others waiting: 16 rows of 32x32."""
+"""Most cells under way on one board (16 rows of 32x32), so that a turn of large mazes does not delay other boards."""
 
 
 class Full(Exception):
-    """The queue has no room for a request now."""
+    """The queue has no room for the request now."""
 
 
 class Closed(Exception):
@@ -40,7 +40,7 @@ class _Request:
     queue: PuzzleQueue
     puzzles: int
     rows: int
-    """Rows it may need."""
+    """Most rows that the request may start."""
     answer: "Future[list[Evidence]]"
     evidence: list[Evidence] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class _Board:
 
 
 class SolveServer:
-    """The engine of a service; a context manager, running within it. What ended it early is raised on leaving."""
+    """The engine of a service. It runs inside its ``with`` block, whose end raises the error that stopped it early."""
 
     def __init__(self, models: Sequence[Reasoner], config: SolveConfig, queue: int, compile: bool = False) -> None:
         """Serve ``models``. Models resized by ``for_task`` keep their slots only while requests for them are pending.
@@ -97,7 +97,7 @@ class SolveServer:
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
     ) -> "Future[list[Evidence]]":
-        """The future evidence of each puzzle, (L,) ids; cancelling it frees its rows.
+        """Queues puzzles of ids (L,); returns a future of their evidence. Cancelling the future frees its rows.
 
         Only depth, breadth, seed, halting rule and suppositions are read from ``config``. ``on_snapshot`` is called by
         the engine's thread. Raises Full or Closed.
@@ -124,15 +124,15 @@ class SolveServer:
 
     @property
     def alive(self) -> bool:
-        """Whether requests are taken."""
+        """Whether the engine accepts requests."""
         return not self._closed
 
     def patience(self) -> float:
-        """Seconds in which the rows that wait now will have started, going by the past."""
+        """Estimated seconds until all rows that wait now have started, at the average time of a row so far."""
         return self.waiting * self.busy / max(1, self.ended)
 
     def close(self) -> None:
-        """Stop after this turn; requests that are not answered fail with Closed."""
+        """Stop after this turn; unanswered requests fail with Closed."""
         with self._change:
             self._closed = True
             self._change.notify()
@@ -145,7 +145,7 @@ class SolveServer:
                 self._ready.set()
                 while self._admit(workers):
                     self._turn(min(self._busy(), key=lambda board: board.spent))
-        finally:  # also after a failure of the engine itself: nobody may wait for ever
+        finally:  # also if the engine itself fails: no client may wait for ever
             self.close()
             self._ready.set()
             for request in list(self._requests):
@@ -161,7 +161,7 @@ class SolveServer:
         return [board for board in self._boards.values() if board.requests]
 
     def _admit(self, workers: RowWorkers) -> bool:
-        """Wait until there is something to do, and let new requests in; False once closed."""
+        """Waits for work and admits new requests; returns False once closed."""
         with self._change:
             self._change.wait_for(lambda: self._closed or self._arrived or self._busy())
             arrived, self._arrived = self._arrived, []
@@ -171,7 +171,7 @@ class SolveServer:
             if request.model not in self._boards:
                 self._boards[request.model] = self._board(request.model, workers, compile=False)
             board = self._boards[request.model]
-            if not board.requests:  # time in which it was not asked for is not owed to it
+            if not board.requests:  # a board does not save up processor time while it is idle
                 board.spent = max([board.spent, *sorted(other.spent for other in self._busy())[:1]])
             board.requests.append(request)
             board.queue.askers.append(request.queue)

@@ -1,4 +1,4 @@
-"""Puzzles in, solutions out: one asker, any number of puzzles, constant memory. Knows no file and no label."""
+"""Puzzles in, solutions out: one caller, any number of puzzles, constant memory. Knows no file and no label."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from eqr.runtime import row_workers
 from eqr.tasks import Task
 
 Puzzle: TypeAlias = str | Text | Int[Tensor, " L"]
-"""A puzzle as text, as text with its place, or as ids, 0 = blank."""
+"""A puzzle as text, as text with its position in the input, or as ids, 0 = blank."""
 
 
 def evidence_stream(
@@ -34,11 +34,11 @@ def evidence_stream(
     latents: Latents = "none",
     on_snapshot: OnSnapshot | None = None,
 ) -> Iterator[Evidence]:
-    """The evidence of every puzzle (ids, 0 = blank), in input order, as soon as it and those before it are decided.
+    """Yields the evidence of each puzzle (ids, 0 = blank), in input order, once it and all earlier ones are decided.
 
-    ``compile`` runs torch.compile on the segment where it can: slow to start, then faster. ``record`` keeps each row's
-    history; ``latents`` keeps latent states, of the end or of all segments of a history. Raises InputError if
-    the task cannot check answers for a rule that needs it.
+    ``compile`` runs torch.compile on the segment where possible: slow to start, then faster. ``record`` keeps each
+    row's history; ``latents`` keeps latent states: of the row's end, or of all segments in its history. Raises
+    InputError if the options do not suit the task (``SolveConfig.check``).
     """
     config.check(model.task)
     views = Views(model.task, config.views, config.seed)
@@ -54,14 +54,14 @@ def evidence_stream(
 
 
 def select(evidence: Evidence, rule: SelectionRule, task: Task) -> Solution:
-    """The answer of the restart that ``rule`` chooses, rows that halted first."""
+    """Returns the solution by the restart that ``rule`` chooses; halted rows go before others."""
     restart = choose(evidence, rule)
     return Solution(evidence=evidence, restart=restart, text=task.format(evidence.answers[restart]))
 
 
 class _Asked:
-    """Puzzles as ids, each with the model on a board of its size. A text that is no puzzle, or one for another model,
-    ends them; it is told after those before it are answered.
+    """Yields puzzles as ids, each with the model for its board size. A text that is not a puzzle of this model ends the
+    iteration; ``refused`` keeps the error until the earlier puzzles are answered.
     """
 
     def __init__(self, model: Reasoner, puzzles: Iterable[Puzzle]) -> None:
@@ -71,15 +71,15 @@ class _Asked:
     def __iter__(self) -> Iterator[tuple[Reasoner, Int[Tensor, " L"]]]:
         try:
             for number, puzzle in enumerate(self.puzzles, 1):
-                # The last board's model is kept: puzzles of one size mostly follow each other.
+                # Start from the last puzzle's model: consecutive puzzles mostly have one size.
                 if isinstance(puzzle, Tensor):
                     self.model, ids = self.model.for_task(self.task.sized(len(puzzle))), puzzle
                     width = self.model.task.layout.width
                     if len(ids) != width:
                         raise InputError(f"puzzle {number} has {len(ids)} ids, {self.task.name} has {width}")
                 else:
-                    written = puzzle if isinstance(puzzle, Text) else Text(f"puzzle {number}", puzzle)
-                    self.model, ids = read_puzzle(self.task, written, self.model.for_task)
+                    text = puzzle if isinstance(puzzle, Text) else Text(f"puzzle {number}", puzzle)
+                    self.model, ids = read_puzzle(self.task, text, self.model.for_task)
                 yield self.model, ids
         except InputError as error:
             self.refused = error
@@ -94,17 +94,17 @@ def solve_stream(
     record: bool = False,
     latents: Latents = "none",
 ) -> Iterator[Solution]:
-    """A solution of each puzzle, in input order, as soon as it and those before it are decided.
+    """Yields the solution of each puzzle, in input order, once it and all earlier ones are decided.
 
     Args:
-        model: A trained reasoner; texts may be boards of any size that it can answer.
-        puzzles: Any iterable of texts or of ids (L,), 0 = blank; it is read as slots become free.
+        model: A trained reasoner; texts may be boards of any size that the model can answer.
+        puzzles: Any iterable of texts or of ids (L,), 0 = blank; read as slots become free.
         config: How much compute a puzzle gets.
-        compile: Run torch.compile on the segment where it can: slow to start, then faster.
+        compile: Run torch.compile on the segment where possible: slow to start, then faster.
         record: Keep each row's history (``Solution.history``).
         latents: Keep latent states: "end" in ``Evidence.states``, or with ``record`` "all" in ``History.z``.
 
-    Raises InputError for a text that is no puzzle, after the puzzles before it are answered.
+    Raises InputError for a text that is not a puzzle, after the earlier puzzles are answered.
     """
     config = config or SolveConfig()
     asked = _Asked(model, puzzles)
@@ -127,9 +127,9 @@ def solve(
 def solve(
     model: Reasoner, puzzles: str | Sequence[str] | Int[Tensor, "B L"], config: SolveConfig | None = None
 ) -> Solution | list[Solution]:
-    """Answer one puzzle given as text, or each of a list of texts or of ids (B, L), 0 = blank.
+    """Answers one puzzle given as text, or several given as a list of texts or as ids (B, L), 0 = blank.
 
-    An answer that breaks a rule is marked ``valid=False``. Raises InputError for a text that is no puzzle.
+    An answer that breaks a rule is marked ``valid=False``. Raises InputError for a text that is not a puzzle.
     """
     if isinstance(puzzles, str):
         return next(solve_stream(model, [puzzles], config))
@@ -145,15 +145,15 @@ def trajectory(
     latents: bool = False,
     config: SolveConfig | None = None,
 ) -> History:
-    """Every segment of R = B*K rows, the restarts of a puzzle after each other: answers (R, T, L), residual (R, T), ...
+    """Records every segment of R = B*K rows, ordered by puzzle: answers (R, T, L), residual (R, T), ...
 
-    No row halts. With ``latents`` also the states z (R, T, S, C, D). ``config`` gives the other options: seed, noise,
-    solver. Raises InputError for a text that is no puzzle, and if the boards differ in size.
+    No row halts. With ``latents``, also records the states z (R, T, S, C, D). ``config`` gives the other options: seed,
+    noise, solver. Raises InputError for a text that is not a puzzle, and if the boards differ in size.
     """
     config = replace(config or SolveConfig(), depth=depth, breadth=breadth, halt="fixed", suppose=0)
     puzzles = [puzzles] if isinstance(puzzles, str) else puzzles
-    found = list(solve_stream(model, puzzles, config, record=True, latents="all" if latents else "none"))
-    rows = [history for solution in found for history in solution.evidence.histories]
+    solutions = list(solve_stream(model, puzzles, config, record=True, latents="all" if latents else "none"))
+    rows = [history for solution in solutions for history in solution.evidence.histories]
     if len({row.answers.shape for row in rows}) != 1:
-        raise InputError("trajectories are of one board size: give at least one puzzle, and all of one size")
+        raise InputError("trajectories need one board size: give at least one puzzle, and all of the same size")
     return History.stacked(rows)

@@ -1,7 +1,7 @@
-"""Test-time symmetries: a puzzle is also answered under random symmetries of its task, which are undone again.
+"""Test-time augmentation: solves each puzzle also under random symmetries of its task, and maps the answers back.
 
-The restarts of all views count as restarts of the puzzle, so every selection rule works on them; with ``vote`` this is
-the augmentation voting of HRM and TRM. The first view is the puzzle itself.
+The restarts of all views count as restarts of the puzzle, so every selection rule applies; with ``vote`` this is the
+augmentation voting of HRM and TRM. The first view is the puzzle itself.
 """
 
 from collections import deque
@@ -28,7 +28,7 @@ class Views:
         self.waiting: deque[Symmetries | None] = deque()
 
     def of(self, puzzles: Iterable[Int[Tensor, " L"]]) -> Iterator[Int[Tensor, " L"]]:
-        """Each puzzle ``count`` times: itself, then under symmetries that depend on seed, puzzle and number alone."""
+        """Yields each puzzle ``count`` times: itself, then under symmetries set by seed, puzzle and view number."""
         for puzzle in puzzles:
             self.waiting.append(None)
             yield puzzle
@@ -38,7 +38,7 @@ class Views:
                 yield torch.from_numpy(symmetry.apply(puzzle.cpu().numpy().astype(np.uint8)[None])[0]).long()
 
     def merged(self, evidence: Iterator[Evidence]) -> Iterator[Evidence]:
-        """The evidence of each puzzle's views, their symmetries undone, as one."""
+        """Joins the evidence of each puzzle's views, with the symmetries undone."""
         while views := list(islice(evidence, self.count)):
             yield Evidence.joined([_undone(view, self.waiting.popleft()) for view in views])
 
@@ -55,5 +55,5 @@ def _boards(answers: Int[Tensor, "N L"], symmetry: Symmetries) -> Int[Tensor, "N
 
 
 def _seen(history: History, symmetry: Symmetries) -> History:
-    places = torch.from_numpy(np.argsort(symmetry.cells[0]))
-    return replace(history, answers=_boards(history.answers, symmetry), confidence=history.confidence[:, places])
+    inverse = torch.from_numpy(np.argsort(symmetry.cells[0]))  # of the permutation of cells
+    return replace(history, answers=_boards(history.answers, symmetry), confidence=history.confidence[:, inverse])

@@ -1,4 +1,4 @@
-"""The published models as presets, and at a scale of minutes. Knows no other preset."""
+"""The published models as presets, at full scale and at a scale of minutes. Knows no other preset."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 from eqr.model import ModelConfig
 from eqr.training.config import Preset, TrainConfig
 
-# The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing is told of the task.
+# The published protocol (EqR arXiv 2605.21488, D.4, and its reference configuration): nothing of the task is built in.
 EQR = Preset(
     model=ModelConfig(
         task="sudoku",
@@ -52,12 +52,12 @@ EQR = Preset(
 
 
 def changed(preset: Preset, model: Mapping[str, Any] | None = None, **train: Any) -> Preset:
-    """The preset with other options of the network and of the training."""
+    """The preset with changed options of the network and of the training."""
     return Preset(model=replace(preset.model, **(model or {})), train=replace(preset.train, **train))
 
 
 TRM = changed(EQR, {"damping": 0.0, "init": "fixed"}, noise=0.0)
-# One stream of as many layer evaluations a segment (42), all under the gradient, and no learned halting.
+# One stream with as many layer evaluations in a segment (42), all under the gradient, and no learned halting.
 SEGMENTED = changed(
     TRM,
     {"recursion": "flat", "updates_per_segment": 21},
@@ -88,7 +88,7 @@ PAPER: dict[str, Preset] = {
         },
         steps=150_000,
     ),
-    # HRM (arXiv 2506.21734) without its Q-continue target, which TRM found not to be needed.
+    # HRM (arXiv 2506.21734) without its Q-continue target, which TRM found unnecessary.
     "hrm_sudoku": changed(
         TRM,
         {
@@ -106,7 +106,7 @@ PAPER: dict[str, Preset] = {
 
 
 def small(preset: Preset, layers: int = 1, updates: int = 2) -> Preset:
-    """The preset on generated 6x6 Sudokus, narrow and short: eight block evaluations a segment, as in docs/paper.md."""
+    """The preset on generated 6x6 Sudokus, narrow and short: a segment has eight block evaluations (docs/paper.md)."""
     return changed(
         preset,
         {
@@ -133,7 +133,7 @@ def small(preset: Preset, layers: int = 1, updates: int = 2) -> Preset:
     )
 
 
-# The claims about training are measured with these (``eqr claims``), in the order of the paper's construction.
+# Presets with which ``eqr claims`` measures the claims about training, in the order of the paper's construction.
 SMALL: dict[str, Preset] = {
     "small_feedforward": small(PAPER["feedforward_sudoku"], layers=8, updates=1),
     "small_tied": small(TIED, updates=8),

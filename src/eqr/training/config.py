@@ -1,4 +1,4 @@
-"""The options of a training run. A preset is one of these and a network; both are saved with the run."""
+"""The options of a training run. A preset is a network and its training; both are saved with the run."""
 
 from dataclasses import dataclass, fields
 from typing import Any, cast
@@ -13,21 +13,21 @@ INCIDENTAL = (
     *("rows", "compile", "evaluated", "eval_depth"),
     *("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"),
 )
-"""Options that a run may change when it is resumed: they do not enter the mathematics."""
+"""Options that may change when a run is resumed, since they do not enter the mathematics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(LossConfig):
-    """A training run, complete but for its network, its data and its folder."""
+    """All options of a training run, except its network, its data and its folder."""
 
     slots: int = 32
     """Puzzles trained on side by side."""
     max_segments: int = 16
     """A puzzle leaves its slot after this many segments at the latest."""
     leave_probability: float = 0.5
-    """Chance that a slot leaves at a segment at which the halting head says so."""
+    """Probability that a puzzle leaves its slot after a segment in which the halting head calls its answer right."""
     explore: float = 0.0
-    """Chance, at each segment, that a slot may leave only after a random number of segments, 2 to ``max_segments``."""
+    """Probability, in each segment, that a puzzle must stay for a random number of segments, 2 to ``max_segments``."""
     noise: float = 0.0
     """Standard deviation of the noise added by each call of the block stack (beta of EqR, section 4.1)."""
     optimizer: MakeOptimizers | str = "muon"
@@ -45,27 +45,27 @@ class TrainConfig(LossConfig):
     ema: float = 0.998
     """Decay of the weight average per step."""
     pool: int = 0
-    """Generated puzzles to draw from; with 0 all draws are from the data that is given."""
+    """Number of generated puzzles to draw from; with 0, all draws are from the given data."""
     augment: bool = True
-    """Give each draw a random symmetry of the task; off for data that is augmented already."""
+    """Apply a random symmetry of the task to each draw; turn this off for data that is already augmented."""
     hard_share: float = 0.0
     """Share of the draws taken from the pool's puzzles of at least ``hard_guesses``."""
     hard_guesses: int = 8
-    """Rating from which a generated puzzle counts as hard."""
+    """Lowest rating at which a generated puzzle counts as hard."""
     extra_share: float = 0.35
-    """Share of the draws taken from the data, when given beside a pool."""
+    """Share of the draws taken from the given data, if there is also a pool."""
     reveal_share: float = 0.5
-    """Share of the draws that get extra clues: the curriculum that gets learning started."""
+    """Share of the draws that get extra clues: a curriculum that gets learning started."""
     reveal_most: float = 0.5
-    """Largest share of its blanks that such a draw reveals."""
+    """Largest share of a puzzle's blanks that become extra clues."""
     hint_every: int = 0
     """After 2n unsolved segments, reveals one uncertain cell; then one more every n segments. Withdraws all of them
-    once the puzzle is solved. 0: never. Rows that suppose (``--suppose``) meet the same situation."""
+    once the puzzle is solved. 0: never. This prepares a model for ``--suppose``."""
     rows: int = 0
     """Most slots in one forward and backward pass; the gradients of a step's passes add up. 0: 16 on a CPU (small
     passes stay in its cache), all slots of the process on another device."""
     bf16: bool = True
-    """Matrix products of training in bfloat16, where the processor is fast at it; everything else stays float32."""
+    """Compute matrix products of training in bfloat16 where the processor is fast at it; all else stays float32."""
     compile: bool = True
     """Compile the training step (torch.compile)."""
     evaluated: int = 128
@@ -73,14 +73,14 @@ class TrainConfig(LossConfig):
     eval_depth: int = 0
     """Depth of evaluation in segments; 0: ``max_segments``."""
     grow_to: int = 0
-    """Largest side of the board: training starts on the network's board and goes on to the next larger one, with the
-    same weights, each time ``grow_at`` is reached; 0: the board stays."""
+    """Largest board side. Training starts on the network's board and moves on to the next larger board, with the same
+    weights, each time ``grow_at`` is reached. 0: the board does not grow."""
     grow_at: float = 0.9
-    """Share of the puzzles that leave their slots solved, over the last 200 steps, at which the board grows."""
+    """The board grows once this share of the puzzles that left their slots in the last 200 steps was solved."""
     minutes: float = 120.0
-    """Budget in minutes, resumed time included; the learning rate follows it."""
+    """Budget in minutes, resumed time included; the learning-rate schedule follows the budget."""
     steps: int = 0
-    """Budget in optimizer steps; unless it is 0 it replaces minutes."""
+    """Budget in optimizer steps, instead of ``minutes``; 0: ``minutes`` counts."""
     save_minutes: float = 5.0
     """Time between checkpoints."""
     eval_minutes: float = 10.0
@@ -102,13 +102,13 @@ class TrainConfig(LossConfig):
             "log_seconds",
         ):
             if not vars(self)[name] > 0:
-                raise InputError(f"{name} is {vars(self)[name]}: more than 0 is needed")
+                raise InputError(f"{name} is {vars(self)[name]}: it must be more than 0")
         for name in (
             *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share", "gradient_updates"),
             *("extra_share", "clip", "pool", "steps", "rows", "eval_depth", "grow_to", "hint_every"),
         ):
             if not vars(self)[name] >= 0:
-                raise InputError(f"{name} is {vars(self)[name]}: 0 or more is needed")
+                raise InputError(f"{name} is {vars(self)[name]}: it must be 0 or more")
         for name, share in (
             ("hard_share + extra_share", self.hard_share + self.extra_share),
             ("reveal_share", self.reveal_share),
@@ -127,7 +127,7 @@ class TrainConfig(LossConfig):
         return cast(MakeOptimizers, self.optimizer)
 
     def progress(self, step: int, seconds: float) -> float:
-        """Share of the budget that so many steps and seconds have spent."""
+        """Share of the budget spent after ``step`` steps and ``seconds`` seconds of training."""
         return step / self.steps if self.steps else seconds / (60 * self.minutes)
 
     def named(self) -> dict[str, Any]:

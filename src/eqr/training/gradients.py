@@ -1,4 +1,4 @@
-"""Gradients of one training step: the slots in passes, carried by threads and added up in order. Knows no optimizer."""
+"""Gradients of one training step: threads run passes over the slots; the sum keeps their order. Knows no optimizer."""
 
 import math
 
@@ -14,19 +14,20 @@ from eqr.training.slots import Slots
 
 
 class Passes:
-    """Computes the gradients of a run; compiled for one size of the board at a time."""
+    """Computes the gradients of a run; compiled for one board size at a time."""
 
     def __init__(self, config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
         self.config, self.ranks = config, ranks
         self.compiles = config.compile and can_compile(device)
         self.loss = compiled(segment_loss) if self.compiles else segment_loss
         fast = config.bf16 and has_fast_bf16(device)
+        # Either every process uses bfloat16 or none: they must compute the same numbers.
         self.bf16 = int(ranks.sum(torch.tensor(int(fast)))) == ranks.size
         self.warm = not self.compiles
-        """Whether the next step compiles nothing."""
+        """True if the next step need not compile."""
 
     def step(self, model: Reasoner, slots: Slots, step: int) -> tuple[SegmentLoss, float]:
-        """Set the clipped gradients of a segment of all slots; returns its outcome and the norm before clipping."""
+        """Set the clipped gradients of one segment of all slots; returns its outcome and the norm before clipping."""
         rows, parameters = slots.rows, list(model.parameters())
         starts = range(0, len(slots.mine), rows)
 
@@ -34,7 +35,7 @@ class Passes:
             return self._pass(model, parameters, slots, step, slice(start, start + rows))
 
         with row_workers(slots.device) as workers:
-            if not self.warm:  # compile by a first pass, before several workers call it
+            if not self.warm:  # one pass compiles, before several workers call the function
                 workers.map(carried, [0])
                 self.warm = True
             passes = workers.each(carried, starts)

@@ -1,4 +1,4 @@
-"""A larger network that starts as a trained smaller one: more blocks, more channels. Knows no data and no schedule."""
+"""Grows a trained network into a larger one: more blocks, more channels. Knows no data and no schedule."""
 
 from typing import cast
 
@@ -10,17 +10,17 @@ from eqr.model import Reasoner
 from eqr.model.blocks import Block
 
 SPREAD = 0.03
-"""Copies of a channel get weights that differ by this share, or they would stay copies for ever."""
+"""Relative noise on the weights of copied channels; without noise, copies would stay equal for ever."""
 FEATURES = ("symbol_embedding", "position_embedding")
-"""Parameters whose last axis is an output; biases of blocks are too."""
+"""Parameters whose last axis is an output, like that of the biases of blocks."""
 
 
 def grown(model: Reasoner, trained: Reasoner, generator: torch.Generator, spread: float = SPREAD) -> dict[str, Tensor]:
-    """The state of ``trained`` in the shapes of ``model``, as far as it can be brought into them.
+    """Returns the state of ``trained``, converted to the shapes of ``model`` as far as possible.
 
-    Further blocks of a single stack do nothing at first. With r times the channels each channel becomes r copies that
-    share its weights (Net2Net, arXiv 1511.05641): no answer changes but for ``spread``. Blocks of one vector per symbol
-    only.
+    Added blocks of a single stack do nothing at first. With r times the channels, each channel becomes r copies that
+    share its weights (Net2Net, arXiv 1511.05641): apart from ``spread``, no answer changes. Channels grow only in
+    networks with one vector per symbol.
     """
     state = trained.state_dict()
     if model.per_symbol and trained.per_symbol and model.config.channels > trained.config.channels:
@@ -32,9 +32,9 @@ def grown(model: Reasoner, trained: Reasoner, generator: torch.Generator, spread
             if not outward:
                 raise InputError(
                     f"{type(block).__name__} names no outward matrices (Block.outward), so it cannot be added to a "
-                    "trained network: start from one with as many layers"
+                    "trained network: start from a network with as many layers"
                 )
-            for matrix in outward:
+            for matrix in outward:  # the block adds 0 to its input until training changes these matrices
                 nn.init.zeros_(matrix)
             state |= {f"blocks.{number}.{name}": value for name, value in block.state_dict().items()}
     return state

@@ -1,4 +1,4 @@
-"""The training loss of one segment. Pure function of model and tensors; knows no optimizer, slot or schedule."""
+"""The training loss of one segment: a pure function of model and tensors. Knows no optimizer, slot or schedule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ class LossConfig:
     loss: CellLoss | str = "softmax"
     """Cross entropy of the softmax, or of the stablemax (as in HRM, TRM and EqR): a function or its name."""
     loss_cells: str = "blanks"
-    """Cells that count: blanks (all, in a task without any), or all that have a label."""
+    """Cells that count: blanks (every cell, in a task without blanks), or all (every cell with a label)."""
     supervise: str = "updates"
-    """States that are compared with the answer: those of all updates that the gradient sees, or the segment's end."""
+    """States to compare with the answer: after every update that the gradient sees (updates), or the last (segment)."""
     gradient_updates: int = 0
-    """Last updates of a segment that the gradient runs through; 0: all of them."""
+    """Number of last updates of a segment that the gradient runs through; 0: all of them."""
     halt_weight: float = 0.5
     """Weight of the halting loss."""
     halt_shapes_state: bool = False
-    """Whether the halting loss also trains the state (TRM, EqR), or the halting head alone."""
+    """Whether the halting loss also trains the network behind the state (TRM, EqR), or only the halting head."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", loss_of(self.loss))
@@ -51,7 +51,7 @@ class SegmentLoss:
     """The outcome of one segment of training."""
 
     loss: Float[Tensor, ""]
-    """Cross entropy, mean over the cells that count and over what is supervised, plus the weighted halting loss."""
+    """Cross entropy, mean over the cells that count and over the supervised states, plus the weighted halting loss."""
     z: State
     """State after the segment, detached."""
     solved: Bool[Tensor, " R"]
@@ -81,7 +81,7 @@ LOSSES: dict[str, CellLoss] = {
 
 
 def loss_of(loss: CellLoss | str) -> CellLoss:
-    """The function itself, or the one of that name; raises InputError if there is none."""
+    """Returns the function, or the one with that name; raises InputError for an unknown name."""
     if not isinstance(loss, str):
         return loss
     if loss not in LOSSES:
@@ -97,10 +97,10 @@ def segment_loss(
     noise: Float[Tensor, "R U N C D"] | None,
     config: LossConfig,
 ) -> SegmentLoss:
-    """Cross entropy after the updates or at the end of a segment + ``halt_weight`` * BCE(halt logit, exact match).
+    """Runs a segment; its loss is the cross entropy + ``halt_weight`` * BCE(halt logit, exact match).
 
-    ``noise`` is added by the segment's U updates. The gradient stays within this segment (segmented online training,
-    EqR arXiv 2605.21488).
+    The segment's U updates add ``noise``. The gradient stays within this segment (segmented online training, EqR
+    arXiv 2605.21488).
     """
     x = model.embed(inputs)
     layout = model.task.layout
@@ -127,7 +127,7 @@ def segment_loss(
 
 
 def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
-    """The results of several passes over equally many rows as one."""
+    """Joins the results of several passes over equally many rows."""
     return SegmentLoss(
         loss=torch.stack([part.loss.detach() for part in parts]).mean(),
         z=torch.cat([part.z for part in parts]),

@@ -13,12 +13,12 @@ BETAS = (0.9, 0.95)
 
 def muon(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW without decay for the rest; one learning rate serves both."""
-    # Muon orthogonalises, which takes a matrix: biases and other shapes of a block go with the rest.
+    # Muon orthogonalises its updates, so it takes matrices only: biases and other shapes of a block go with the rest.
     matrices = [parameter for parameter in model.blocks.parameters() if parameter.ndim == 2]
     chosen = {id(parameter) for parameter in matrices}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
     if not matrices:
-        raise InputError("the optimizer muon needs blocks with matrices: take another optimizer")
+        raise InputError("the optimizer muon needs blocks with matrices: choose another optimizer")
     return [
         torch.optim.Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=lr, betas=BETAS, weight_decay=0.0, fused=True),
@@ -40,7 +40,7 @@ def adam_atan2(model: Reasoner, lr: float, weight_decay: float) -> list[torch.op
 
 
 MakeOptimizers = Callable[[Reasoner, float, float], list[torch.optim.Optimizer]]
-"""``make(model, lr, weight_decay)``: the optimizers that share the parameters of a model."""
+"""``make(model, lr, weight_decay)`` returns optimizers that share out the parameters of a model among them."""
 
 OPTIMIZERS: dict[str, MakeOptimizers] = {
     "muon": muon,
@@ -49,7 +49,7 @@ OPTIMIZERS: dict[str, MakeOptimizers] = {
 
 
 def optimizer_of(optimizer: MakeOptimizers | str) -> MakeOptimizers:
-    """The function itself, or the one of that name; raises InputError if there is none."""
+    """Returns the function, or the one with that name; raises InputError for an unknown name."""
     if not isinstance(optimizer, str):
         return optimizer
     if optimizer not in OPTIMIZERS:
@@ -58,7 +58,7 @@ def optimizer_of(optimizer: MakeOptimizers | str) -> MakeOptimizers:
 
 
 def make_average(model: Reasoner, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights; it is what is evaluated and saved."""
+    """Exponential moving average of the weights; the run evaluates and saves the averaged model."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 

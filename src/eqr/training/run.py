@@ -1,4 +1,4 @@
-"""A training run from its data to its model: what ``eqr.train`` and ``eqr train`` call, in every process.
+"""A training run from its data to its model. ``eqr.train`` and ``eqr train`` call ``train`` in every process.
 
 The network, the sampler and the held-out puzzles are built and checked first; the trainer gets them as one ``Run``.
 """
@@ -32,10 +32,10 @@ from eqr.training.growth import grown
 from eqr.training.trainer import Record, Run, Trainer
 
 SEEDS = 1_000_000
-"""Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from one beyond."""
+"""Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from a stream beyond these."""
 HELD_OUT_STREAM = 1_000_003
 SEARCHED = 32
-"""Puzzles generated for each held-out one: hard ones are rare."""
+"""Puzzles generated for each held-out puzzle, since hard puzzles are rare."""
 LOG = "log.jsonl"
 Data: TypeAlias = Labelled | Sequence[str | Path | Puzzles] | Sampler | Iterable[tuple[object, object]]
 """Training puzzles: paths, sets, arrays of questions and answers, a sampler, or an iterable of pairs."""
@@ -46,12 +46,12 @@ class Trained:
     """The outcome of a run."""
 
     model: Reasoner
-    """With averaged weights, ready for inference."""
+    """The network with averaged weights, ready for inference."""
     log: list[Record]
     """Every record of the log, in order."""
     step: int
     seconds: float
-    """Training time, that of earlier parts of a resumed run included."""
+    """Training time, earlier parts of a resumed run included."""
 
 
 def train(
@@ -68,25 +68,25 @@ def train(
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
     device: torch.device = CPU,
 ) -> Trained:
-    """Train a network; everything reported also goes to ``log.jsonl`` in the run's folder.
+    """Trains a network; every record also goes to ``log.jsonl`` in the run's folder.
 
     Args:
-        model: The network to make, or a trained one to go on from (it is copied).
+        model: The options of a new network, or a trained network to continue from (it is copied).
         data: Training puzzles: a path or several, a pair of arrays (questions, answers) of ids (B, L), an object with
             ``draw(rng)``, or any iterable of (question, answer). Without data they are generated (``config.pool``).
         config: Budget, optimizer, loss and all other options.
-        eval_data: Puzzles to evaluate on now and then; not trained on.
-        out: Folder of the run: model, log and state. Without it nothing is kept on disk.
-        resume: Go on from the folder's last checkpoint.
+        eval_data: Puzzles for evaluation at intervals; the run does not train on them.
+        out: Folder of the run: model, log and state. Without a folder, nothing is kept on disk.
+        resume: Continue from the folder's last checkpoint.
         start_from: Start from the weights of this bundled model, model folder, or hf:user/name; it may have fewer
             blocks, and channels that divide the network's.
         seed: Seed of weights, puzzles and starts.
         on_record: Called with every record of the log: a start, training figures, evaluations.
         ranks: The processes that share the run; the first one writes.
-        device: Where the network lies.
+        device: The device of the network.
 
-    Raises InputError when the folder is in use, holds another run, or cannot be written, and Diverged when the loss
-    is not finite.
+    Raises InputError if the folder is in use, holds another run, or cannot be written, and Diverged if the loss is not
+    finite or far above that of guessing.
     """
     config = config or TrainConfig()
     with ExitStack() as stack:
@@ -98,7 +98,7 @@ def train(
         if ranks.first:
             stack.enter_context(locked(folder))
         if not resume and has_state(folder):
-            raise InputError(f"{folder} already holds a run: go on with --resume, or choose another --out")
+            raise InputError(f"{folder} already holds a run: continue with --resume, or choose another --out")
         ranks.wait()
 
         def sampler_for(task: Task) -> Sampler:
@@ -143,8 +143,8 @@ def _refuse_network(config: TrainConfig, model: Reasoner, data: Data | None) -> 
 
 
 def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | None) -> Reasoner:
-    """A new network or a copy of a trained one, perhaps with the weights of ``start_from``, grown to its size
-    (``growth``); raises InputError if these belong to another network.
+    """Makes a new network, with the weights of ``start_from`` if given, grown to its size (``growth``), or copies a
+    trained one. Raises InputError if the weights do not fit the network.
     """
     if isinstance(model, Reasoner):
         return deepcopy(model)
@@ -155,9 +155,7 @@ def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | No
     trained = grown(new, load(start_from, task=new.task), generator)
     wrong = misfit(new, trained)
     if wrong:
-        raise InputError(
-            f"--start-from {start_from}: its {wrong} does not fit the preset's network: they differ in size"
-        )
+        raise InputError(f"--start-from {start_from}: its {wrong} does not fit the preset's network: the sizes differ")
     new.load_state_dict(trained)
     return new
 
@@ -165,7 +163,7 @@ def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | No
 def _logger(
     folder: Path, ranks: Ranks, kept: list[Record], on_record: Callable[[Record], None]
 ) -> Callable[[Record], None]:
-    """Keeps a record, writes it to the folder's log and passes it on, in the first process."""
+    """Makes a function that keeps a record; in the first process it also writes the log and calls ``on_record``."""
 
     def logged(record: Record) -> None:
         kept.append(record)
@@ -175,7 +173,7 @@ def _logger(
             with (folder / LOG).open("a") as log:
                 log.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise InputError(f"cannot write {folder / LOG} ({error.strerror}): cure that, then --resume") from error
+            raise InputError(f"cannot write {folder / LOG} ({error.strerror}): fix that, then --resume") from error
         on_record(record)
 
     return logged
@@ -185,14 +183,14 @@ def _resume(trainer: Trainer, ranks: Ranks) -> None:
     trainer.resume()
     if trainer.progress() >= 1:
         spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
-        raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to go on")
+        raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to continue")
     if ranks.first:
         forget_after(trainer.folder / LOG, trainer.step)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; raises InputError if another one has it."""
+    """Lock the folder for this process; raises InputError if another process has locked it."""
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -210,7 +208,7 @@ def locked(folder: Path) -> Iterator[None]:
 def training_sampler(
     config: TrainConfig, task: Task, folder: Path, seed: int, data: Data | None, ranks: Ranks
 ) -> Sampler:
-    """Where training puzzles of ``task`` come from, each source with its share of the draws."""
+    """Makes the sampler of training puzzles of ``task``, which gives each source its share of the draws."""
     if isinstance(data, Sampler):
         return data
     sets = _sets(data, task)
@@ -231,7 +229,7 @@ def training_sampler(
 
 
 def _sets(data: Data | None, task: Task) -> list[Puzzles] | None:
-    """The sets of puzzles that ``data`` names or holds; None if it is an iterable of single puzzles."""
+    """The sets of puzzles that ``data`` names or holds; None if ``data`` is an iterable of single puzzles."""
     if data is None:
         return []
     if isinstance(data, str | Path | Puzzles) or (isinstance(data, tuple) and not isinstance(data[0], str | Path)):
@@ -245,7 +243,7 @@ def _sets(data: Data | None, task: Task) -> list[Puzzles] | None:
         if puzzles.task.layout != task.layout:
             name = part if isinstance(part, str | Path) else "the data"
             raise InputError(
-                f"{name} holds {puzzles.task.name}, the run trains on {task.name}: give boards of its size"
+                f"{name} holds {puzzles.task.name}, the run trains on {task.name}: give boards of that size"
             )
     return sets
 
@@ -263,7 +261,7 @@ def puzzle_pool(config: TrainConfig, task: Task, folder: Path, seed: int, ranks:
 
 
 def held_out_puzzles(config: TrainConfig, task: Task, eval_data: Labelled | None) -> dict[str, Puzzles]:
-    """Generated puzzles no run trains on, if the run trains on generated ones; and the first of ``eval_data``."""
+    """Generated puzzles that no run trains on, if this run has a pool, and the first puzzles of ``eval_data``."""
     held_out = generated_puzzles(config, task) if config.pool else {}
     if eval_data is not None:
         held_out["eval_data"] = labelled(eval_data, task, 2 * config.evaluated)
@@ -271,7 +269,7 @@ def held_out_puzzles(config: TrainConfig, task: Task, eval_data: Labelled | None
 
 
 def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
-    """Held-out puzzles: where ratings count guesses, those that need none and hard ones apart."""
+    """Generates held-out puzzles; where ratings count guesses, separates hard puzzles from those without guesses."""
 
     def first(count: int) -> Puzzles:
         return collect(task, task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), count)
@@ -287,7 +285,7 @@ def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
 
 
 def forget_after(log: Path, step: int) -> None:
-    """Drop what a killed run logged after its last checkpoint, so that the log tells how the weights came to be."""
+    """Delete the records that a killed run logged after its last checkpoint: the resumed run repeats these steps."""
     lines = log.read_text().splitlines(keepends=True) if log.exists() else []
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     write_text_atomically(log, "".join(kept))
@@ -307,7 +305,7 @@ def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
 def identity_of(
     model: ModelConfig, config: TrainConfig, seed: int, data: Data | None, start_from: str | None
 ) -> Record:
-    """What makes a run this run and no other; a resumed one must agree with it."""
+    """The options that identify a run; a resumed run must repeat them."""
     network = {f"model.{key}": value for key, value in model.named().items()}
     options = {key: value for key, value in config.named().items() if key not in INCIDENTAL}
     parts = [data] if isinstance(data, str | Path) else data if isinstance(data, list) else []

@@ -1,4 +1,4 @@
-"""The slots of segmented online training: each holds a puzzle and its state until it leaves. Knows no optimizer."""
+"""The slots of segmented online training. A slot holds a puzzle and its state until it leaves. Knows no optimizer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
 
 PickCell = Callable[[Float[Tensor, "L V"], Bool[Tensor, " L"], torch.Generator], int]
-"""``pick(logits, open cells, generator)``: one of the open cells of a row."""
+"""``pick(logits, open cells, generator)`` returns one of the open cells of a row."""
 FIRST_HINT = 2
 """A puzzle gets its first hint after this many times ``hint_every`` segments."""
 ON_DEVICE = ("inputs", "labels", "told", "z")
@@ -25,7 +25,7 @@ ON_DEVICE = ("inputs", "labels", "told", "z")
 
 
 class Slots:
-    """The puzzles under way in this process: its share of the run's slots."""
+    """The slots of this process, a share of the run's slots, and the puzzles in them."""
 
     def __init__(
         self,
@@ -38,8 +38,8 @@ class Slots:
         pick_hint: PickCell,
         drawn: Tensor | None = None,
     ) -> None:
-        """``pick_hint`` chooses the cell that a stuck puzzle is told. ``drawn`` counts the puzzles each slot has had
-        before, in a run that goes on with other boards.
+        """``pick_hint`` chooses the cell to reveal to a stuck puzzle. ``drawn`` counts the puzzles that each slot has
+        already had, in a run that continues on other boards.
         """
         self.model, self.sampler, self.config, self.seed, self.ranks = model, sampler, config, seed, ranks
         self.device, self.pick_hint = device, pick_hint
@@ -51,12 +51,12 @@ class Slots:
         self.inputs = torch.zeros(count, model.task.layout.width, dtype=torch.long, device=device)
         self.labels = self.inputs.clone()
         self.told = self.inputs.clone()
-        """The model's input: the puzzle, and the hints it has had."""
+        """The model's input: the puzzle and its hints."""
         self.z = torch.zeros(count, *model.state_shape, device=device)
         self._fill(range(count))
 
     def _fill(self, places: "range | list[int]") -> None:
-        """Give each place its slot's next puzzle and a start."""
+        """Fill the slots at ``places`` (positions among this process's slots) with their next puzzle and a start."""
         if not places:
             return
         puzzles, starts = [], []
@@ -74,7 +74,7 @@ class Slots:
         self.drawn[at] += 1
 
     def noise(self, step: int, rows: slice) -> Float[Tensor, "R U N C D"] | None:
-        """The noise of this step's segment, one tensor a call of the block stack (EqR section 4.1)."""
+        """The noise of this step's segment, one tensor for each call of the block stack (EqR section 4.1)."""
         if not self.config.noise:
             return None
         noise = torch.empty(rows.stop - rows.start, *self.model.noise_shape, device=self.device)
@@ -85,26 +85,27 @@ class Slots:
 
     @torch.no_grad()
     def advance(self, step: int, result: SegmentLoss) -> tuple[int, int]:
-        """Take the new state, let slots leave and refill them; returns how many left, and how many of these solved.
+        """Take the new states and refill slots that puzzles leave; returns how many left, and how many of them solved.
 
-        A slot leaves when the halting head says so (with ``leave_probability``, so that some stay on to learn that a
-        solution must hold; with chance ``explore`` not before a random age) or after ``max_segments``.
+        A puzzle leaves after ``max_segments``, or when the halting head calls its answer right: then only with
+        ``leave_probability``, so that some puzzles stay and the model learns that a solution must hold; and with
+        probability ``explore`` not before a random age.
         """
         self.z, self.age = result.z, self.age + 1
         config, rng = self.config, numpy_stream(self.seed, LEAVE, step)
-        # Drawn for all slots of the run: this process uses its share.
+        # Drawn for all slots of the run, and this process uses its share: the draws do not depend on the processes.
         chance, exploring = (torch.from_numpy(draw[self.mine]) for draw in rng.random((2, config.slots)))
         least = torch.from_numpy(rng.integers(2, max(3, config.max_segments + 1), config.slots)[self.mine])
-        says_so = (result.halt_logit.cpu() > 0) & (chance < config.leave_probability)
-        bound = (exploring < config.explore) & (self.age < least)
-        leaves = (says_so & ~bound) | (self.age >= config.max_segments)
+        accepted = (result.halt_logit.cpu() > 0) & (chance < config.leave_probability)
+        must_stay = (exploring < config.explore) & (self.age < least)
+        leaves = (accepted & ~must_stay) | (self.age >= config.max_segments)
         if config.hint_every:
             self._hint(step, result.solved)
         self._fill(leaves.nonzero().flatten().tolist())
         return int(leaves.sum()), int(result.solved.cpu()[leaves].sum())
 
     def _hint(self, step: int, solved: Bool[Tensor, " R"]) -> None:
-        """Tell stuck puzzles the answer of a cell that they doubt; take hints back from solved ones."""
+        """Reveal an uncertain cell to each stuck puzzle that is due; withdraw the hints of solved puzzles."""
         self.told[solved] = self.inputs[solved]
         every = self.config.hint_every
         due = (self.age >= FIRST_HINT * every) & (self.age % every == 0)
@@ -116,13 +117,13 @@ class Slots:
             self.told[place, cell] = self.labels[place, cell]
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on, of all processes."""
+        """Gathers the slots of all processes: everything that a resumed run needs."""
         return {
             name: self.ranks.gather(vars(self)[name].to(self.device)).cpu() for name in (*ON_DEVICE, "age", "drawn")
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``, by whatever number of processes it was written."""
+        """Continue from ``state``, which may come from a run with another number of processes."""
         share = slice(self.mine.start, self.mine.stop)
         for name in ON_DEVICE:
             setattr(self, name, state[name][share].to(self.device))

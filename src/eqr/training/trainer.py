@@ -1,4 +1,4 @@
-"""The training loop: draw -> segment -> step -> average -> log, evaluate, save. Resumes with the same numbers."""
+"""The training loop: draw -> segment -> step -> average -> log, evaluate, save. Resuming changes no number."""
 
 import math
 import time
@@ -33,7 +33,7 @@ RECENT = 200
 
 
 class Diverged(RuntimeError):
-    """Loss or gradient is not finite, or the loss far above that of guessing; the last checkpoint is kept."""
+    """The loss or its gradient is not finite, or the loss far exceeds that of guessing; the last checkpoint is kept."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -42,14 +42,14 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """All that a training run is made of, built and checked before its first step."""
+    """The parts of a training run, built and checked before its first step."""
 
     model: Reasoner
     config: TrainConfig
     sampler_for: Callable[[Task], Sampler]
-    """Where puzzles come from, by board: boards may grow."""
+    """Returns the source of puzzles for a board; a run calls this again when its board grows."""
     held_out: dict[str, Puzzles]
-    """Puzzles to evaluate on, by the name they have in the log."""
+    """Puzzles to evaluate on, by their name in the log."""
     folder: Path
     seed: int
     identity: Record
@@ -69,7 +69,7 @@ class Trainer:
         self.slots = self._slots()
         self.passes = Passes(self.config, ranks, device)
         if self.config.grow_to > self.model.task.layout.rows:
-            self.model.task.larger()  # raises InputError now rather than when it is needed
+            self.model.task.larger()  # if there is none, raises InputError now rather than in the middle of the run
         self.step, self.logged_step, self.seconds = 0, 0, 0.0
         self.losses: deque[float] = deque(maxlen=RECENT)
         self.left: deque[tuple[int, int]] = deque(maxlen=RECENT)
@@ -85,7 +85,7 @@ class Trainer:
     def train(self) -> None:
         """Train to the end of the budget; saves at the end, at intervals, and when asked to stop.
 
-        Raises Stopped when it was asked to stop, and Diverged, without saving.
+        Raises Stopped, after saving, if asked to stop; raises Diverged without saving.
         """
         self._report_start()
         clock, started = time.monotonic, time.monotonic() - self.seconds
@@ -97,7 +97,7 @@ class Trainer:
                 left, solved = self.slots.advance(self.step, result)
                 if cold:  # compiling is set-up: it does not count against the budget
                     started = clock() - self.seconds
-                # The processes must agree on these; the time is that of the first one.
+                # All processes must agree on these numbers; the time is the first process's.
                 mine = [float(result.loss), left, solved, stop_requested(), (clock() - started) * self.ranks.first]
                 loss, left, solved, stop, self.seconds = self.ranks.sum(torch.tensor(mine, dtype=torch.double)).tolist()
                 self.losses.append(loss / self.ranks.size)
@@ -129,13 +129,13 @@ class Trainer:
             self._evaluate()
 
     def _should_grow(self) -> bool:
-        """Whether the puzzles that left of late were solved, and there are larger boards to go on to."""
+        """Whether enough of the puzzles that left recently were solved, and ``grow_to`` allows a larger board."""
         left, solved = (sum(counts) for counts in zip(*self.left, strict=True))
         room = self.model.task.layout.rows < self.config.grow_to
         return room and len(self.left) == RECENT and solved >= self.config.grow_at * max(1, left)
 
     def _grow(self, task: Task) -> None:
-        """Go on with boards of ``task``: the same weights and optimizers, new slots."""
+        """Continue on the board of ``task`` with the same weights and optimizers, and new slots."""
         drawn = self.slots.drawn
         self.model, self.average.module = self.model.for_task(task), self.averaged().for_task(task)
         self.slots = self._slots(drawn)
@@ -159,11 +159,12 @@ class Trainer:
         warm = self.step > self.config.warmup_steps + RECENT
         if math.isfinite(loss) and math.isfinite(norm) and not (warm and mean > 2 * guessing):
             return
-        kept = (self.folder / STATE).exists()
-        cure = f"lower the rate, e.g. --set lr={self.config.lr / 2:g}"
+        saved = (self.folder / STATE).exists()
+        advice = f"lower the learning rate, e.g. --set lr={self.config.lr / 2:g}"
         raise Diverged(
-            f"step {self.step}: the loss is {loss:.3g} (guessing gives {guessing:.3g}), its gradient {norm:.3g}; "
-            + (f"the last good checkpoint in {self.folder} is kept: {cure} and --resume" if kept else cure)
+            f"step {self.step}: the loss is {loss:.3g} (guessing gives {guessing:.3g}), the norm of its gradient is "
+            f"{norm:.3g}; "
+            + (f"the last good checkpoint in {self.folder} is kept: {advice} and --resume" if saved else advice)
         )
 
     def _report_start(self) -> None:
@@ -210,11 +211,11 @@ class Trainer:
         self.report(record)
 
     def averaged(self) -> Reasoner:
-        """The model with averaged weights: what is evaluated and saved."""
+        """The model with averaged weights, which the run evaluates and saves."""
         return cast(Reasoner, self.average.module)
 
     def save(self) -> None:
-        """Write the averaged model and the whole state of the run, in the first process."""
+        """Write the averaged model and the whole state of the run; only the first process writes."""
         slots = self.slots.state()
         if not self.ranks.first:
             return
@@ -237,7 +238,7 @@ class Trainer:
         )
 
     def resume(self) -> None:
-        """Go on from the folder's last good state; raises InputError if it is another run's."""
+        """Continue from the folder's last good state; raises InputError if the state belongs to another run."""
         state = load_state(self.folder)
         self._refuse_another_run(state)
         self.step, self.seconds, self.passes.bf16 = state["step"], state["seconds"], state["bf16"]
@@ -256,7 +257,7 @@ class Trainer:
         self.left.extend(state["left"])
 
     def _refuse_another_run(self, state: Record) -> None:
-        """Only the learning rate and its decay may differ from the run that is resumed."""
+        """Raises InputError unless only the learning rate and its decay differ from the run that is resumed."""
         for key in sorted(state["identity"].keys() | self.run.identity.keys()):
             theirs, ours = state["identity"].get(key), self.run.identity.get(key)
             if key not in ("lr", "decay_share") and ours != theirs:

@@ -1,4 +1,4 @@
-"""Routes: what is asked over HTTP, given to the service; its answers and refusals given back. Decides nothing else."""
+"""Routes: pass HTTP requests to the service, and return its answers and refusals. Decides nothing else."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -21,12 +21,12 @@ from eqr.web.stream import Events, Trajectories
 T = TypeVar("T")
 STATIC = Path(__file__).parent / "static"
 REFUSALS = {
-    408: "The body came too slowly.",
+    408: "The body arrived too slowly.",
     413: "The body is too large.",
-    415: "The body is not said to be JSON.",
-    422: "Something asked for cannot be used; a puzzle is named by its index, from 0.",
-    429: "The queue is full; Retry-After says when to come again.",
-    503: "The time of the request is up, or the service is stopping.",
+    415: "The content type is not application/json.",
+    422: "A value of the request is not valid; the sentence names a puzzle by its index, from 0.",
+    429: "The queue is full; Retry-After says when to try again.",
+    503: "The request ran out of time, or the service is stopping.",
 }
 
 
@@ -35,12 +35,12 @@ def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application around a service whose driver runs."""
+    """Makes the application for a service whose engine runs."""
     app = FastAPI(
         title="Equilibrium Reasoners",
-        description="Puzzles answered by networks that settle to a fixed point. An answer may be wrong: see `valid`.",
+        description="Networks solve puzzles by settling to a fixed point. An answer may be wrong: see `valid`.",
         version="1",
-        docs_url=None,  # those pages load scripts from elsewhere
+        docs_url=None,  # these two pages would load scripts from other hosts
         redoc_url=None,
     )
     app.add_middleware(Bodies, limits=service.limits)
@@ -58,7 +58,7 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _refuse(app: FastAPI) -> None:
-    """Every error in the one shape."""
+    """Give every error the shape of ``Refusal``."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -66,13 +66,13 @@ def _refuse(app: FastAPI) -> None:
 
     async def routed(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        what = f"{HTTPStatus(error.status_code).phrase.lower()}: see /openapi.json for what there is"
-        response = Problem(error.status_code, what).response()
+        sentence = f"{HTTPStatus(error.status_code).phrase.lower()}: see /openapi.json for the routes"
+        response = Problem(error.status_code, sentence).response()
         response.headers.update(error.headers or {})
         return response
 
     async def failed(request: Request, error: Exception) -> Response:
-        return Problem(500, "the service failed: its log says why").response()  # which Starlette writes
+        return Problem(500, "the service failed: its log says why").response()  # Starlette writes that log
 
     app.add_exception_handler(Problem, refused)
     app.add_exception_handler(HTTPException, routed)
@@ -106,7 +106,9 @@ def _solving(app: FastAPI, service: Service) -> None:
             async with asyncio.timeout(seconds):
                 records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
         except TimeoutError:
-            raise Problem(503, f"time is up after {seconds} s: ask for fewer puzzles, depth or breadth") from None
+            raise Problem(
+                503, f"time is up after {seconds} s: ask for fewer puzzles, less depth or less breadth"
+            ) from None
         return JSONResponse({"model": name, "answers": records}) if records else Response(status_code=GONE)
 
     @app.get(
@@ -127,13 +129,15 @@ def _solving(app: FastAPI, service: Service) -> None:
 
 
 def _telling(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/models", summary="The models, and what a request may ask for.", response_model=Offered)
+    @app.get("/v1/models", summary="The models, and the limits of a request.", response_model=Offered)
     async def models() -> Response:
         limits = service.limits
         most = {"puzzles": limits.puzzles, "depth": limits.depth, "breadth": limits.breadth}
         return JSONResponse({"models": [facts.model_dump() for facts in service.facts], "limits": most})
 
-    @app.get("/healthz", summary="Whether requests are taken.", response_model=Health, responses=_refusals(503))
+    @app.get(
+        "/healthz", summary="Whether the service accepts requests.", response_model=Health, responses=_refusals(503)
+    )
     async def healthz() -> Response:
         if service.stopping or not service.driver.alive:
             raise stopping()
@@ -150,7 +154,7 @@ def _telling(app: FastAPI, service: Service) -> None:
 
 
 async def _unless_gone(request: Request, work: Awaitable[T]) -> T | None:
-    """The outcome of ``work``, or None as soon as the client has left, which ends it."""
+    """Returns the outcome of ``work``; if the client disconnects first, cancels the work and returns None."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":

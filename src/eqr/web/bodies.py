@@ -1,7 +1,4 @@
-"""Bodies that are too large or too slow, stopped before anything reads them; headers that every response has.
-
-ASGI middleware: knows no route.
-"""
+"""ASGI middleware: refuses bodies that are too large or too slow; adds headers to every response. Knows no route."""
 
 import asyncio
 import time
@@ -24,11 +21,11 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 GONE = 499
-"""What a request counts as whose client left before the answer."""
+"""Status counted when the client disconnects before the answer."""
 
 
 class Bodies:
-    """Read the body of a POST whole, within its limits, and pass it on."""
+    """Reads the whole body of a POST, within its limits, and passes it on."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self.app, self.limits = app, limits
@@ -44,7 +41,7 @@ class Bodies:
         except TimeoutError:
             problem = Problem(
                 408,
-                f"the body had not come after {self.limits.body_seconds} s: send it faster, or less",
+                f"the body did not arrive within {self.limits.body_seconds} s: send it faster, or send less",
                 connection="close",
             )
             await problem.response()(scope, receive, send)
@@ -67,14 +64,14 @@ class Bodies:
         await self.app(scope, again, send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None if the client left. Raises Problem as soon as it is known to be too large."""
+        """Returns the body, or None if the client disconnects; raises Problem as soon as the body proves too large."""
         large = Problem(
             413,
             f"the body is larger than {self.limits.body_bytes} bytes: send fewer puzzles at a time",
             connection="close",
         )
-        told = dict(scope["headers"]).get(b"content-length", b"0")
-        if len(told) > 18 or int(told) > self.limits.body_bytes:
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if len(declared) > 18 or int(declared) > self.limits.body_bytes:
             raise large
         body = bytearray()
         while True:
@@ -89,7 +86,7 @@ class Bodies:
 
 
 class Outermost:
-    """Add the headers of every response, and tell ``done`` of each request: path, status, seconds."""
+    """Adds the common headers to every response; calls ``done`` with path, status and seconds of each request."""
 
     def __init__(self, app: ASGIApp, done: Callable[[str, int, float], None]) -> None:
         self.app, self.done = app, done

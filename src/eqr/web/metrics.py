@@ -1,4 +1,4 @@
-"""What the service has done, in the text format of Prometheus. Counts; decides nothing."""
+"""Counts what the service does, in the text format of Prometheus. Decides nothing."""
 
 from collections.abc import Iterator
 
@@ -13,27 +13,27 @@ PATHS = ("/v1/solve", "/v1/solve/stream", "/v1/models", "/healthz", "/metrics")
 
 
 class _Engine(Collector):
-    """Reads the engine's own counts whenever it is asked."""
+    """Reads the engine's own counts at each scrape."""
 
     def __init__(self, driver: SolveServer) -> None:
         self.driver = driver
 
     def collect(self) -> Iterator[Metric]:
-        """The counts as they stand."""
+        """The current counts."""
         driver = self.driver
-        yield CounterMetricFamily("eqr_segments", "Segments by which rows were moved.", driver.segments)
-        yield CounterMetricFamily("eqr_updates", "Updates of rows.", driver.updates)
+        yield CounterMetricFamily("eqr_segments", "Segments of rows computed.", driver.segments)
+        yield CounterMetricFamily("eqr_updates", "Updates of rows computed.", driver.updates)
         yield CounterMetricFamily("eqr_rows_ended", "Rows that have ended.", driver.ended)
-        yield CounterMetricFamily("eqr_busy_seconds", "Seconds in which the engine moved rows.", driver.busy)
-        yield GaugeMetricFamily("eqr_rows_under_way", "Rows that are being moved.", driver.rows)
-        yield GaugeMetricFamily("eqr_rows_waiting", "Rows that wait for a place: the queue.", driver.waiting)
+        yield CounterMetricFamily("eqr_busy_seconds", "Seconds that the engine spent computing.", driver.busy)
+        yield GaugeMetricFamily("eqr_rows_under_way", "Rows under way.", driver.rows)
+        yield GaugeMetricFamily("eqr_rows_waiting", "Rows that wait for a slot: the queue.", driver.waiting)
 
 
 class Metrics:
     """The counts of one service."""
 
     def __init__(self, driver: SolveServer) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that say when a series began
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # no extra series with creation times
         self.registry = CollectorRegistry()
         self.registry.register(_Engine(driver))
         self.requests = Counter("eqr_requests", "Requests.", ["path", "code"], registry=self.registry)

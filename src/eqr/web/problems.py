@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Problem(Exception):
-    """Why a request gets no answer."""
+    """A refusal: an HTTP status, and one sentence that says why."""
 
     def __init__(self, status: int, error: str, **headers: str) -> None:
         super().__init__(error)
@@ -15,11 +15,11 @@ class Problem(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def text(self) -> str:
-        """JSON in ASCII: a sentence may quote what was sent, whatever that was."""
+        """The refusal as JSON in ASCII, since the sentence may quote any text that was sent."""
         return json.dumps({"status": self.status, "error": self.error})
 
     def response(self) -> Response:
-        """The same as a response."""
+        """The refusal as a response."""
         return Response(self.text(), self.status, self.headers, media_type="application/json")
 
 
@@ -29,9 +29,9 @@ class Refusal(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     status: int = Field(description="The status code of the response.")
-    error: str = Field(description="What is wrong, where, and what cures it, in one sentence.")
+    error: str = Field(description="What is wrong, where, and how to fix it, in one sentence.")
 
 
 def stopping() -> Problem:
-    """The refusal of a service that is about to end."""
-    return Problem(503, "the service is stopping: send the request again to the next one", retry_after="5")
+    """The refusal of a service that is stopping."""
+    return Problem(503, "the service is stopping: send the request again once it is back", retry_after="5")

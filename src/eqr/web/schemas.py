@@ -1,7 +1,7 @@
-"""What is sent and what comes back, as types and as JSON schemas. Knows no engine.
+"""Requests and responses as types and as JSON schemas. Knows no engine.
 
-Types are checked here, and nothing is converted. What depends on the options of the service (limits, the tasks it
-answers) is checked where it is used, and told to OpenAPI by ``described``.
+Types are checked here, and nothing is converted. Values that depend on the options of the service (limits, the tasks it
+answers) are checked where they are used; ``described`` adds them to the OpenAPI schema.
 """
 
 import re
@@ -16,20 +16,20 @@ from eqr.web.limits import Limits
 from eqr.web.problems import Problem
 
 SEEDS = 2**53
-"""Seeds are below this, the numbers that JavaScript has too."""
+"""Seeds are below this number, up to which JavaScript has every integer."""
 Whole = Annotated[int, Field(gt=-SEEDS, lt=SEEDS)]
 
 
 class Asked(BaseModel):
-    """How a puzzle is to be solved."""
+    """How to solve a puzzle."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     task: str = Field(description="Family of the puzzles.")
-    model: str = Field("", description="Model that answers; the first of the family if none is named.")
-    depth: Whole = Field(64, description="Segments a row may use at most.")
+    model: str = Field("", description="Model that answers; by default the first model of the family.")
+    depth: Whole = Field(64, description="Most segments that a row may use.")
     breadth: Whole | Annotated[str, Field(max_length=16)] = Field(
-        1, description="Restarts of each puzzle: K, or auto:K to stop at fewer as soon as the evidence enough_restarts."
+        1, description="Restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer."
     )
     seed: Whole = Field(0, description="Seed of the starts.")
     halt: str = Field("residual", description="When a row stops.")
@@ -38,15 +38,15 @@ class Asked(BaseModel):
 
 
 class SolveAsked(Asked):
-    """Puzzles, and how they are to be solved."""
+    """Puzzles, and how to solve them."""
 
-    puzzles: list[str] = Field(description="Each as `eqr solve` reads it, row by row.")
+    puzzles: list[str] = Field(description="Each puzzle row by row, as `eqr solve` reads it.")
 
 
 class StreamAsked(Asked):
-    """One puzzle, and how it is to be solved."""
+    """One puzzle, and how to solve it."""
 
-    puzzle: str = Field(description="As `eqr solve` reads it, row by row.")
+    puzzle: str = Field(description="The puzzle row by row, as `eqr solve` reads it.")
 
 
 class Answer(BaseModel):
@@ -58,12 +58,12 @@ class Answer(BaseModel):
     answer: str
     valid: bool | None = Field(description="Whether the task's checker accepts the answer; null if it has no rules.")
     converged: bool = Field(description="Whether the row had settled.")
-    halted: bool = Field(description="Whether the halting rule ended the row, not the limit of depth.")
+    halted: bool = Field(description="True if the halting rule ended the row, false if the depth limit did.")
     residual: float | None = Field(description="Mean relative residual over the last segments; null if not finite.")
-    depth: int = Field(description="Segments the answering row used.")
-    restart: int = Field(description="Which restart answers, from 0.")
-    restarts: int = Field(description="Restarts that were run.")
-    seconds: float = Field(description="The puzzle's share of the time of rows iterated together.")
+    depth: int = Field(description="Segments that the answering row used.")
+    restart: int = Field(description="Index of the restart that answers, from 0.")
+    restarts: int = Field(description="Number of restarts that were run.")
+    seconds: float = Field(description="The puzzle's share of the time of the rows iterated together.")
 
 
 class Answers(BaseModel):
@@ -80,12 +80,12 @@ class Segment(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    restart: int = Field(description="From 0.")
+    restart: int = Field(description="Index of the restart, from 0.")
     depth: int = Field(description="Segments so far, from 1.")
     answer: str
     confidence: list[float] = Field(description="Probability of each cell's symbol.")
     residual: float | None
-    halt_logit: float | None = Field(description="Score of the halting head: above 0 it holds the answer right.")
+    halt_logit: float | None = Field(description="Score of the halting head; above 0, the head calls the answer right.")
 
 
 def events() -> dict[str, Any]:
@@ -119,15 +119,15 @@ class ModelFacts(BaseModel):
 
     name: str
     task: str = Field(description="Family of the puzzles.")
-    board: str = Field(description="The board it was trained on last, as `eqr generate` names it.")
-    other_sizes: bool = Field(description="Whether it takes boards of other sizes.")
+    board: str = Field(description="The board that the model was last trained on, as `eqr generate` names it.")
+    other_sizes: bool = Field(description="Whether the model takes boards of other sizes.")
     block: str
     parameters: int
     updates_per_segment: int
 
 
 class Offered(BaseModel):
-    """What the service has, and what a request may ask for."""
+    """The models of the service, and the limits of a request."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -147,7 +147,7 @@ Kind = TypeVar("Kind", bound=Asked)
 
 
 def read_json(kind: type[Kind], body: bytes) -> Kind:
-    """What a body asks for; raises Problem."""
+    """Parses the body of a request; raises Problem."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -155,7 +155,7 @@ def read_json(kind: type[Kind], body: bytes) -> Kind:
 
 
 def read_query(kind: type[Kind], query: Mapping[str, str]) -> Kind:
-    """What a query asks for: whole numbers are written in digits. Raises Problem."""
+    """Parses the query of a request, where whole numbers are written in digits; raises Problem."""
     numbers = ("depth", "breadth", "suppose", "seed")
     values: dict[str, object] = dict(query)
     values |= {name: int(query[name]) for name in numbers if re.fullmatch(r"-?[0-9]{1,18}", query.get(name, ""))}
@@ -166,22 +166,22 @@ def read_query(kind: type[Kind], query: Mapping[str, str]) -> Kind:
 
 
 def _refused(error: ValidationError) -> Problem:
-    """The first thing that is wrong, in one sentence."""
+    """A refusal for the first error, in one sentence."""
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return Problem(422, f"the body is not JSON ({first['ctx']['error']}): send an object with task and puzzles")
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][:2]).lstrip(".")
     if first["loc"][:1] == ("breadth",):
-        return Problem(422, "breadth: it must be a number, or auto: and a number")
+        return Problem(422, "breadth: it must be K or auto:K, where K is a number")
     if first["type"] == "extra_forbidden":
         return Problem(422, f"{place[:60]!r}: there is no such field, leave it out")
-    said = {"missing": "it is needed, give it", "model_type": "it must be an object"}
-    what = said.get(first["type"], first["msg"].replace("Input should be", "it must be"))
-    return Problem(422, f"{place or 'the body'}: {what}")
+    sentences = {"missing": "it is missing, give it", "model_type": "it must be an object"}
+    sentence = sentences.get(first["type"], first["msg"].replace("Input should be", "it must be"))
+    return Problem(422, f"{place or 'the body'}: {sentence}")
 
 
 def described(kind: type[Asked], limits: Limits, models: Mapping[str, str], example: str) -> dict[str, Any]:
-    """The JSON schema of ``kind`` under these limits, for models and their tasks; the first answers ``example``."""
+    """The JSON schema of ``kind`` under these limits, for ``models`` and their tasks; the first solves ``example``."""
     schema = kind.model_json_schema()
     fields = schema["properties"]
     for field in fields.values():

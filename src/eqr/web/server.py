@@ -11,18 +11,18 @@ from eqr.web.app import create_app
 from eqr.web.service import Service
 
 LONGEST_LINE = 64 * 1024
-"""Bytes of a request's line and headers: a maze of 99x99 in the address of a stream takes 30,000."""
+"""Most bytes of a request's line and headers: a maze of 99x99 in the URL of a stream takes 30,000."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises InputError if there is none to be had."""
+    """Opens a listening socket; raises InputError if that fails."""
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: it must be from 0 (any free one) to 65535")
+        raise InputError(f"--port {port}: it must be from 0 (any free port) to 65535")
     listening = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # not after this port's last user has gone
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a stopped service can restart at once
         listening.bind(address)
         listening.listen()
         return listening
@@ -30,12 +30,13 @@ def listen(host: str, port: int) -> socket.socket:
         if listening:
             listening.close()
         raise InputError(
-            f"cannot listen on {host}, port {port} ({error.strerror}): choose another --port, or end what uses it"
+            f"cannot listen on {host}, port {port} ({error.strerror}): choose another --port, or end the program that "
+            "uses it"
         ) from None
 
 
 def address_of(listening: socket.socket) -> str:
-    """What to type into a browser."""
+    """The URL to open in a browser."""
     host, port = listening.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -46,11 +47,11 @@ class _Server(uvicorn.Server):
         self.service = service
 
     async def on_tick(self, counter: int) -> bool:
-        """Also the end of the engine is the end of the service: whoever watches over it starts a new one."""
+        """Also end the service when its engine has ended, so that its supervisor starts a new one."""
         return await super().on_tick(counter) or not self.service.driver.alive
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Requests under way may end; new ones are refused."""
+        """Refuse new requests; requests under way may finish."""
         self.service.stop()
         await super().shutdown(sockets)
 
@@ -66,8 +67,8 @@ def serve(service: Service, listening: socket.socket) -> None:
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=LONGEST_LINE,
-        # Those that are then still open have been told to end, and read nothing.
+        # Requests that are then still open have been answered, but their clients do not read.
         timeout_graceful_shutdown=service.limits.grace + 1,
     )
-    with stop_requests():  # the server passes signals on when it has ended
+    with stop_requests():  # uvicorn raises a signal again once it has shut down
         asyncio.run(_Server(config, service).serve([listening]))

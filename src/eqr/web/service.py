@@ -1,7 +1,7 @@
 """Requests -> the engine -> answers. Knows models and limits, not HTTP.
 
-What is asked is read in a thread of its own, for a body may hold a hundred large mazes; the engine has its thread
-anyway. An answer that is no longer waited for frees its rows.
+Puzzles are parsed in a thread of their own, since a body may hold a hundred large mazes; the engine has its own thread
+anyway. When nobody waits for an answer any more, its rows are freed.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ EXAMPLES = {
     "sudoku": "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3..",
     "maze": "##########...#...####.###.##....S#G##.#####.##.#...#.##.#.#.#.##...#...##########",
 }
-"""By family: the first of examples/sudoku/puzzles.csv and of examples/maze/mazes.txt."""
+"""The first puzzles of examples/sudoku/puzzles.csv and of examples/maze/mazes.txt, by family."""
 
 
 Read = tuple[Reasoner, Int[Tensor, " L"]]
-"""A puzzle's ids, and the model on a board of its size."""
+"""The model on the board of a puzzle, and the puzzle's ids."""
 
 
 class Service:
-    """What answers requests, for as long as its driver runs."""
+    """Answers requests while its engine runs."""
 
     def __init__(self, models: Mapping[str, Reasoner], driver: SolveServer, limits: Limits) -> None:
         self.models, self.driver, self.limits = dict(models), driver, limits
@@ -52,12 +52,12 @@ class Service:
         self._lock = threading.Lock()
 
     def stop(self) -> None:
-        """Take no more requests; those under way have ``grace`` seconds left."""
+        """Refuse new requests; requests under way have ``grace`` seconds left."""
         self.stopping = True
         asyncio.get_running_loop().call_later(self.limits.grace, self.driver.close)
 
     def named(self, asked: Asked) -> str:
-        """The model that answers; raises Problem."""
+        """The name of the model that answers; raises Problem."""
         names = [facts.name for facts in self.facts if facts.task == asked.task]
         if not names:
             known = sorted({facts.task for facts in self.facts})
@@ -69,14 +69,14 @@ class Service:
         return asked.model
 
     def example(self) -> str:
-        """A puzzle that the first model takes; empty if none is known."""
+        """A puzzle that the first model takes; an empty string if none is known."""
         task = next(iter(self.models.values())).task
         text = EXAMPLES.get(task.family, "")
         cells = task.cells_in(text)
         return text if task.sized(cells).layout.cells == cells else ""
 
     def config(self, asked: Asked) -> SolveConfig:
-        """The engine's options; raises Problem for what is beyond the limits."""
+        """The engine's options for a request; raises Problem for a value beyond the limits."""
         try:
             config = SolveConfig(
                 depth=asked.depth,
@@ -89,7 +89,7 @@ class Service:
         except InputError as error:
             raise Problem(422, str(error)) from None
         if isinstance(asked.breadth, str) and not config.adaptive:
-            raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto: and a number")
+            raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto:K")
         for name, value, most in (
             ("depth", config.depth, self.limits.depth),
             ("suppose", config.suppose, self.limits.depth),
@@ -102,7 +102,7 @@ class Service:
         return config
 
     def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Read]:
-        """Each puzzle, and the model on a board of its size; raises Problem naming the first that is none."""
+        """Parses the puzzles, each with the model on its board; raises Problem naming the first invalid text."""
         if not texts:
             raise Problem(422, "puzzles is empty: give at least one")
         if len(texts) > self.limits.puzzles:
@@ -120,7 +120,7 @@ class Service:
             raise Problem(422, str(error)) from None
 
     def _on(self, name: str, task: Task) -> Reasoner:
-        """The model on a board, the same each time: the engine keeps rows by it."""
+        """The model on a board: always the same object, since the engine finds a board's slots by it."""
         with self._lock:
             key = (name, task.name)
             if key not in self._sized:
@@ -134,7 +134,7 @@ class Service:
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
     ) -> "Future[list[Evidence]]":
-        """The engine's answer to come; raises Problem if it takes no more now."""
+        """Hands puzzles to the engine; returns the future evidence. Raises Problem if the engine takes no more now."""
         try:
             if self.stopping:
                 raise Closed
@@ -159,14 +159,14 @@ class Service:
         try:
             for model, at in places.items():  # the engine moves boards of one size together
                 futures.append(self.submit(model, [read[place][1] for place in at], config))
-            found = await asyncio.gather(*map(asyncio.wrap_future, futures))
+            parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
         except Closed:
             raise stopping() from None
-        finally:  # those that are done do not mind
+        finally:  # this does nothing to futures that are done
             for future in futures:
                 future.cancel()
         evidence: list[Evidence | None] = [None] * len(read)
-        for at, part in zip(places.values(), found, strict=True):
+        for at, part in zip(places.values(), parts, strict=True):
             for place, each in zip(at, part, strict=True):
                 evidence[place] = each
         return await asyncio.to_thread(self.records, name, read, [each for each in evidence if each], config)
@@ -174,10 +174,10 @@ class Service:
     def records(
         self, name: str, read: Sequence[Read], evidence: Sequence[Evidence], config: SolveConfig
     ) -> list[Record]:
-        """What ``eqr solve --json`` would print of each puzzle."""
+        """The record of each puzzle, as ``eqr solve --json`` prints it."""
         records = []
-        for (model, _), found in zip(read, evidence, strict=True):
-            record = as_record(model.task, select(found, config.selection, model.task))
+        for (model, _), restarts in zip(read, evidence, strict=True):
+            record = as_record(model.task, select(restarts, config.selection, model.task))
             self.metrics.puzzles.labels(name, str(record["valid"]).lower()).inc()
             records.append(record)
         return records

@@ -1,6 +1,6 @@
-"""One puzzle's trajectories as server-sent events, as the engine moves them. Knows no route.
+"""One puzzle's trajectories as server-sent events, sent while the engine runs. Knows no route.
 
-An event ``segment`` for each segment of each restart, then ``done``; or ``error``, with what a refusal says.
+There is an event ``segment`` for each segment of each restart, then ``done``; or ``error``, which holds a refusal.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ SNAPSHOT, CELL = 3000, 12
 
 
 class Trajectories:
-    """What has been told of one puzzle and not been sent."""
+    """The segments of one puzzle that the engine has computed and the client has not read."""
 
     def __init__(self, service: Service, name: str, read: Read, config: SolveConfig) -> None:
-        """Asks the engine; raises Problem if it takes no more now."""
+        """Submits the puzzle to the engine; raises Problem if the engine takes no more now."""
         self.service, self.name, self.read, self.config = service, name, read, config
         self.model, puzzle = read
         self.seconds = service.limits.seconds
@@ -43,13 +43,13 @@ class Trajectories:
         self.future.add_done_callback(self._done)
 
     def _on_snapshot(self, restart: int, snapshot: Snapshot) -> None:
-        """Called by the engine's thread, perhaps after all is over here."""
+        """Called by the engine's thread, perhaps when this response has already ended."""
         with suppress(RuntimeError):  # the loop has closed
             self.loop.call_soon_threadsafe(self._tell, restart, snapshot)
 
     def _tell(self, restart: int, snapshot: Snapshot) -> None:
         self.told.append((restart, snapshot))
-        if len(self.told) > self.most:
+        if len(self.told) > self.most:  # ``events`` then refuses the slow reader
             self.future.cancel()
         self.news.set()
 
@@ -58,12 +58,12 @@ class Trajectories:
             self.loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
-        """Called after all there was to tell, which the engine's thread may still have been handing over."""
+        """Called after the last ``_tell``: the loop keeps the order of the engine's calls."""
         self.ended = True
         self.news.set()
 
     async def events(self) -> AsyncIterator[str]:
-        """The events, as long as time lasts."""
+        """Yields the events; the last one is ``done``, or ``error`` when time is up."""
         try:
             deadline = self.loop.time() + self.seconds
             while not self.ended or self.told:
@@ -74,8 +74,8 @@ class Trajectories:
                     yield self._segment(*self.told.popleft())
                 if self.future.cancelled():
                     raise Problem(503, "the events are read more slowly than they come: ask for less depth or breadth")
-            found = self.future.result()
-            (record,) = self.service.records(self.name, [self.read], found, self.config)
+            evidence = self.future.result()
+            (record,) = self.service.records(self.name, [self.read], evidence, self.config)
             yield _event("done", {"restart": record["restart"], "record": record})
         except TimeoutError:
             yield _failed(Problem(503, f"time is up after {self.seconds} s: ask for less depth or breadth"))
@@ -109,7 +109,7 @@ def _failed(problem: Problem) -> str:
 
 
 class Events(StreamingResponse):
-    """The response that carries them. However it ends, the rows are free afterwards."""
+    """The response that sends the events. However it ends, it frees the puzzle's rows."""
 
     media_type = "text/event-stream"
 
@@ -118,7 +118,7 @@ class Events(StreamingResponse):
         self.future, self.seconds = trajectories.future, trajectories.seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them; a reader who takes nothing is left when the time of a request has passed twice."""
+        """Send the events; gives up on a client that does not read after twice the time limit of a request."""
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(2 * self.seconds):

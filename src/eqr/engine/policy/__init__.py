@@ -1,1 +1,1 @@
-"""The rules of the engine: when a row stops, which restart answers, how many are enough, what a row supposes."""
+"""The engine's rules: when a row stops, which restart answers, how many restarts are enough, what a row supposes."""

@@ -1,4 +1,4 @@
-"""How many restarts does a puzzle need? Waves of them, until the evidence enough_restarts. No rule sees a label."""
+"""How many restarts does a puzzle need? Restarts start in waves until ``enough_restarts``. No rule sees a label."""
 
 from collections.abc import Iterator
 
@@ -8,9 +8,9 @@ from eqr.types import Calibration
 
 
 def waves(restarts: int, adaptive: bool) -> Iterator[int]:
-    """Sizes of the waves that start a puzzle's rows: all at once, or a quarter of what was tried so far, at least one.
+    """Yields wave sizes: all restarts at once or, if ``adaptive``, a quarter of the restarts tried so far (at least 1).
 
-    So at most a quarter of the rows are started in vain, and many restarts do not wait for each other one by one.
+    So at most a quarter of the rows are started in vain, and yet many restarts run side by side.
     """
     tried = 0
     while tried < restarts:
@@ -22,15 +22,15 @@ def waves(restarts: int, adaptive: bool) -> Iterator[int]:
 def enough_restarts(evidence: Evidence, calibration: Calibration | None) -> bool:
     """True if more restarts are unlikely to change the answer (``--breadth auto:K``):
 
-    - two rows that their halting rule ended give the same answer;
-    - or one such row is surely right: its residual or its halting logit is beyond the threshold at which 99.9% of the
-      rows were right when the model was calibrated (``eqr calibrate``; without calibration no row is sure).
+    - two halted rows give the same answer;
+    - or one halted row is almost certainly right: its residual or its halting logit is beyond the threshold at which
+      99.9% of the rows were right when the model was calibrated (``eqr calibrate``; without calibration, never).
     """
     halted = evidence.only(evidence.halted.nonzero().flatten())
     if any(count > 1 for count in agreement(halted)):
         return True
     if calibration is None:
         return False
-    rests = calibration.tol is not None and bool((halted.residual < calibration.tol).any())
-    says_so = calibration.delta is not None and bool((halted.halt_logit > calibration.delta).any())
-    return rests or says_so
+    settled = calibration.tol is not None and bool((halted.residual < calibration.tol).any())
+    confident = calibration.delta is not None and bool((halted.halt_logit > calibration.delta).any())
+    return settled or confident

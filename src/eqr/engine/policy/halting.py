@@ -1,4 +1,4 @@
-"""May this row stop? Each rule is one small function of the rows' signs; a new rule is a line in the dict."""
+"""May this row stop? Each rule is one small function of ``HaltInputs``; a new rule is one line in the dict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from eqr.errors import unknown
 
 
 class Thresholds(NamedTuple):
-    """Values beyond which a sign ends a row."""
+    """Residual and halting logit at which a row ends."""
 
     tol: float
-    """Residual below which a row is at rest."""
+    """Residual below which a row is settled."""
     delta: float
     """Halting logit above which a row is done."""
 
 
-# At 1e-5 rows are at rest: none was seen to change its answer afterwards, while at 1e-3 one in twelve of a model
+# At 1e-5 rows are at rest: no row was seen to change its answer afterwards. At 1e-3, one row in twelve of a model
 # trained without hints did, all of them wrong (docs/compute.md). The delta is EqR's (section 6.3).
 UNCALIBRATED = Thresholds(tol=1e-5, delta=0.0)
 """Thresholds of models without calibration."""
@@ -29,12 +29,12 @@ UNCALIBRATED = Thresholds(tol=1e-5, delta=0.0)
 
 @dataclass(frozen=True, kw_only=True)
 class HaltInputs:
-    """What a halting rule sees of R rows after a segment; W segments are remembered."""
+    """The input of a halting rule: R rows after a segment, with figures of their last W segments."""
 
     residuals: Float[Tensor, "R W"]
-    """Residuals of the last W segments; infinite where there was none yet."""
+    """Residuals of the last W segments; infinite where a row has had fewer."""
     logit_changes: Float[Tensor, "R W"]
-    """Mean L2 change of a cell's logits in each of them; infinite where there was none."""
+    """L2 change of a cell's logits in each of these segments, mean over cells; infinite where a row has had fewer."""
     halt_logit: Float[Tensor, " R"]
     """Score of the learned halting head."""
     depth: Int[Tensor, " R"]
@@ -47,37 +47,37 @@ Halts = Callable[[HaltInputs], Bool[Tensor, " R"]]
 
 @dataclass(frozen=True, kw_only=True)
 class HaltingRule:
-    """A function that says which rows may stop, and what the engine must know of it."""
+    """A function that says which rows may stop, and the properties of it that the engine needs."""
 
     name: str
     halts: Halts
     ends_early: bool = True
-    """Whether rows can stop before full depth; auto breadth needs rows that do."""
+    """Whether rows can stop before full depth; auto breadth requires it."""
     knows_right: bool = False
-    """Whether a row stops only if the rule takes its answer for right; suppositions rest on that."""
+    """Whether the rule stops a row only if it believes the answer to be right; suppositions require it."""
 
 
 Halting: TypeAlias = HaltingRule | Halts | str
-"""A rule, a function that is to be one, or a name in HALTING."""
+"""A rule, a function to make one from, or a name in HALTING."""
 
 
 def settled(rows: HaltInputs) -> Bool[Tensor, " R"]:
-    """The residual stayed below ``tol`` over the last W segments."""
+    """True where the residual stayed below ``tol`` over the last W segments."""
     return (rows.residuals < rows.thresholds.tol).all(-1)
 
 
 def learned(rows: HaltInputs) -> Bool[Tensor, " R"]:
-    """The halting head says that the answer is right: its logit is above ``delta`` (EqR section 6.3)."""
+    """True where the halting head calls the answer right: its logit is above ``delta`` (EqR section 6.3)."""
     return rows.halt_logit > rows.thresholds.delta
 
 
 def never(rows: HaltInputs) -> Bool[Tensor, " R"]:
-    """Every row runs to full depth (the reference protocol)."""
+    """False for every row: all rows run to full depth (the reference protocol)."""
     return torch.zeros_like(rows.halt_logit, dtype=torch.bool)
 
 
 def either(rows: HaltInputs) -> Bool[Tensor, " R"]:
-    """The head says that the answer is right, or the row has settled and nothing more will come."""
+    """True where the head calls the answer right, or the row has settled and will not change any more."""
     return settled(rows) | learned(rows)
 
 
@@ -90,7 +90,7 @@ HALTING: dict[str, HaltingRule | Halts] = {
 
 
 def halting_rule(rule: Halting) -> HaltingRule:
-    """The rule that is given or named; a plain function becomes a rule. Raises InputError for an unknown name."""
+    """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
     name = ""
     if isinstance(rule, str):
         if rule not in HALTING:
@@ -100,5 +100,5 @@ def halting_rule(rule: Halting) -> HaltingRule:
 
 
 def named(function: Callable[..., object]) -> str:
-    """What a function is called in reports."""
+    """The name of a function in reports."""
     return function.__name__ if isinstance(function, FunctionType) else type(function).__name__

@@ -1,7 +1,7 @@
 """Which restart answers? Each rule is one pure function of the evidence of all restarts; no rule sees a label.
 
-Rows that their halting rule ended go before rows that ran out of depth (``choose``). Ties go to the first restart; a
-value that is not a number never wins.
+Halted rows go before rows that ran out of depth (``choose``). The first restart wins a tie; a value that is not a
+number never wins.
 """
 
 from collections import Counter
@@ -22,18 +22,18 @@ Selects = Callable[[Evidence], int]
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionRule:
-    """A function that chooses a restart, and what the engine must know of it."""
+    """A function that chooses a restart, and the properties of it that the engine needs."""
 
     name: str
     selects: Selects
     needs_checker: bool = False
-    """Whether it looks at ``Evidence.valid``, which takes a task with rules."""
+    """Whether the rule reads ``Evidence.valid``, which needs a task with rules."""
     sees_all: bool = False
-    """Whether it also sees rows that ran out of depth beside rows that halted."""
+    """Whether the rule also sees rows that ran out of depth when other rows have halted."""
 
 
 Selection: TypeAlias = SelectionRule | Selects | str
-"""A rule, a function that is to be one, or a name in SELECTION."""
+"""A rule, a function to make one from, or a name in SELECTION."""
 
 
 def _least(values: Float[Tensor, " K"]) -> int:
@@ -41,19 +41,19 @@ def _least(values: Float[Tensor, " K"]) -> int:
 
 
 def agreement(evidence: Evidence) -> list[int]:
-    """For each restart, how many restarts give its full answer, itself included."""
+    """Counts, for each restart, the restarts with the same full answer, itself included."""
     answers = [answer.tobytes() for answer in evidence.answers.numpy()]
     count = Counter(answers)
     return [count[answer] for answer in answers]
 
 
 def by_residual(evidence: Evidence) -> int:
-    """The restart that settled best: smallest mean residual over its last segments (EqR Eq. 20)."""
+    """The restart with the smallest mean residual over its last segments (EqR Eq. 20)."""
     return _least(evidence.residual)
 
 
 def by_logit_change(evidence: Evidence) -> int:
-    """Smallest mean change of the logits over the last segments: the rule of the EqR reference code."""
+    """The restart with the smallest mean change of logits over its last segments (the rule of EqR's reference code)."""
     return _least(evidence.logit_change)
 
 
@@ -64,7 +64,7 @@ def by_vote(evidence: Evidence) -> int:
 
 
 def by_rank(evidence: Evidence) -> list[int]:
-    """One restart for each different answer: most votes first, the better settled of equals first."""
+    """One restart for each distinct answer: most votes first, then smallest residual first."""
     votes = agreement(evidence)
     order = sorted(range(len(votes)), key=lambda k: (-votes[k], float(evidence.residual[k])))
     answers = [evidence.answers[k].numpy().tobytes() for k in order]
@@ -72,12 +72,12 @@ def by_rank(evidence: Evidence) -> list[int]:
 
 
 def by_halt_score(evidence: Evidence) -> int:
-    """The restart the halting head is surest of (arXiv 2605.19943 selects by it)."""
+    """The restart with the highest halting logit (the rule of arXiv 2605.19943)."""
     return _least(-evidence.halt_logit)
 
 
 def first(evidence: Evidence) -> int:
-    """The first restart, whatever the others did."""
+    """The first restart, whatever the evidence."""
     return 0
 
 
@@ -97,7 +97,7 @@ SELECTION: dict[str, SelectionRule | Selects] = {
 
 
 def selection_rule(rule: Selection) -> SelectionRule:
-    """The rule that is given or named; a plain function becomes a rule. Raises InputError for an unknown name."""
+    """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
     name = ""
     if isinstance(rule, str):
         if rule not in SELECTION:
@@ -107,7 +107,7 @@ def selection_rule(rule: Selection) -> SelectionRule:
 
 
 def choose(evidence: Evidence, rule: SelectionRule) -> int:
-    """The restart that ``rule`` chooses among those that halted, if any did and the rule does not see all."""
+    """The restart that ``rule`` chooses: from the halted rows if there are any, unless the rule sees all rows."""
     halted = evidence.halted.nonzero().flatten()
     if rule.sees_all or not len(halted):
         return rule.selects(evidence)

@@ -1,10 +1,10 @@
-"""Suppositions of one row: guesses of its own that it treats as clues for a while. Knows no network and no rule.
+"""Suppositions of one row: its own guesses, which it treats as clues for a while. Knows no network and no rule.
 
-A row that rests on an answer it is not sure of stays there, from whatever start. So it supposes: a cell that it doubts
-is drawn, and held at the row's own likeliest symbol, as if the puzzle had given it. Once the row becomes sure, or if a
-second supposition has not made it sure, it lets go of all suppositions and goes on from where it is: an answer counts
-only if the row is sure of it without them, and stays sure. The task's rules check nothing, no state is kept to come
-back to, and nothing is tried in order: a row is one trajectory, perturbed by its own beliefs.
+A row that settles on an answer it is not sure of stays there, whatever its start. So the row supposes: it draws a cell
+that it doubts, and holds the cell at its likeliest symbol, as if the puzzle had given that symbol. When the row becomes
+sure, or a second supposition has not made it sure, it drops all suppositions and continues from its current state. An
+answer counts only if the row is sure of it without suppositions, and stays sure. This is not a search: the task's rules
+check nothing, and no state is saved to return to. A row is one trajectory, perturbed by its own beliefs.
 """
 
 import torch
@@ -12,26 +12,27 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 MOST = 2
-"""Suppositions held at a time."""
+"""Most suppositions held at a time."""
 FIRST = 2
-"""A row first settles for this many times the segments for which a supposition is held."""
+"""A row makes its first supposition after this many times ``hold`` segments."""
 AFTER = 2
-"""Segments between letting go and supposing again."""
+"""Segments between dropping all suppositions and making the next one."""
 SURE = 2
-"""Consecutive segments at which a row has to be sure, without any supposition, to be done."""
+"""Consecutive segments in which a row must be sure, without any supposition, to be done."""
 NEVER_ZERO = 1e-12
-"""A cell's chance if the row doubts none; also where a state has overflowed."""
+"""Weight of every cell, so that one can be drawn even if the row doubts none or its state has overflowed."""
 
 
 class Suppositions:
     """The suppositions of one row."""
 
     def __init__(self, hold: int) -> None:
+        """Hold each supposition for ``hold`` segments."""
         self.hold, self.left = hold, FIRST * hold
         self.cells: dict[int, int] = {}
-        """The supposed symbol of each cell that has one."""
+        """The supposed symbol of each cell with a supposition."""
         self.sure_for = 0
-        """Consecutive segments at which the row was sure without any."""
+        """Consecutive segments in which the row was sure without any supposition."""
 
     @property
     def done(self) -> bool:
@@ -41,9 +42,10 @@ class Suppositions:
     def turn(
         self, sure: bool, logits: Float[Tensor, "L V"], to_find: Bool[Tensor, " L"], generator: torch.Generator
     ) -> bool:
-        """Take a supposition up or let go of all after a segment; True if ``cells`` has changed."""
+        """Make a supposition or drop all of them after a segment; returns True if ``cells`` has changed."""
         self.left -= 1
         self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
+        # A sure row must prove its answer without help; a row that the last supposition did not help starts afresh.
         if self.cells and (sure or (self.left <= 0 and len(self.cells) == MOST)):
             self.cells, self.left = {}, AFTER
             return True
@@ -60,7 +62,7 @@ class Suppositions:
 
 
 def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], generator: torch.Generator) -> int:
-    """One of the open cells, drawn by doubt: most often one whose likeliest symbol is as likely as not."""
+    """Draws one of the open cells with weight p (1 - p), where p is the probability of the cell's likeliest symbol."""
     cells = open_cells.nonzero().flatten()
     confidence = logits[cells].softmax(-1).amax(-1).cpu().nan_to_num()
     doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO

@@ -1,4 +1,4 @@
-"""The paper's claims (EqR arXiv 2605.21488), each with what measures it. A new one goes into ``CLAIMS``."""
+"""The paper's claims (EqR arXiv 2605.21488), each with its measurement. A new claim goes into ``CLAIMS``."""
 
 from eqr.paper.claims import attractors, residual, scaling, training
 from eqr.paper.claims.base import UNTESTED, Claim, Measured
@@ -8,7 +8,7 @@ __all__ = ["CLAIMS", "UNTESTED", "Claim", "Laboratory", "Measured", "OutOfTime",
 
 
 def untestable(number: int, title: str, statement: str, why: str) -> Claim:
-    """A claim that is listed, and why it is not measured."""
+    """Makes a claim that is listed but not measured; ``why`` gives the reason."""
     measured = Measured(verdict=UNTESTED, why=why, rows=[])
     return Claim(number=number, title=title, statement=statement, protocol="None.", measure=lambda lab: measured)
 

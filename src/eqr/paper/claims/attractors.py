@@ -1,4 +1,4 @@
-"""Claims about attractors: path independence, the landscape of a puzzle, the way to a solution."""
+"""Claims about attractors: path independence, the landscape of a puzzle, the trajectory to a solution."""
 
 import math
 from collections import Counter
@@ -17,38 +17,38 @@ from eqr.paper.claims.scaling import deep_rows
 from eqr.paper.claims.training import SHAPING
 
 MANY = 48
-"""Starts of a puzzle whose landscape is looked at."""
+"""Starts of each puzzle whose landscape is explored."""
 LOOKED_AT = 16
-"""Such puzzles."""
+"""Number of puzzles whose landscapes are explored."""
 SHOWN = 20
-"""Lines of the table of claim 14."""
+"""Most lines in the table of claim 14."""
 COLD = replace(RESTARTED, breadth=1)
 
 
 def independence(lab: Laboratory, preset: str, seed: int) -> PathIndependence:
-    """Sixteen random starts of each board against each other and a cold start."""
+    """Compares sixteen random starts of each board with each other and with a cold start."""
     random = restarted_rows(lab, preset, seed)
     cold = lab.traced(COLD, f"{preset}-{seed} from a cold start", from_cold_start(lab.trained(preset, seed)))
     return independence_of(random.traces, cold.traces)
 
 
 def path_independence(lab: Laboratory) -> Measured:
-    """With random starts in training the start does not matter; without, it does."""
+    """Tests whether the start matters only for models that were not trained with random starts."""
     rows: list[Row] = []
     deltas: dict[str, float] = {}
     for name, preset in SHAPING.items():
-        found = {seed: independence(lab, preset, seed) for seed in lab.seeds}
-        deltas[name] = 100 * mean([float(one.delta[-1]) for one in found.values()])
+        by_seed = {seed: independence(lab, preset, seed) for seed in lab.seeds}
+        deltas[name] = 100 * mean([float(outcome.delta[-1]) for outcome in by_seed.values()])
         rows += [
             {
                 "variant": name,
                 "seed": seed,
-                "Delta-PI %": 100 * float(one.delta[-1]),
-                "exact %, random starts": 100 * float(one.random_accuracy[-1]),
-                "exact %, cold start": 100 * float(one.cold_accuracy[-1]),
-                "pairs of starts with one answer %": 100 * float(one.agreement[-1]),
+                "Delta-PI %": 100 * float(outcome.delta[-1]),
+                "exact %, random starts": 100 * float(outcome.random_accuracy[-1]),
+                "exact %, cold start": 100 * float(outcome.cold_accuracy[-1]),
+                "pairs of starts with one answer %": 100 * float(outcome.agreement[-1]),
             }
-            for seed, one in found.items()
+            for seed, outcome in by_seed.items()
         ]
     fixed, random, noisy = deltas.values()
     ratio = fixed / random if random else math.inf
@@ -61,24 +61,24 @@ def path_independence(lab: Laboratory) -> Measured:
 
 
 def landscape(lab: Laboratory) -> Measured:
-    """Puzzles have attractors of several kinds."""
+    """Tests whether puzzles have attractors of several kinds."""
     chosen, rows = lab.puzzles.where(np.full(len(lab.puzzles), True), LOOKED_AT), []
     batch, kinds = chosen.batch(), Counter[str]()
     for at, (puzzle, label) in enumerate(zip(batch.inputs, batch.labels, strict=True)):
         lab.in_time()
         lab.said(f"puzzle {at + 1} from {MANY} starts")
-        found = explore(lab.model, puzzle, label, MANY, SolveConfig(depth=64))[0]
-        rest = found.period > 0
-        kinds[found.mode] += 1
+        landscape = explore(lab.model, puzzle, label, MANY, SolveConfig(depth=64))[0]
+        rest = landscape.period > 0
+        kinds[landscape.mode] += 1
         rows.append(
             {
                 "puzzle": at + 1,
                 "rating": int(chosen.ratings[at]) if chosen.ratings[at] >= 0 else "",
-                "right %": percent(found.right),
-                "right, at rest %": percent(found.right & rest),
-                "wrong, at rest %": percent(~found.right & rest),
+                "right %": percent(landscape.right),
+                "right, at rest %": percent(landscape.right & rest),
+                "wrong, at rest %": percent(~landscape.right & rest),
                 "wander %": percent(~rest),
-                "landscape": f"({found.mode}) {MODES[found.mode]}",
+                "landscape": f"({landscape.mode}) {MODES[landscape.mode]}",
             }
         )
     seen = ", ".join(f"({mode}) {MODES[mode]} {kinds[mode]}" for mode in MODES)
@@ -88,7 +88,7 @@ def landscape(lab: Laboratory) -> Measured:
 
 
 def not_monotone(lab: Laboratory) -> Measured:
-    """On the way to a solution right cells turn wrong again."""
+    """Tests whether right cells turn wrong again on the way to a solution."""
     traces = deep_rows(lab).traces
     taken, lost = steps(traces).right_at[:, 0].tolist(), traces.lost.sum(-1)[:, 0].tolist()
     rows: list[Row] = [

@@ -1,4 +1,4 @@
-"""What a claim is, what measuring it yields, and when two shares differ. Knows no claim and no model."""
+"""The types of claims and their measurements, and a test whether two shares differ. Knows no claim and no model."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,56 +19,56 @@ ERRORS = 2.0
 """Standard errors by which two shares must differ to count as different."""
 
 Row = dict[str, Any]
-"""One line of a table: column to figure or word."""
+"""One line of a table: a figure or a word for each column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a claim's measurement yields."""
+    """The result of measuring a claim."""
 
     verdict: str
     """HOLDS, FAILS, UNDECIDED (seeds or parts disagree, or the numbers are too few), or UNTESTED."""
     why: str
-    """The sentence that the numbers of the table support."""
+    """A sentence that gives the reason for the verdict."""
     rows: list[Row]
-    """The numbers, a table."""
+    """The numbers, as a table."""
     settings: Settings = field(default_factory=dict)
-    """With what it was measured (``Laboratory.settings``)."""
+    """The settings of the measurement (``Laboratory.settings``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """How a claim's table is drawn."""
+    """The figure of a claim's table."""
 
     x: str
-    """Column across."""
+    """Column on the horizontal axis."""
     y: tuple[str, ...]
-    """Columns upwards, a line each."""
+    """Columns on the vertical axis, with a line for each."""
     by: str | None = None
-    """Column whose values get lines of their own; rows that share it and x are averaged."""
+    """Column with a line for each of its values; rows with equal values of ``by`` and ``x`` are averaged."""
     log: bool = False
     """Whether x is logarithmic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One statement of the paper, and how it is put to the test here."""
+    """One statement of the paper, and its test here."""
 
     number: int
     title: str
     statement: str
-    """What the paper says, with its own figures and where they stand in it."""
+    """The paper's statement, with its figures and the places where the paper has them."""
     protocol: str
-    """What is done here: models, puzzles, budgets, seeds; and what of the statement is left out."""
+    """The test: models, puzzles, budgets and seeds, and the parts of the statement that are left out."""
     measure: Callable[[Laboratory], Measured]
     uses: tuple[str, ...] = ()
-    """Which of LARGE, SMALL and CLOCK it depends on; none if nothing is measured."""
+    """The parts on which the measurement depends, of LARGE, SMALL and CLOCK; none if nothing is measured."""
     curve: Curve | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """How much the share of right puzzles changes, the same puzzles before and after."""
+    """The change of the share of right puzzles, with the same puzzles before and after."""
 
     points: float
     error: float
@@ -76,7 +76,7 @@ class Gain:
 
     @property
     def sure(self) -> bool:
-        """Whether it is more than chance."""
+        """Whether the change is larger than chance explains."""
         return abs(self.points) > ERRORS * self.error
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Gain:
 
 
 def gain(change: Float[Tensor, " B"]) -> Gain:
-    """From what the share of right rows of each puzzle changes by."""
+    """Computes the gain from the change of each puzzle's share of right rows."""
     error = float(change.double().std()) / math.sqrt(len(change)) if len(change) > 1 else math.inf
     return Gain(points=percent(change), error=100 * error)
 
@@ -92,24 +92,24 @@ def gain(change: Float[Tensor, " B"]) -> Gain:
 def shares(
     ends: Sequence[Evidence], puzzles: Puzzles, breadth: int | None = None, rule: str = "residual"
 ) -> Float[Tensor, " B"]:
-    """For each puzzle the share of its groups of ``breadth`` starts of which ``rule`` selects a right one.
+    """For each puzzle, the share of its groups of ``breadth`` starts in which ``rule`` selects a right start.
 
-    Without ``breadth`` all its starts are one group.
+    Without ``breadth``, all starts of a puzzle are one group.
     """
-    chosen_by, found = selection_rule(rule), []
-    for one, label in zip(ends, puzzles.batch().labels, strict=True):
-        starts = len(one.depth)
+    chosen_by, right = selection_rule(rule), []
+    for evidence, label in zip(ends, puzzles.batch().labels, strict=True):
+        starts = len(evidence.depth)
         size = breadth or starts
-        groups = [one.only(torch.arange(size) + start) for start in range(0, starts - size + 1, size)]
-        found.append(mean([float((group.answers[choose(group, chosen_by)] == label).all()) for group in groups]))
-    return torch.tensor(found, dtype=torch.double)
+        groups = [evidence.only(torch.arange(size) + start) for start in range(0, starts - size + 1, size)]
+        right.append(mean([float((group.answers[choose(group, chosen_by)] == label).all()) for group in groups]))
+    return torch.tensor(right, dtype=torch.double)
 
 
 def percent(share: Tensor) -> float:
-    """The mean of shares or of truths, in per cent."""
+    """The mean of shares or of booleans, in per cent."""
     return 100 * float(share.double().mean())
 
 
 def mean(values: Sequence[float]) -> float:
-    """Their mean."""
+    """The mean of ``values``."""
     return sum(values) / len(values)

@@ -1,4 +1,4 @@
-"""PuzzleSampler the table of a claim. Knows its columns by the claim's ``Curve`` alone."""
+"""Draws the table of a claim. Knows the columns only from the claim's ``Curve``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from eqr.paper.claims.base import Curve, Row, mean
 
 
 def draw(rows: Sequence[Row], curve: Curve, title: str, path: Path) -> None:
-    """A line for each column of ``curve.y`` and each value of ``curve.by``."""
+    """Draws a line for each column of ``curve.y`` and each value of ``curve.by``; writes the PNG file ``path``."""
     figure, axes = plt.subplots(figsize=(6.4, 4))
     for kind in dict.fromkeys(row[curve.by] if curve.by else "" for row in rows):
         of_kind = [row for row in rows if not curve.by or row[curve.by] == kind]

@@ -1,6 +1,6 @@
-"""What claims are measured with: puzzles, the large model, small ones trained when needed. Knows no claim.
+"""The equipment for measuring claims: puzzles, the large model, small models trained when needed. Knows no claim.
 
-Trained models are kept in a folder, so that a run that was stopped goes on where it was.
+Trained models are kept in a folder, so that a stopped run continues where it was.
 """
 
 import hashlib
@@ -23,75 +23,75 @@ from eqr.tasks import task_of
 from eqr.training.run import HELD_OUT_STREAM, identity_of, train
 
 LARGE, SMALL, CLOCK = "large", "small", "clock"
-"""What a measurement depends on: the large model and its puzzles, trained small models, the clock."""
+"""Parts on which a measurement may depend: the large model and its puzzles, trained small models, the clock."""
 Settings = dict[str, str]
-"""What a claim was measured with."""
+"""The settings of a measurement, by name."""
 PROTOCOL = "protocol"
-"""Key of the settings under which the claim's protocol stands."""
+"""Name of the claim's protocol in the settings."""
 LARGE_MODEL = "the large model"
 DIGITS = 12
-"""Of a digest: enough to tell models and puzzles apart."""
+"""Digits of a digest, enough to tell models and puzzles apart."""
 
 
 class OutOfTime(Exception):
-    """The budget is spent; what was trained so far is kept."""
+    """The budget is spent; models trained so far are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TracedRows:
-    """A run at fixed depth."""
+    """A run of many puzzles at fixed depth."""
 
     ends: list[Evidence]
-    """Without histories."""
+    """The evidence of each puzzle, without histories."""
     traces: Traces
 
 
 @dataclass(kw_only=True)
 class Laboratory:
-    """What the measurements share.
+    """The models, puzzles and runs that the measurements share.
 
-    Kept in memory are the traces and last answers of rows that several claims look at, and no histories: some 35 bytes
-    a segment of a row. Of all claims that is 60 KB for each puzzle of the large model, and with two seeds 120 KB for
+    Memory holds the traces and last answers of rows that several claims use, but no histories: some 35 bytes for a
+    segment of a row. For all claims, that is 60 KB for each puzzle of the large model and, with two seeds, 120 KB for
     each 6x6 board.
     """
 
     folder: Path
-    """Trained models are kept in its ``runs``."""
+    """The folder of all measurements; trained models are kept in its subfolder ``runs``."""
     model: Reasoner
-    """A large, trained Sudoku reasoner: what depth, breadth and attractors are looked at with."""
+    """A large, trained Sudoku reasoner, for the claims about depth, breadth and attractors."""
     model_name: str
     trained_depth: int | None
-    """The most segments it was trained with, if known."""
+    """Most segments of a row in the training of the large model, if known."""
     puzzles: Puzzles
-    """Its puzzles."""
+    """The puzzles for the large model."""
     data_name: str
     seeds: Sequence[int]
-    """Of every training that is compared with another."""
+    """Seeds of every training that is compared with others."""
     deadline: float
     """No training and no measurement starts after this moment of ``time.monotonic``."""
     threads: int
     boards: int = 200
-    """6x6 Sudokus that trained variants are compared on."""
+    """Number of 6x6 Sudokus on which trained variants are compared."""
     train_steps: int | None = None
-    """Steps of each training; the preset's own by default."""
+    """Steps of each training; by default the preset's own."""
     said: Callable[[str], None] = field(default=print)
-    """Told of each training and run."""
+    """Called with a line of text before each training and run."""
     known: dict[tuple[str, SolveConfig], TracedRows] = field(default_factory=dict)
-    """What was run already: several claims look at the same rows."""
+    """The runs so far, since several claims use the same rows."""
 
     def settings(self, uses: Sequence[str], protocol: str) -> Settings:
-        """What a measurement that uses these parts depends on; an earlier one is as good if it had the same."""
-        found: Settings = {}
+        """The settings of a measurement that depends on the parts ``uses``; equal settings make equal measurements."""
+        settings: Settings = {}
         if LARGE in uses:
-            found["model"] = f"{self.model_name} (weights {self._weights})"
-            found["puzzles"] = f"the first {len(self.puzzles)} of {self.data_name} ({self._questions})"
+            settings["model"] = f"{self.model_name} (weights {self._weights})"
+            settings["puzzles"] = f"the first {len(self.puzzles)} of {self.data_name} ({self._questions})"
         if SMALL in uses:
             steps = f"{self.train_steps} steps" if self.train_steps else "the presets' steps"
-            found["small models"] = f"{len(self.seeds)} seeds, {steps}"
-            found["boards"] = str(self.boards)
+            settings["small models"] = f"{len(self.seeds)} seeds, {steps}"
+            settings["boards"] = str(self.boards)
         if CLOCK in uses:
-            found["threads"] = str(self.threads)
-        return found | {PROTOCOL: protocol}
+            settings["threads"] = str(self.threads)
+        return settings | {PROTOCOL: protocol}
 
     @cached_property
     def _weights(self) -> str:
@@ -117,9 +117,9 @@ class Laboratory:
         return collect(task, task.generate(HELD_OUT_STREAM + 1), self.boards)
 
     def trained(self, preset: str, seed: int) -> Reasoner:
-        """The preset trained with this seed: once, and kept; a run that was stopped, or shorter, goes on.
+        """The preset trained with this seed; trains it once and keeps it, and continues a stopped or shorter run.
 
-        Raises InputError if the folder holds a longer training, or that of another preset.
+        Raises InputError if the folder holds a longer training, or the training of another preset.
         """
         folder, chosen = self.folder / "runs" / f"{preset}-{seed}", PRESETS[preset]
         config = replace(chosen.train, steps=self.train_steps or chosen.train.steps, eval_minutes=1e4)
@@ -128,8 +128,8 @@ class Laboratory:
         identity = identity_of(chosen.model, config, seed, None, None)
         if state["step"] > config.steps or (going and state["identity"] != identity):
             raise InputError(
-                f"{folder} holds a training of {state['step']} steps that is not the one asked for ({config.steps} "
-                "steps of the present preset): choose another --out, or delete it"
+                f"{folder} holds a training of {state['step']} steps that is not the one needed ({config.steps} "
+                "steps of the present preset): choose another --out, or delete the folder"
             )
         if state["step"] < config.steps:
             self.in_time()
@@ -138,22 +138,22 @@ class Laboratory:
         return load(folder)
 
     def traced(self, config: SolveConfig, name: str = LARGE_MODEL, model: Reasoner | None = None) -> TracedRows:
-        """All puzzles run at fixed depth: by the large model, or the 6x6 ones by ``model``, which ``name`` names."""
+        """Runs the puzzles of the large model at fixed depth, or the 6x6 puzzles by ``model``, called ``name``."""
         if (name, config) not in self.known:
             ends: list[Evidence] = []
             chosen, puzzles = (model, self.small_puzzles) if model else (self.model, self.puzzles)
 
-            def found() -> Iterator[Evidence]:
-                for one in self._run(name, chosen, puzzles, config, record=True):
-                    ends.append(replace(one, histories=()))
-                    yield one
+            def stream() -> Iterator[Evidence]:
+                for evidence in self._run(name, chosen, puzzles, config, record=True):
+                    ends.append(replace(evidence, histories=()))
+                    yield evidence
 
-            traces = traces_of(found(), puzzles, config.window, config.thresholds(chosen.calibration).tol)
+            traces = traces_of(stream(), puzzles, config.window, config.thresholds(chosen.calibration).tol)
             self.known[name, config] = TracedRows(ends=ends, traces=traces)
         return self.known[name, config]
 
     def ended(self, config: SolveConfig) -> list[Evidence]:
-        """Where the large model's rows end; not kept for other claims."""
+        """Runs the large model's puzzles; returns the evidence of each, which is not kept for other claims."""
         return list(self._run(LARGE_MODEL, self.model, self.puzzles, config, record=False))
 
     def _run(
@@ -169,11 +169,11 @@ class Laboratory:
 
 
 def trained_depth(folder: Path) -> int | None:
-    """The most segments of a row in the last training of a model, if its folder has kept the log."""
-    path, found = folder / "log.jsonl", None
+    """Most segments of a row in the last training of a model; None if its folder has no log."""
+    path, segments = folder / "log.jsonl", None
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             record = json.loads(line) if '"start"' in line else {}
             # Older logs call the options "config".
-            found = (record.get("run") or record.get("config") or {}).get("max_segments", found)
-    return found
+            segments = (record.get("run") or record.get("config") or {}).get("max_segments", segments)
+    return segments

@@ -1,4 +1,4 @@
-"""What was measured of each claim: kept as JSON beside its table as CSV, and put together as one page of Markdown."""
+"""Measurements of claims: each is kept as JSON, with its table as CSV, and all are joined in one page of Markdown."""
 
 import json
 import math
@@ -22,13 +22,13 @@ def keep(measured: Measured, number: int, folder: Path) -> None:
 
 
 def kept(number: int, folder: Path) -> Measured | None:
-    """The measurement of claim ``number``, if there is one, whatever it was measured with."""
+    """The measurement of claim ``number``, whatever its settings; None if there is none."""
     path = folder / f"{number:02}.json"
     if not path.exists():
         return None
-    found = Measured(**json.loads(path.read_text()))
-    rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in found.rows]
-    return replace(found, rows=rows)
+    measured = Measured(**json.loads(path.read_text()))
+    rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in measured.rows]
+    return replace(measured, rows=rows)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -44,7 +44,7 @@ def _shown(value: object) -> str:
 
 
 def page(claims: Sequence[Claim], measured: Mapping[int, Measured], pictures: Mapping[int, str], opening: str) -> str:
-    """The whole report; ``pictures`` names the figure of a claim, ``opening`` says how the page came to be."""
+    """The whole report; ``pictures`` has the path of each claim's figure, ``opening`` tells how the page was made."""
     lines = ["# The paper's claims, measured", "", opening, "", "| claim | | verdict |", "|---|---|---|"]
     for claim in claims:
         result = measured.get(claim.number)
@@ -64,6 +64,6 @@ def page(claims: Sequence[Claim], measured: Mapping[int, Measured], pictures: Ma
 
 
 def _here(claim: Claim, result: Measured) -> str:
-    """What was done, and with what: as it was when it was measured."""
+    """The protocol and the settings of a measurement, as they were at that time."""
     used = "; ".join(f"{name}: {value}" for name, value in result.settings.items() if name != PROTOCOL)
     return result.settings.get(PROTOCOL, claim.protocol) + (f" Measured with {used}." if used else "")

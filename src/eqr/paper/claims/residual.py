@@ -1,4 +1,4 @@
-"""Claims about the residual as a judge: it tells right rows from wrong ones, and which restart should answer."""
+"""Claims about the residual as a judge: does it tell right rows from wrong ones, and which restart should answer?"""
 
 import torch
 from jaxtyping import Float
@@ -25,44 +25,44 @@ from eqr.paper.claims.laboratory import LARGE, SMALL, Laboratory, TracedRows
 from eqr.paper.claims.scaling import BREADTHS, broad_rows, deep_rows
 
 RESTARTED = SolveConfig(depth=16, breadth=16, halt="fixed")
-"""Small models from random starts."""
+"""Runs of small models from random starts."""
 COMPARED = {"TRM": "small_trm", "EqR": "small_eqr"}
 RULES = ("residual", "vote", "logit_change", "halt_score")
 TELLS = 0.9
-"""AUROC from which a sign is said to tell right from wrong."""
+"""AUROC from which a sign counts as telling right from wrong."""
 
 
 def restarted_rows(lab: Laboratory, preset: str, seed: int) -> TracedRows:
-    """Sixteen random starts of every 6x6 board to depth 16, also for a model that was trained with a fixed one."""
+    """Runs sixteen random starts of every 6x6 board to depth 16, even if the model was trained with a fixed start."""
     model = from_random_starts(lab.trained(preset, seed))
     return lab.traced(RESTARTED, f"{preset}-{seed} from random starts", model)
 
 
-def judged(name: str, seed: int | str, found: Judges, depth: int) -> Row:
-    """A line of claim 4."""
+def judged(name: str, seed: int | str, judges: Judges, depth: int) -> Row:
+    """Makes a line of the table of claim 4."""
     return {
         "model": name,
         "seed": seed,
         "depth": depth,
-        "rows": found.rows,
-        "wrong rows": round(found.rows * (1 - float(found.right[depth - 1]))),
-        "AUROC residual": float(found.auroc["residual"][depth - 1]),
-        "AUROC logit change": float(found.auroc["logit_change"][depth - 1]),
-        "AUROC halting head": float(found.auroc["halt_logit"][depth - 1]),
-        "Spearman residual, right": float(found.spearman_exact[depth - 1]),
+        "rows": judges.rows,
+        "wrong rows": round(judges.rows * (1 - float(judges.right[depth - 1]))),
+        "AUROC residual": float(judges.auroc["residual"][depth - 1]),
+        "AUROC logit change": float(judges.auroc["logit_change"][depth - 1]),
+        "AUROC halting head": float(judges.auroc["halt_logit"][depth - 1]),
+        "Spearman residual, right": float(judges.spearman_exact[depth - 1]),
     }
 
 
 def residual_judges(lab: Laboratory) -> Measured:
-    """A small residual means a right answer: for the large model and EqR, not for TRM."""
+    """Tests whether a small residual means a right answer for the large model and EqR, but not for TRM."""
     traces = deep_rows(lab).traces
     large, most = correlation_of_rows(traces), traces.exact.shape[-1]
     rows = [judged("large", "", large, depth) for depth in sorted({4, 16, 64, most}) if depth <= most]
     tells: dict[str, list[float]] = {}
     for name, preset in COMPARED.items():
         for seed in lab.seeds:
-            found = correlation_of_rows(restarted_rows(lab, preset, seed).traces)
-            rows.append(judged(name, seed, found, RESTARTED.depth))
+            judges = correlation_of_rows(restarted_rows(lab, preset, seed).traces)
+            rows.append(judged(name, seed, judges, RESTARTED.depth))
             tells.setdefault(name, []).append(rows[-1]["AUROC residual"])
     across, last = correlation_of_budgets(traces).over_depths, float(large.auroc["residual"][-1])
     trm, eqr = (mean(tells[name]) for name in COMPARED)
@@ -77,12 +77,12 @@ def residual_judges(lab: Laboratory) -> Measured:
     return Measured(verdict=verdict, why=why, rows=rows)
 
 
-def voted(name: str, seed: int | str, found: TracedRows, puzzles: Puzzles) -> tuple[list[Row], Float[Tensor, " B"]]:
-    """Lines of claim 6, and by puzzle what the residual's choice of all starts gains over the vote's."""
+def voted(name: str, seed: int | str, traced: TracedRows, puzzles: Puzzles) -> tuple[list[Row], Float[Tensor, " B"]]:
+    """Makes lines of the table of claim 6; also returns, by puzzle, the gain of selection by residual over the vote."""
     rows: list[Row] = []
     for breadth in BREADTHS:
-        by_rule = {rule: shares(found.ends, puzzles, breadth, rule) for rule in RULES}
-        some = found.traces.exact[:, :, -1].reshape(len(puzzles), -1, breadth).any(2)
+        by_rule = {rule: shares(traced.ends, puzzles, breadth, rule) for rule in RULES}
+        some = traced.traces.exact[:, :, -1].reshape(len(puzzles), -1, breadth).any(2)
         row: Row = {"model": name, "seed": seed, "breadth": breadth}
         row |= {f"{rule} %": percent(share) for rule, share in by_rule.items()}
         rows.append(row | {"any start right %": percent(some)})
@@ -90,7 +90,7 @@ def voted(name: str, seed: int | str, found: TracedRows, puzzles: Puzzles) -> tu
 
 
 def converged_beats_vote(lab: Laboratory) -> Measured:
-    """The restart that settled best is at least as good as the majority; worse for TRM."""
+    """Tests whether the restart that settled best is at least as good as the majority, but worse for TRM."""
     rows, change = voted("large", "", broad_rows(lab), lab.puzzles)
     gains = {"large": gain(change)}
     for name, preset in COMPARED.items():
@@ -99,7 +99,7 @@ def converged_beats_vote(lab: Laboratory) -> Measured:
             more, change = voted(name, seed, restarted_rows(lab, preset, seed), lab.small_puzzles)
             rows += more
             by_seed.append(change)
-        # All seeds have the same boards: the mean of a board is one observation.
+        # All seeds have the same boards, so the mean over the seeds of a board is one observation.
         gains[name] = gain(torch.stack(by_seed).mean(0))
     told = "; ".join(f"{name} {change}" for name, change in gains.items())
     why = f"Of 16 starts the best settled one answers in place of the majority: {told}."
@@ -107,7 +107,7 @@ def converged_beats_vote(lab: Laboratory) -> Measured:
 
 
 def verdict_of(gains: dict[str, Gain]) -> str:
-    """Holds if only TRM loses, and surely."""
+    """The verdict: the claim holds if only TRM loses, by more than chance."""
     good = all(gains[name].points >= 0 for name in ("large", "EqR"))
     bad = any(gains[name].points < 0 and gains[name].sure for name in ("large", "EqR"))
     worse = gains["TRM"].points < 0 and gains["TRM"].sure

@@ -1,4 +1,4 @@
-"""Claims about compute at test time: depth, breadth, halting, test noise. Measured on the large model."""
+"""Claims about compute at test time: depth, breadth, halting, test noise. Measured with the large model."""
 
 from dataclasses import replace
 
@@ -17,24 +17,24 @@ BREADTHS = (1, 4, 16)
 SHALLOW, DEEP = slice(0, 4), slice(15, 64)
 """Segments 1 to 4, and 16 to 64."""
 TIMES = 8
-"""Depth, in depths the model was trained with."""
+"""Depth of the measurement, as a multiple of the depth in training."""
 UNKNOWN_DEPTH = 32
 NOISES = (0.05, 0.1, 0.2, 0.5)
 NOISY = SolveConfig(depth=32, breadth=4, halt="fixed")
 
 
 def deep_rows(lab: Laboratory) -> TracedRows:
-    """One start of every puzzle to TIMES the depth of training."""
+    """Runs one start of every puzzle to TIMES the depth of training."""
     return lab.traced(SolveConfig(depth=TIMES * (lab.trained_depth or UNKNOWN_DEPTH), halt="fixed"))
 
 
 def broad_rows(lab: Laboratory) -> TracedRows:
-    """Sixteen starts of every puzzle to depth 64."""
+    """Runs sixteen starts of every puzzle to depth 64."""
     return lab.traced(BROAD)
 
 
 def depth_extrapolates(lab: Laboratory) -> Measured:
-    """More depth than trained with still helps."""
+    """Tests whether more depth than in training still helps."""
     traces, trained = deep_rows(lab).traces, lab.trained_depth or UNKNOWN_DEPTH
     residual, exact = traces.judged_residual()[:, 0], traces.exact[:, 0]
     most = exact.shape[1]
@@ -56,10 +56,10 @@ def depth_extrapolates(lab: Laboratory) -> Measured:
 
 
 def depth_before_breadth(lab: Laboratory) -> Measured:
-    """Breadth is useless below a depth, then error and residual fall together."""
+    """Tests whether breadth is useless below a certain depth, and whether error and residual then fall together."""
     traces = broad_rows(lab).traces
-    found = correlation_of_budgets(traces)
-    cells = {(budget.depth, budget.breadth): budget for budget in found.budgets}
+    budgets = correlation_of_budgets(traces)
+    cells = {(budget.depth, budget.breadth): budget for budget in budgets.budgets}
     rows: list[Row] = []
     for depth in powers(BROAD.depth):
         row: Row = {"depth": depth}
@@ -73,17 +73,17 @@ def depth_before_breadth(lab: Laboratory) -> Measured:
     alone, most = (best_settled(traces, breadth)[1].double().mean(1) for breadth in (1, BROAD.restarts))
     shallow, deep = (gain((most - alone)[:, part].mean(1)) for part in (SHALLOW, DEEP))
     useless, useful = not (shallow.sure and shallow.points > 0), deep.sure and deep.points > 0
-    verdict = HOLDS if useless and useful and found.over_all < -0.8 else FAILS if deep.points <= 0 else UNDECIDED
+    verdict = HOLDS if useless and useful and budgets.over_all < -0.8 else FAILS if deep.points <= 0 else UNDECIDED
     why = (
         f"Sixteen starts in place of one change accuracy by {shallow} on average over depths 1 to 4 and by "
         f"{deep} over depths 16 to 64; over all budgets accuracy and residual correlate by rank at "
-        f"{found.over_all:.2f}."
+        f"{budgets.over_all:.2f}."
     )
     return Measured(verdict=verdict, why=why, rows=rows)
 
 
 def compute_where_needed(lab: Laboratory) -> Measured:
-    """Rows that leave when done save tenfold, and harder puzzles take longer."""
+    """Tests whether rows that halt when done save tenfold, and whether harder puzzles take longer."""
     once = replace(BROAD, halt="either", breadth=1)
     runs = {
         "64 segments, 16 starts": broad_rows(lab).ends,
@@ -96,8 +96,8 @@ def compute_where_needed(lab: Laboratory) -> Measured:
         {
             "settings": name,
             "exact %": percent(shares(ends, lab.puzzles)),
-            "updates a puzzle": per * mean([int(one.depth.sum()) for one in ends]),
-            "seconds": sum(one.seconds for one in ends),
+            "updates a puzzle": per * mean([int(evidence.depth.sum()) for evidence in ends]),
+            "seconds": sum(evidence.seconds for evidence in ends),
         }
         for name, ends in runs.items()
     ]
@@ -105,7 +105,7 @@ def compute_where_needed(lab: Laboratory) -> Measured:
     near = [row for row in rows[1:] if row["exact %"] >= full["exact %"] - 1]
     best = min(near, key=lambda row: float(row["updates a puzzle"]), default=full)
     fewer, faster = (full[column] / best[column] for column in ("updates a puzzle", "seconds"))
-    taken = [int(one.depth[0]) for one in runs["either rule, 1 start"]]
+    taken = [int(evidence.depth[0]) for evidence in runs["either rule, 1 start"]]
     difficulty, measure = difficulty_of(lab.puzzles)
     why = (
         f"Within a point of all 16 starts at full depth: {fewer:.1f} times fewer updates, {faster:.1f} times less "
@@ -118,16 +118,16 @@ def compute_where_needed(lab: Laboratory) -> Measured:
 
 
 def noise_at_test_time(lab: Laboratory) -> Measured:
-    """More noise than trained with helps when there are many starts."""
+    """Tests whether more noise than in training helps when there are many starts."""
     quiet, rows = broad_rows(lab).traces, []
     starts = quiet.exact[:, : NOISY.restarts, NOISY.depth - 1]
     chosen = best_settled(quiet, NOISY.restarts)[1][:, 0, NOISY.depth - 1].double()
-    found, labels = {0.0: (starts, chosen)}, lab.puzzles.batch().labels
+    by_noise, labels = {0.0: (starts, chosen)}, lab.puzzles.batch().labels
     for noise in NOISES:
         ends = lab.ended(replace(NOISY, noise=noise))
-        hits = torch.stack([(one.answers == y).all(1) for one, y in zip(ends, labels, strict=True)])
-        found[noise] = (hits, shares(ends, lab.puzzles))
-    for noise, (starts, chosen) in found.items():
+        hits = torch.stack([(evidence.answers == y).all(1) for evidence, y in zip(ends, labels, strict=True)])
+        by_noise[noise] = (hits, shares(ends, lab.puzzles))
+    for noise, (starts, chosen) in by_noise.items():
         rows.append(
             {
                 "noise": noise,
@@ -136,7 +136,7 @@ def noise_at_test_time(lab: Laboratory) -> Measured:
                 "any of 4 right %": percent(starts.any(1)),
             }
         )
-    gains = {noise: gain(chosen - found[0.0][1]) for noise, (_, chosen) in found.items() if noise}
+    gains = {noise: gain(chosen - by_noise[0.0][1]) for noise, (_, chosen) in by_noise.items() if noise}
     best = max(gains, key=lambda noise: gains[noise].points)
     why = (
         f"With 4 starts at depth 32 the best of these noises, {best:g}, changes accuracy by {gains[best]} against "

@@ -1,4 +1,4 @@
-"""Claims about training: the paper's construction, random starts, noise. On 6x6 boards, by the presets small_*."""
+"""Claims about training: the paper's construction, random starts, noise. On 6x6 boards, with the presets small_*."""
 
 from itertools import pairwise
 
@@ -19,13 +19,13 @@ SHAPING = {"TRM": "small_trm", "+ random start": "small_random", "+ noise (EqR)"
 
 
 def accuracy_by_depth(lab: Laboratory, preset: str, seed: int) -> dict[int, float]:
-    """Exact accuracy, in per cent, of one trained model at each of DEPTHS, from one start."""
+    """Exact accuracy, in per cent, of a trained model at each of DEPTHS, from one start of each board."""
     exact = lab.traced(ALONE, f"{preset}-{seed}", lab.trained(preset, seed)).traces.exact[:, 0]
     return {depth: percent(exact[:, depth - 1]) for depth in DEPTHS}
 
 
 def compared(lab: Laboratory, variants: dict[str, str]) -> tuple[list[Row], dict[str, list[dict[int, float]]]]:
-    """A line for each variant, seed and depth, and the accuracies of each variant by seed."""
+    """Returns a line for each variant, seed and depth, and the accuracies of each variant by seed."""
     rows: list[Row] = []
     figures: dict[str, list[dict[int, float]]] = {}
     for name, preset in variants.items():
@@ -36,40 +36,40 @@ def compared(lab: Laboratory, variants: dict[str, str]) -> tuple[list[Row], dict
 
 
 def construction(lab: Laboratory) -> Measured:
-    """Feed-forward < tied < segments < + halting."""
+    """Tests whether accuracy rises from feed-forward to tied to segments, and with learned halting."""
     rows, figures = compared(lab, CONSTRUCTION)
-    # The first two have no segments: one pass is what they are trained for.
+    # The first two variants have no segments: they are trained for a single pass.
     at = {name: 1 if name in ("feed-forward", "weight-tied") else 16 for name in figures}
-    means = {name: mean([one[at[name]] for one in by_seed]) for name, by_seed in figures.items()}
+    means = {name: mean([by_depth[at[name]] for by_depth in by_seed]) for name, by_seed in figures.items()}
     steps = (
         ("feed-forward", "weight-tied"),
         ("weight-tied", "+ segments"),
         ("+ two streams", "+ learned halting (TRM)"),
     )
-    told = [f"{a} {means[a]:.1f}% -> {b} {means[b]:.1f}%" for a, b in steps]
+    lines = [f"{a} {means[a]:.1f}% -> {b} {means[b]:.1f}%" for a, b in steps]
     held = [means[b] > means[a] for a, b in steps]
     verdict = HOLDS if all(held) else UNDECIDED if any(held) else FAILS
-    missed = [step for step, good in zip(told, held, strict=True) if not good]
-    why = "; ".join(told) + (f". Not as in the paper: {'; '.join(missed)}" if missed else "")
+    missed = [line for line, good in zip(lines, held, strict=True) if not good]
+    why = "; ".join(lines) + (f". Not as in the paper: {'; '.join(missed)}" if missed else "")
     return Measured(verdict=verdict, why=f"{why} (depth 1 for the nets of one pass, else 16).", rows=rows)
 
 
 def shaping(lab: Laboratory) -> Measured:
-    """Random starts and noise each help at the same budget."""
+    """Tests whether random starts, and then noise, each help at the same budget."""
     rows, figures = compared(lab, SHAPING)
-    at_16 = {name: [one[16] for one in by_seed] for name, by_seed in figures.items()}
+    at_16 = {name: [by_depth[16] for by_depth in by_seed] for name, by_seed in figures.items()}
     names = list(SHAPING)
     gains = {
         name: [after - before for before, after in zip(at_16[previous], at_16[name], strict=True)]
         for previous, name in pairwise(names)
     }
-    told = "; ".join(
+    changes = "; ".join(
         f"{name} {' / '.join(f'{gain:+.1f}' for gain in by_seed)} points" for name, by_seed in gains.items()
     )
     always = all(gain > 0 for by_seed in gains.values() for gain in by_seed)
     never = all(mean(by_seed) <= 0 for by_seed in gains.values())
     verdict = HOLDS if always else FAILS if never else UNDECIDED
-    return Measured(verdict=verdict, why=f"At depth 16, by seed: {told}.", rows=rows)
+    return Measured(verdict=verdict, why=f"At depth 16, by seed: {changes}.", rows=rows)
 
 
 CLAIMS = (

@@ -1,4 +1,4 @@
-"""Checkpoints of the reference trainer (locuslab/EqR: its EqR and TRM) as models of ours."""
+"""Converts checkpoints of the reference trainer (locuslab/EqR: its EqR and TRM) to models."""
 
 from eqr.paper.reference.mapping import to_reasoner
 from eqr.paper.reference.reading import Checkpoint, read_checkpoint

@@ -1,37 +1,37 @@
-"""The reference's ``config.arch``: every field of it that we know, and what we make of it.
+"""The known fields of the reference's ``config.arch``, and their use here.
 
-A field that is not known is refused: passed over, it would make another network of the same weights.
+An unknown field is refused: if it were ignored, the same weights could make a different network.
 """
 
 from eqr.errors import InputError, unknown
 
 Arch = dict[str, object]
-"""The fields of a network, by name; the values are what the file holds."""
+"""The fields of a network, by name, with the values that the file holds."""
 EQR, TRM = "eqr@EqRModel", "trm@TRMModel"
 USED = (
     *("name", "H_cycles", "L_cycles", "L_layers", "hidden_size", "num_heads", "mlp_t", "pos_encodings"),
     *("board_height", "board_width", "seq_len", "vocab_size", "puzzle_emb_len", "puzzle_emb_ndim"),
 )
 FIXED = {"H_layers": 0, "rms_norm_eps": 1e-5, "rope_theta": 10_000, "causal": False}
-"""Fields of which we know one value only."""
+"""Fields with a single known value."""
 IGNORED = (
     *("short_name", "loss", "batch_size", "forward_dtype", "expansion", "halt_exploration_prob", "halt_max_steps"),
     *("no_ACT_continue", "disable_act_halt", "act_inference", "halt_threshold", "halt_confirm_steps"),
     "halt_confirm_mode",
 )
-"""How it was trained, when it halted, in which precision; the weights' shapes tell the expansion, as it was rounded."""
+"""Fields about training, halting and precision; also the expansion, which the shapes of the weights tell as rounded."""
 EQR_ALONE = ("lambda_", "noise_scale", "H_init_std", "L_init_std")
 ROTARY: dict[object, int] = {"none": 0, None: 0, "rope": 1, "rope2d": 2}
 """Axes of the rotary positions, by ``pos_encodings``."""
 MOST = 2**16
-"""No size is larger."""
+"""Largest size accepted."""
 
 
 def architecture(config: dict[object, object]) -> Arch:
-    """``config.arch``; raises InputError naming a field, or a value of it, that is not known."""
+    """Returns ``config.arch``; raises InputError naming a field, or a field's value, that is not known."""
     arch = config.get("arch")
     if not isinstance(arch, dict) or "name" not in arch:
-        raise InputError("the checkpoint has no config.arch with a name: is it one of the reference trainer?")
+        raise InputError("the checkpoint has no config.arch with a name: is it from the reference trainer?")
     if arch["name"] not in (EQR, TRM):
         raise unknown("config.arch.name", shown(arch["name"]), (EQR, TRM))
     known = (*USED, *FIXED, *IGNORED, *(EQR_ALONE if arch["name"] == EQR else ()))
@@ -41,7 +41,7 @@ def architecture(config: dict[object, object]) -> Arch:
         if name in FIXED and value != FIXED[name]:
             raise InputError(f"config.arch.{name} is {shown(value)}: only {FIXED[name]} can be imported")
     if not isinstance(arch.get("mlp_t", False), bool):
-        raise InputError(f"config.arch.mlp_t is {shown(arch['mlp_t'])}: True or False is needed")
+        raise InputError(f"config.arch.mlp_t is {shown(arch['mlp_t'])}: it must be True or False")
     positions = arch.get("pos_encodings", "")
     if not isinstance(positions, str | None) or positions not in ROTARY:
         raise unknown("config.arch.pos_encodings", shown(positions), [str(name) for name in ROTARY])
@@ -49,7 +49,7 @@ def architecture(config: dict[object, object]) -> Arch:
 
 
 def count(arch: Arch, name: str) -> int:
-    """A size, 1 or more; raises InputError if it is missing or something else."""
+    """Returns the size ``name``, 1 or more; raises InputError if the field is missing or has another value."""
     value = arch.get(name)
     if type(value) is not int or not 0 < value <= MOST:
         raise InputError(f"config.arch.{name} is {shown(value)}: a whole number from 1 to {MOST} is needed")
@@ -57,7 +57,7 @@ def count(arch: Arch, name: str) -> int:
 
 
 def number(arch: Arch, name: str, default: float) -> float:
-    """A number, 0 or more; raises InputError if it is something else."""
+    """Returns the number ``name``, 0 or more; raises InputError if the field has another value."""
     value = arch.get(name, default)
     if not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise InputError(f"config.arch.{name} is {shown(value)}: a number from 0 to {MOST} is needed")
@@ -65,7 +65,7 @@ def number(arch: Arch, name: str, default: float) -> float:
 
 
 def shown(value: object) -> str:
-    """A value of a file for a message: on one line, and not what may be too deep or too long to print."""
+    """A value of a file as text for a message: on one line, and "something else" if it may be too deep or too long."""
     if isinstance(value, str):
         return repr(value[:80])[1:-1]
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 10 * MOST):

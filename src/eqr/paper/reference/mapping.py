@@ -1,6 +1,6 @@
-"""The reference's network as ours: sizes from its configuration and weights, tensors by name.
+"""Maps the reference's network to a Reasoner: sizes come from configuration and weights, tensors by name.
 
-A tensor that is not accounted for is refused. Ours and theirs differ in how ids are numbered, and in nothing else.
+A tensor without a counterpart is refused. The two networks differ only in how they number ids.
 """
 
 import math
@@ -18,34 +18,34 @@ from eqr.paper.reference.reading import Checkpoint
 from eqr.tasks import Task, task_named
 
 BOARDS = {"sudoku": 81, "maze": 900}
-"""Cells of the reference's data sets, by what their names contain."""
+"""Cells of a board in the reference's data sets, by a word in the set's name."""
 EMBEDDING, TOKEN_IN = "embed_tokens.embedding_weight", "mlp_t.gate_up_proj"
 CHANNEL_MIXING = {"channel_in": "mlp.gate_up_proj", "channel_out": "mlp.down_proj"}
 KNOWN = ("sudoku", "sudoku6", "sudoku4", "maze")
-"""Tasks that a checkpoint may be of."""
+"""Tasks that a checkpoint may answer."""
 WEIGHTS = {
     "mixer": {"token_in": TOKEN_IN, "token_out": "mlp_t.down_proj"} | CHANNEL_MIXING,
     "attention": {"qkv": "self_attn.qkv_proj", "out": "self_attn.o_proj"} | CHANNEL_MIXING,
 }
-"""Names of a block's matrices, ours and theirs."""
+"""Names of a block's matrices: ours, and the reference's."""
 
 
 def to_reasoner(checkpoint: Checkpoint, cells: int | None = None) -> Reasoner:
-    """The same network as a Reasoner, ready for inference; ``cells`` of a board if the file does not tell them.
+    """Converts a checkpoint to a Reasoner, ready for inference; ``cells`` of a board are needed if the file lacks them.
 
     Raises InputError naming a field of ``config.arch`` or a tensor that is unknown, missing or of another shape.
     """
-    arch, found = architecture(checkpoint.config), checkpoint.tensors
+    arch, tensors = architecture(checkpoint.config), checkpoint.tensors
     mixer, trm, channels = arch.get("mlp_t", False) is True, arch["name"] == TRM, count(arch, "hidden_size")
     prefix = _prefix(arch, channels)
-    task = _task(arch, _cells(checkpoint, arch, prefix, cells), _rows(found, EMBEDDING))
+    task = _task(arch, _cells(checkpoint, arch, prefix, cells), _rows(tensors, EMBEDDING))
     config = ModelConfig(
         task=task.name,
         block="mixer" if mixer else "attention",
         channels=channels,
         layers=count(arch, "L_layers"),
-        expansion=_expansion(_rows(found, _layer(0, "mlp.gate_up_proj")) // 2, channels),
-        token_hidden=_rows(found, _layer(0, TOKEN_IN)) // 2 if mixer else ModelConfig.token_hidden,
+        expansion=_expansion(_rows(tensors, _layer(0, "mlp.gate_up_proj")) // 2, channels),
+        token_hidden=_rows(tensors, _layer(0, TOKEN_IN)) // 2 if mixer else ModelConfig.token_hidden,
         prefix_tokens=prefix,
         heads=count(arch, "num_heads"),
         rotary=0 if mixer else _rotary(arch, task),
@@ -59,23 +59,23 @@ def to_reasoner(checkpoint: Checkpoint, cells: int | None = None) -> Reasoner:
         scratch_std=number(arch, "L_init_std", 1.0),
         halt_head="first",
         scaled_embedding=True,
-        halt_bias=-5.0,  # of its untrained head
+        halt_bias=-5.0,  # the reference's value for an untrained head
     )
-    _refuse_other_tensors(found, _shapes(config, task, arch))
+    _refuse_other_tensors(tensors, _shapes(config, task, arch))
     model = Reasoner(config)
-    model.load_state_dict(_state(config, task, found))
+    model.load_state_dict(_state(config, task, tensors))
     return model.eval()
 
 
 def _prefix(arch: Arch, channels: int) -> int:
-    """Prefix tokens: as many as said, or as many as the puzzle's embedding fills."""
+    """Number of prefix tokens: as configured, else as many as the puzzle embedding fills."""
     if arch.get("puzzle_emb_len"):
         return count(arch, "puzzle_emb_len")
     return math.ceil(count(arch, "puzzle_emb_ndim") / channels) if arch.get("puzzle_emb_ndim") else 0
 
 
 def _cells(checkpoint: Checkpoint, arch: Arch, prefix: int, given: int | None) -> int:
-    """Cells of a board: what the mixer's weights, else the option, else the data set's name tell."""
+    """Cells of a board, from the mixer's weights, else the option ``given``, else the data set's name."""
     mixing, dataset = checkpoint.tensors.get(_layer(0, TOKEN_IN)), checkpoint.config.get("dataset")
     name = dataset.get("name") if isinstance(dataset, dict) else dataset
     if mixing is not None:
@@ -87,13 +87,13 @@ def _cells(checkpoint: Checkpoint, arch: Arch, prefix: int, given: int | None) -
     else:
         raise InputError("the checkpoint does not tell how many cells a board has: give --cells")
     if given not in (None, cells) or arch.get("seq_len", cells) not in (cells, cells + prefix):
-        said = f"--cells {given}" if given not in (None, cells) else f"config.arch.seq_len {shown(arch['seq_len'])}"
-        raise InputError(f"{said} does not fit the checkpoint's boards of {cells} cells")
+        source = f"--cells {given}" if given not in (None, cells) else f"config.arch.seq_len {shown(arch['seq_len'])}"
+        raise InputError(f"{source} does not fit the checkpoint's boards of {cells} cells")
     return cells
 
 
 def _task(arch: Arch, cells: int, vocabulary: int) -> Task:
-    """The task with that board and these symbols; the vocabulary is padding, perhaps blank, and the symbols."""
+    """The task with boards of ``cells`` and this vocabulary: padding, a blank if clues are fixed, and the symbols."""
     if arch.get("vocab_size", vocabulary) != vocabulary:
         raise InputError(f"config.arch.vocab_size is {shown(arch['vocab_size'])}, but {vocabulary} are embedded")
     tasks = [task_named(name).sized(cells) for name in KNOWN]
@@ -113,10 +113,10 @@ def _vocabulary(task: Task) -> int:
 
 
 def _rotary(arch: Arch, task: Task) -> int:
-    """Axes of the rotary positions; raises InputError if they are of a board of another shape."""
+    """Axes of the rotary positions; raises InputError if the positions belong to a board of another shape."""
     kind, layout = arch["pos_encodings"], task.layout
     board = arch.get("board_height"), arch.get("board_width")
-    if None in board:  # the reference then takes the board for a square
+    if None in board:  # the reference then assumes a square board
         board = (math.isqrt(layout.cells),) * 2
     if kind == "rope2d" and board != (layout.rows, layout.cols):
         raise InputError(
@@ -127,13 +127,13 @@ def _rotary(arch: Arch, task: Task) -> int:
 
 
 def _expansion(hidden: int, channels: int) -> float:
-    """The factor of which ``int(channels * factor)`` is ``hidden``."""
+    """The factor for which ``int(channels * factor)`` is ``hidden``."""
     factor = hidden / channels
     return factor if int(channels * factor) == hidden else math.nextafter(factor, math.inf)
 
 
 def _shapes(config: ModelConfig, task: Task, arch: Arch) -> dict[str, tuple[int, ...]]:
-    """Every tensor the reference keeps of such a network."""
+    """Shapes of all tensors that the reference saves for this network."""
     width, hidden, token_hidden = config.channels, int(config.channels * config.expansion), config.token_hidden
     tokens, symbols = config.prefix_tokens + task.layout.cells, (_vocabulary(task), width)
     shapes: dict[str, tuple[int, ...]] = {EMBEDDING: symbols, "lm_head.weight": symbols}
@@ -157,35 +157,37 @@ def _shapes(config: ModelConfig, task: Task, arch: Arch) -> dict[str, tuple[int,
     return shapes
 
 
-def _refuse_other_tensors(found: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
+def _refuse_other_tensors(tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> None:
     for name, shape in shapes.items():
-        if name not in found:
+        if name not in tensors:
             raise InputError(f"the checkpoint lacks the tensor {name!r}, which its config.arch asks for")
-        if tuple(found[name].shape) != shape:
-            raise InputError(f"tensor {name!r} is {tuple(found[name].shape)}, its config.arch asks for {shape}")
-    left = sorted(found.keys() - shapes.keys())
+        if tuple(tensors[name].shape) != shape:
+            raise InputError(f"tensor {name!r} is {tuple(tensors[name].shape)}, its config.arch asks for {shape}")
+    left = sorted(tensors.keys() - shapes.keys())
     if left:
         raise InputError(f"tensor {left[0]!r} is not one of a network with this config.arch ({len(left)} left over)")
 
 
-def _state(config: ModelConfig, task: Task, found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict. Id 0 is blank with us, padding with them; where clues stand, their blank follows it."""
-    embedding = found[EMBEDDING]
+def _state(config: ModelConfig, task: Task, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a Reasoner. Its id 0 is blank; the reference's id 0 is padding, and id 1 is blank if clues are
+    fixed.
+    """
+    embedding = tensors[EMBEDDING]
     state = {
         "symbol_embedding": embedding[1:] if task.layout.clues_fixed else embedding,
-        "answer_head": found["lm_head.weight"][-task.layout.symbols :],
-        "halt_head": found["q_head.weight"][0],
-        "halt_bias": found["q_head.bias"][0],
+        "answer_head": tensors["lm_head.weight"][-task.layout.symbols :],
+        "halt_head": tensors["q_head.weight"][0],
+        "halt_bias": tensors["q_head.bias"][0],
     }
     if config.prefix_tokens:
-        puzzle = found["puzzle_emb.weights"][0]
+        puzzle = tensors["puzzle_emb.weights"][0]
         filled = F.pad(puzzle, (0, config.prefix_tokens * config.channels - len(puzzle)))
         state["prefix"] = filled.view(config.prefix_tokens, config.channels)
     if config.init == "fixed":
-        state["start"] = torch.stack([found["H_init"], found["L_init"]]).unsqueeze(1)
+        state["start"] = torch.stack([tensors["H_init"], tensors["L_init"]]).unsqueeze(1)
     for layer in range(config.layers):
         for ours, theirs in WEIGHTS[name_in(BLOCKS, config.block)].items():
-            state[f"blocks.{layer}.{ours}"] = found[_layer(layer, theirs)]
+            state[f"blocks.{layer}.{ours}"] = tensors[_layer(layer, theirs)]
     return state
 
 
@@ -193,8 +195,8 @@ def _layer(number: int, part: str) -> str:
     return f"L_level.layers.{number}.{part}.weight"
 
 
-def _rows(found: dict[str, Tensor], name: str) -> int:
+def _rows(tensors: dict[str, Tensor], name: str) -> int:
     """Rows of a matrix."""
-    if name not in found or found[name].ndim != 2:
+    if name not in tensors or tensors[name].ndim != 2:
         raise InputError(f"the checkpoint lacks the matrix {name!r}")
-    return found[name].shape[0]
+    return tensors[name].shape[0]

@@ -1,8 +1,8 @@
-"""What a torch pickle says, without running it.
+"""Reads a torch pickle without running it.
 
-A pickle is a program that may call whatever it names. The stack machine below follows its instructions and keeps plain
-data, names and descriptions of tensors. It imports, calls and builds nothing, so there is nothing that a file could
-make it run; what it refuses, it refuses because a checkpoint has no need of it. Knows no zip and no network.
+A pickle is a program that may call anything it names. The stack machine below follows its instructions and keeps plain
+data, names and descriptions of tensors. The machine imports, calls and builds nothing, so a file cannot make it run any
+code; it refuses instructions and calls that no checkpoint needs. Knows no zip and no network.
 """
 
 import pickletools
@@ -13,17 +13,17 @@ from eqr.errors import InputError
 
 
 class Name(NamedTuple):
-    """A class or a function the pickle names."""
+    """A class or a function that the pickle names."""
 
     dotted: str
 
 
 class Inert:
-    """Stands for an object of a foreign class; what it was made from is dropped."""
+    """Stands for an object of a foreign class; the object's content is dropped."""
 
 
 class Storage(NamedTuple):
-    """Where the bytes of a tensor are: ``length`` numbers of type ``kind`` in the entry ``key``."""
+    """The place of a tensor's bytes: ``length`` numbers of type ``kind`` in the entry ``key``."""
 
     kind: str
     key: str
@@ -31,7 +31,7 @@ class Storage(NamedTuple):
 
 
 class Described(NamedTuple):
-    """A tensor: a view of a storage. The numbers may be anything an integer can be."""
+    """A tensor as a view of a storage. Its numbers are unchecked: any integers."""
 
     storage: Storage
     offset: int
@@ -39,7 +39,7 @@ class Described(NamedTuple):
     stride: tuple[object, ...]
 
 
-# Called by pickles of random states, optimizers and configurations. None of what they make is needed.
+# Functions that pickles of random states, optimizers and configurations call. The objects they make are not needed.
 HARMLESS = frozenset(
     [
         *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
@@ -60,13 +60,13 @@ LITERALS = frozenset(
 
 
 def unpickled(data: bytes, source: str) -> object:
-    """The object pickled in ``data`` (protocols 2 to 5), made of plain data and of the classes above.
+    """Returns the object pickled in ``data`` (protocols 2 to 5), made of plain data and of the classes above.
 
-    Raises InputError, which begins with ``source``, when it is damaged or would call anything else.
+    Raises InputError, which begins with ``source``, if the pickle is damaged or would call anything else.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of odd escapes in a damaged name
+            warnings.simplefilter("ignore", DeprecationWarning)  # about odd escapes in a damaged name
             return _Machine(source).run(data)
     except InputError:
         raise
@@ -98,7 +98,7 @@ class _Machine:
         return items
 
     def _plain(self, code: str, argument: object) -> bool:
-        """Carry out an instruction on single values; False if it is none."""
+        """Carry out an instruction on single values; returns False for any other instruction."""
         if code in LITERALS:
             self.stack.append(argument)
         elif code in CONSTANTS:
@@ -116,7 +116,7 @@ class _Machine:
         return True
 
     def _container(self, code: str) -> bool:
-        """Carry out an instruction on tuples, lists, dicts and sets; False if it is none."""
+        """Carry out an instruction on tuples, lists, dicts and sets; returns False for any other instruction."""
         stack = self.stack
         match code:
             case "MARK":
@@ -146,18 +146,18 @@ class _Machine:
         return True
 
     def _extend(self, items: list[object]) -> None:
-        """Add items, or keys and values in turn, to what is on the stack."""
+        """Add items to the list, or alternating keys and values to the dict, on top of the stack."""
         target = self.stack[-1]
         if isinstance(target, list):
             target += items
         elif isinstance(target, dict):
-            # Other keys are of no use here, and to hash nested tuples may take for ever.
+            # Other keys are not needed, and hashing nested tuples may take for ever.
             target.update(
                 (key, value) for key, value in zip(items[::2], items[1::2], strict=True) if isinstance(key, str | int)
             )
 
     def _object(self, code: str, argument: object) -> bool:
-        """Carry out an instruction that names, makes or calls; False if it is none."""
+        """Carry out an instruction that names, makes or calls something; returns False for any other instruction."""
         stack = self.stack
         match code:
             case "GLOBAL":
@@ -188,7 +188,7 @@ class _Machine:
         raise InputError(f"{self.source} refers to something that is not a tensor's storage: get the file again")
 
     def _called(self, function: object, arguments: object) -> object:
-        """What a call stands for; raises InputError unless it makes a tensor, a dict or something not needed."""
+        """Returns a stand-in for a call's result; raises InputError unless that is a tensor, a dict or not needed."""
         name = function.dotted if isinstance(function, Name) else "an object of its own"
         match name, arguments:
             case "torch._utils._rebuild_tensor_v2", (Storage() as storage, int(offset), tuple(size), tuple(stride), *_):

@@ -1,6 +1,6 @@
-"""A torch file of the reference trainer, read: a zip of a pickle and of the bytes of each tensor.
+"""Reads a torch file of the reference trainer: a zip of a pickle and of the bytes of each tensor.
 
-Only the weights' bytes are read, and never more of them than the file has: what a file declares costs nothing.
+Only the weights' bytes are read, and never more bytes than the file has: a large declared size costs no memory.
 """
 
 import math
@@ -25,20 +25,20 @@ DTYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What of a checkpoint makes the model."""
+    """The parts of a checkpoint that make the model."""
 
     tensors: dict[str, Tensor]
-    """Weights and buffers, under their names in the inner network."""
+    """Weights and buffers, by their names in the inner network."""
     config: dict[object, object]
-    """The configuration of the run; its ``arch`` is the network's."""
+    """The configuration of the run; its ``arch`` describes the network."""
     averaged: bool = False
-    """Whether the weights are the moving average (EMA), which the reference evaluates, not those of the last step."""
+    """True if the weights are the moving average (EMA), which the reference evaluates; else those of the last step."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the weights, the averaged ones if there are any, and the configuration.
+    """Reads the configuration and the weights, averaged ones if there are any.
 
-    Raises InputError when the file is something else, is damaged, or would call anything if it were unpickled.
+    Raises InputError if the file is something else, is damaged, or would call anything when unpickled.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -62,7 +62,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
         raise InputError(f"{path} holds no configuration of a run: give a checkpoint as the reference trainer saves it")
     average = content.get("ema")
     averaged = _named(path, average.get("shadow", average) if isinstance(average, dict) else None)
-    # The average is of parameters alone: buffers (the fixed start of TRM) are found among the last weights.
+    # Only parameters are averaged: buffers (the fixed start of TRM) come from the last weights.
     named = {**_named(path, content.get("model")), **averaged}
     if not named:
         raise InputError(f"{path} holds no weights: give a checkpoint as the reference trainer saves it")
@@ -74,19 +74,19 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
 
 def _named(path: Path, state: object) -> dict[str, Described]:
     """The tensors of a state dict by their names in the inner network."""
-    found: dict[str, Described] = {}
+    tensors: dict[str, Described] = {}
     for name, tensor in state.items() if isinstance(state, dict) else ():
         if isinstance(name, str) and isinstance(tensor, Described):
-            # Compilation and the loss head wrap the network, in whatever order.
+            # Compilation and the loss head wrap the network, in any order.
             inner = re.sub(r"^((_orig_mod|model|inner)\.)+", "", name)
-            if inner in found:
+            if inner in tensors:
                 raise InputError(f"{path} holds the tensor {inner!r} twice: it is not a checkpoint of one network")
-            found[inner] = tensor
-    return found
+            tensors[inner] = tensor
+    return tensors
 
 
 def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of an entry, which is stored as it is: a small file cannot swell."""
+    """The bytes of an uncompressed entry; compressed ones are refused, so that a small file cannot fill the memory."""
     try:
         entry = archive.getinfo(name)
     except KeyError:
@@ -108,5 +108,5 @@ def _tensor(path: Path, archive: zipfile.ZipFile, root: str, name: str, describe
         for axis, (size, step) in enumerate(zip(sizes, stride, strict=True))
     )
     if not row_major or len(data) != storage.length * dtype.itemsize or not 0 <= offset <= storage.length - count:
-        raise InputError(f"{path}: tensor {name!r} does not fit the bytes that are kept for it: get the file again")
+        raise InputError(f"{path}: tensor {name!r} does not fit its stored bytes: get the file again")
     return torch.frombuffer(data, dtype=dtype)[offset : offset + count].view(sizes)

@@ -1,11 +1,11 @@
-// Drawing a board: what was given, and what was found with how sure the network is of it.
+// Drawing a board: the clues, and the network's symbols coloured by confidence.
 
 import { colours, fitted, mixed, sureness } from "./colours.js";
 import { BOXES } from "./puzzles.js";
 
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 
-/** Draw `answer` (a character a cell; the question itself before the first segment) on a square canvas. */
+/** Draw `answer` (one character for each cell; before the first segment, the question) on a square canvas. */
 export function paintBoard(canvas, { task, side, question, answer, confidence }) {
   const { context, width } = fitted(canvas);
   const draw = task === "maze" ? paintMaze : paintSudoku;

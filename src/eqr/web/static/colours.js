@@ -18,7 +18,7 @@ export function mixed(from, to, share) {
   return `rgb(${start.map((value, at) => Math.round(value + (end[at] - value) * share)).join(" ")})`;
 }
 
-/** How sure a cell is, 0 to 1: a network that only guesses is at a third or less. */
+/** A cell's confidence on the scale 0 to 1: 0 for the third or less that a mere guess gets. */
 export function sureness(confidence) {
   return Math.min(1, Math.max(0, (confidence - 0.35) / 0.63));
 }

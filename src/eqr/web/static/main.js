@@ -1,4 +1,4 @@
-// The page: what is asked, who is asked, what comes back.
+// The page: reads a puzzle, sends it to the service, and shows the answer.
 
 import { paintScale } from "./colours.js";
 import { MazeEditor } from "./maze.js";
@@ -10,7 +10,7 @@ import { SudokuEditor } from "./sudoku.js";
 
 const SIZES = [7, 9, 11, 13, 15, 21, 31];
 const SHOWN = 16; // starts that fit side by side
-const SUPPOSED = 3; // segments a supposition is held
+const SUPPOSED = 3; // segments for which a supposition is held
 const $ = (id) => document.getElementById(id);
 const say = (text) => ($("said").textContent = text);
 
@@ -25,7 +25,7 @@ const replay = new Replay({
 let offered = { models: [], limits: { depth: 1024, breadth: SHOWN } };
 let sudoku = null;
 const maze = new MazeEditor($("drawing"), () => written(), say);
-let asking = null; // what stops the request under way
+let asking = null; // aborts the request under way
 let outcome = null;
 let ran = false;
 
@@ -33,10 +33,10 @@ const task = () => document.querySelector("input[name=task]:checked").value;
 const editor = () => (task() === "maze" ? maze : sudoku);
 const puzzle = () => ({ task: task(), side: editor().side, question: editor().text });
 
-/** What was asked has changed: before the first run the boards show it. */
+/** The puzzle has changed: before the first run, the boards show it. */
 function written() {
   if (!ran) results.lay(puzzle(), Math.min(SHOWN, Number($("breadth").value) || 1));
-  if (document.activeElement === $("text")) return; // who is typing there keeps their text and place
+  if (document.activeElement === $("text")) return; // a user who types there keeps the text and the cursor
   $("text").value = task() === "maze" ? rows(maze.text, maze.side) : sudoku.text;
 }
 
@@ -74,7 +74,7 @@ function offerSize(size) {
   $("size").replaceChildren(...sizes.map((n) => new Option(`${n} × ${n}`, n, false, n === size)));
 }
 
-/** A puzzle from any text; false if it is none. */
+/** Take a puzzle from any text; false if the text is not a puzzle. */
 function take(text) {
   const [digits, walls] = [sudoku && readSudoku(text, sudoku.side), readMaze(text)];
   if (!digits && !walls) return false;
@@ -124,7 +124,7 @@ async function solve() {
   } catch (error) {
     if (asking !== controller && asking) return; // another run has begun
     const stopped = error.name === "AbortError";
-    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? "What had come is kept." : error.message);
+    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? "The boards show the last segments." : error.message);
     if (!stopped && !results.last) for (const id of ["replay", "legend"]) $(id).hidden = true;
   } finally {
     if (asking === controller) {
@@ -134,7 +134,7 @@ async function solve() {
   }
 }
 
-/** Say how it ended, once the boards show it. */
+/** Say how the run ended, once the boards show its end. */
 function tell() {
   if (!outcome) return;
   const { record, restart } = outcome;
@@ -155,7 +155,7 @@ async function offer() {
   try {
     offered = await (await fetch("v1/models")).json();
   } catch {
-    verdict("failed", "Not reached", "The service does not answer: start it, then load this page again.");
+    verdict("failed", "No connection", "The service does not answer: start it, then reload this page.");
     return;
   }
   const known = offered.models.map((model) => model.task);
@@ -197,7 +197,7 @@ document.addEventListener("paste", (event) => {
     event.preventDefault();
     say("Pasted.");
   } else if (!(event.target instanceof HTMLInputElement)) {
-    say("What was pasted is neither a Sudoku nor a square maze with S and G.");
+    say("The pasted text is neither a Sudoku nor a square maze with S and G.");
   }
 });
 const again = () => {

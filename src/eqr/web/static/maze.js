@@ -47,7 +47,7 @@ export class MazeEditor {
     context.strokeRect((this.at % this.side) * cell, Math.floor(this.at / this.side) * cell, cell, cell);
   }
 
-  /** Put `symbol` into a cell; S and G leave where they were, and cannot be drawn over. */
+  /** Put `symbol` into a cell; S and G leave their old cells, and cannot be drawn over. */
   #draw(at, symbol) {
     if (this.cells[at] === symbol || "SG".includes(this.cells[at])) return;
     if ("SG".includes(symbol)) this.cells[this.cells.indexOf(symbol)] = ".";
@@ -56,7 +56,7 @@ export class MazeEditor {
     this.changed();
   }
 
-  /** What the brush makes of a cell: it opens walls and closes what is open. */
+  /** The symbol that the brush puts into a cell: the wall brush opens walls, and closes open cells. */
   #painted(at) {
     return this.brush === "#" && this.cells[at] === "#" ? "." : this.brush;
   }

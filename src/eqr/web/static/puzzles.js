@@ -1,17 +1,17 @@
-// What a puzzle is on this page: a task, a side, and one character a cell. Reading text, and examples.
+// A puzzle on this page is a task, a side, and one character for each cell. Reads puzzles from text; holds examples.
 
 export const BOXES = { 9: [3, 3], 6: [2, 3], 4: [2, 2] }; // rows and columns of a box, by the side of the board
 export const SMALLEST = 5;
 export const LARGEST = 99;
 
-/** A Sudoku of this side written in `text`, "." for blanks; null if it is none. */
+/** Read a Sudoku of this side from `text`, with "." for blanks; null if the text is no such Sudoku. */
 export function readSudoku(text, side) {
   const cells = text.replace(/[\s|+-]/g, "").replaceAll("0", ".");
   const known = "123456789".slice(0, side);
   return cells.length === side * side && [...cells].every((char) => char === "." || known.includes(char)) ? cells : null;
 }
 
-/** A square maze written in `text`, row by row or on one line; null if it is none. */
+/** Read a square maze from `text`, row by row or on one line; null if the text is no such maze. */
 export function readMaze(text) {
   const lines = text.split(/[\r\n/]+/).filter((line) => line.length);
   const cells = lines.join("").replace(/[ _o]/g, ".");
@@ -21,7 +21,7 @@ export function readMaze(text) {
   return square && even && /^[#.SG]+$/.test(cells) && cells.includes("S") && cells.includes("G") ? cells : null;
 }
 
-/** The rows of a board, one a line. */
+/** The rows of a board, one on each line. */
 export function rows(cells, side) {
   return Array.from({ length: side }, (_, row) => cells.slice(row * side, (row + 1) * side)).join("\n");
 }
@@ -38,7 +38,7 @@ export function room(side) {
   return cells.join("");
 }
 
-// Those of examples/sudoku/puzzles.csv and examples/maze/mazes.txt.
+// The puzzles of examples/sudoku/puzzles.csv and examples/maze/mazes.txt.
 export const EXAMPLES = {
   sudoku: [
     ["Easy", "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."],
@@ -102,6 +102,6 @@ export const EXAMPLES = {
 #.............#.........#.....#
 ###############################`,
     ],
-    ["A room: not its kind", "########S....##.....##..#..##.....##....G########"],
+    ["Open room (not trained on)", "########S....##.....##..#..##.....##....G########"],
   ],
 };

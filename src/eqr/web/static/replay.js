@@ -1,12 +1,12 @@
-// Which segment is shown: follows a run as it comes, at a pace that can be seen, and goes back afterwards.
+// Chooses the segment to show: follows a run at a visible pace, and lets the user go back afterwards.
 
-const PACE = 60; // milliseconds a segment
-const BEHIND = 1200; // milliseconds that what is shown may lag behind what has come, at most
+const PACE = 60; // milliseconds for each segment
+const BEHIND = 1200; // most milliseconds that the segment shown may lag behind the newest
 
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Replay {
-  /** `show` draws a segment; `rested` is told when the last one is shown and no more will come. */
+  /** `show` draws a segment; `rested` is called when the last segment is shown and no more will come. */
   constructor({ slider, output, play, show, rested }) {
     Object.assign(this, { slider, output, play, show, rested });
     this.frame = null;
@@ -22,7 +22,7 @@ export class Replay {
     this.reset();
   }
 
-  /** Begin a run of which nothing has come. */
+  /** Begin a run, without any segment. */
   reset() {
     cancelAnimationFrame(this.frame);
     Object.assign(this, { at: 0, last: 0, ended: false, following: true, due: 0, frame: null });
@@ -37,7 +37,7 @@ export class Replay {
     this.#run();
   }
 
-  /** No more will come. */
+  /** No more segments will come. */
   end() {
     this.ended = true;
     this.#run();

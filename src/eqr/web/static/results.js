@@ -1,4 +1,4 @@
-// The starts side by side: what has come of each, its board and its curve at the segment shown.
+// The starts side by side: each with its segments so far, and its board and its curve at the segment shown.
 
 import { paintBoard } from "./boards.js";
 import { paintCurve } from "./curve.js";
@@ -11,7 +11,7 @@ export function power(value) {
   return `${digits}\u00a0×\u00a010${raised}`;
 }
 
-/** The mean of the last three residuals: what the service selects by. */
+/** The mean of the last three residuals, by which the service selects. */
 function recent(residuals, shown) {
   const last = residuals.slice(Math.max(0, shown - 3), shown);
   return last.includes(null) ? null : last.reduce((sum, value) => sum + value, 0) / last.length;
@@ -29,7 +29,7 @@ export class Results {
     this.starts = [];
   }
 
-  /** Lay out `count` starts of a puzzle; nothing has come of them. */
+  /** Lay out `count` starts of a puzzle, without any segment. */
   lay(puzzle, count) {
     this.puzzle = puzzle;
     this.list.style.setProperty("--columns", count === 4 ? 2 : Math.min(count, count > 9 ? 4 : 3));
@@ -50,7 +50,7 @@ export class Results {
     this.show(0);
   }
 
-  /** Take one segment; returns how many the longest start has. */
+  /** Take one segment; returns the number of segments of the longest start. */
   take({ restart, answer, confidence, residual }) {
     const start = this.starts[restart];
     start.answers.push(answer);
@@ -63,7 +63,7 @@ export class Results {
     return Math.max(0, ...this.starts.map((start) => start.answers.length));
   }
 
-  /** Draw segment `at`, from 1; a start that has ended stays as it ended. */
+  /** Draw segment `at`, from 1; a start that has ended keeps its last board. */
   show(at) {
     this.at = at;
     const most = this.last;

@@ -1,6 +1,6 @@
-// Server-sent events of one puzzle, by fetch: EventSource would hide refusals and ask again on its own.
+// Server-sent events of one puzzle, by fetch: EventSource would hide refusals, and reconnect on its own.
 
-/** Ask; `told` gets each segment. Resolves to what the event `done` says; rejects with a sentence. */
+/** Send a request; `told` gets each segment. Resolves to the data of the event `done`; rejects with a sentence. */
 export async function follow(query, signal, told) {
   const response = await fetch(`v1/solve/stream?${new URLSearchParams(query)}`, { signal, cache: "no-store" });
   if (!response.ok) throw new Error((await response.json()).error);
@@ -8,7 +8,7 @@ export async function follow(query, signal, told) {
   let held = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) throw new Error("The answer broke off: press Solve again.");
+    if (done) throw new Error("The connection broke off: press Solve again.");
     const events = (held + value).split("\n\n");
     held = events.pop();
     for (const event of events) {

@@ -1,4 +1,4 @@
-// Writing a Sudoku: one input a cell, of which one is in the tab order; arrow keys move between them.
+// Writing a Sudoku: one input for each cell; one of them is in the tab order, and arrow keys move between them.
 
 import { BOXES } from "./puzzles.js";
 
