@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:
-    """Rank of each value from 1; equal values share the mean of their ranks."""
+    """Returns the rank of each value, from 1; equal values share the mean of their ranks."""
     _, which, count = np.unique(np.asarray(values, float), return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
+    last = np.cumsum(count)  # a group of equal values has the ranks last - count + 1 to last
     return (last - (count - 1) / 2)[which]
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation, -1 to 1; NaN if one of them does not vary."""
+    """Returns Spearman's rank correlation, -1 to 1; NaN if the values of either sequence are all equal."""
     a, b = ranks(first), ranks(second)
     a, b = a - a.mean(), b - b.mean()
     spread = math.sqrt(float((a @ a) * (b @ b)))
@@ -23,9 +23,9 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float:
-    """Chance that a positive scores higher than a negative, ties counted half; NaN if there is but one kind.
+    """Returns the chance that a positive scores higher than a negative, ties counted half; NaN if either is missing.
 
-    The area under the ROC curve, by the Mann-Whitney statistic.
+    This is the area under the ROC curve, computed from the Mann-Whitney statistic.
     """
     is_positive = np.asarray(positive, bool)
     positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
