@@ -79,7 +79,7 @@ def test_reading_is_lazy(tmp_path: Path) -> None:
 def test_an_answer_that_does_not_complete_its_question_names_its_line(tmp_path: Path) -> None:
     good, bad = f"{QUESTION},{ANSWER}", f"{QUESTION},{ANSWER[::-1]}"
     assert len(read_labelled(written(tmp_path, f"question,answer\n{good}\n"), TASK)) == 1
-    with pytest.raises(InputError, match=r"line 3: the answer is not a completion"):
+    with pytest.raises(InputError, match=r"line 3: the answer does not complete"):
         read_labelled(written(tmp_path, f"question,answer\n{good}\n{bad}\n"), TASK)
     with pytest.raises(InputError, match="line 2: puzzle '12' has 2 cells"):
         read_labelled(written(tmp_path, "question,answer\n12,34\n"), TASK)

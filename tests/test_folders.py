@@ -122,12 +122,12 @@ def test_pickles_and_other_types_are_refused(folder: Path) -> None:
         (LABELS, np.ones(12, np.uint8), r"all__labels.npy has the shape \(12,\)"),
         (LABELS, np.ones((11, 16), np.uint8), "has 12 rows in all__inputs.npy and 11 in all__labels.npy"),
         (INPUTS, np.ones((0, 16), np.uint8), "holds no puzzles"),
-        (PUZZLES, np.arange(12), "puzzle_indices.npy does not run from 0 up to the 12 rows there are"),
-        (PUZZLES, np.array([0, 5, 3, 12]), "does not run from 0 up to the 12 rows"),
-        (PUZZLES, np.zeros((2, 2), np.int32), "does not run from 0 up to the 12 rows"),
-        (GROUPS, np.array([1, 12]), "group_indices.npy does not run from 0 up to the 12 puzzles there are"),
-        (GROUPS, np.zeros(0, np.int32), "does not run from 0 up to the 12 puzzles"),
-        (IDENTIFIERS, np.zeros(11, np.int32), r"identifiers.npy has the shape \(11,\), .* tells of 12 puzzles"),
+        (PUZZLES, np.arange(12), "puzzle_indices.npy does not run from 0 to 12, the number of rows"),
+        (PUZZLES, np.array([0, 5, 3, 12]), "does not run from 0 to 12, the number of rows"),
+        (PUZZLES, np.zeros((2, 2), np.int32), "does not run from 0 to 12, the number of rows"),
+        (GROUPS, np.array([1, 12]), "group_indices.npy does not run from 0 to 12, the number of puzzles"),
+        (GROUPS, np.zeros(0, np.int32), "does not run from 0 to 12, the number of puzzles"),
+        (IDENTIFIERS, np.zeros(11, np.int32), r"identifiers.npy has the shape \(11,\), .* has 12 puzzles"),
     ],
 )
 def test_arrays_that_disagree_are_refused(folder: Path, name: str, array: np.ndarray, said: str) -> None:

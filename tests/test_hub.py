@@ -117,7 +117,7 @@ def test_a_hub_out_of_reach_leaves_what_is_cached(hub: Hub, folder: Path, monkey
 def test_a_cache_that_cannot_be_written_is_told(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.commit(files_of(folder))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "config.json" / "cache"))
-    with pytest.raises(InputError, match=r"cannot be kept in the hub's cache \(Not a directory\)"):
+    with pytest.raises(InputError, match=r"cannot be saved in the hub's cache \(Not a directory\)"):
         eqr.load("hf:user/name")
 
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_fetched_is_told_in_one_sentence(
 @pytest.mark.parametrize(
     ("token", "to", "said"),
     [
-        (None, "hf:user/name", "there is no token to send hf:user/name with: log in with `hf auth login`"),
+        (None, "hf:user/name", "sending hf:user/name needs a token: log in with `hf auth login`"),
         ("wrong", "hf:user/name", r"refuses hf:user/name (HTTP status 401): its owner's token is needed"),
         ("right", "hf:user/other", r"refuses hf:user/other (HTTP status 403)"),
         ("right", "hf:user/name@main", "leave out @main"),

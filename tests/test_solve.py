@@ -230,7 +230,7 @@ def test_a_board_that_a_model_is_not_made_for_is_refused_in_its_turn(
     assert stop.value.code == 2
     assert len(said.out.splitlines()) == 2
     assert "puzzle 3: this model answers maze5, not maze7 (its " in said.err
-    assert "is bound to the board): give maze5 puzzles, or train a model whose block depends on no size" in said.err
+    assert "depends on the board's size): give maze5 puzzles, or train a model whose block does not" in said.err
     assert said.err.count("\n") == 1
 
 

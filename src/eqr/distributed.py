@@ -1,4 +1,4 @@
-"""The processes of one run: who they are, what they share, and how one learns that another is gone."""
+"""The processes of one run: their ranks, the tensors they exchange, and how one notices that another is gone."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,29 +18,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that work on one run; one alone unless torchrun started several."""
+    """The processes that work on one run; a single process unless torchrun started several."""
 
     rank: int = 0
     size: int = 1
     fabric: Any = None
-    """Lightning Fabric, when there are several."""
+    """Lightning Fabric if there are several processes, else None."""
 
     @property
     def first(self) -> bool:
-        """Whether this process writes files and talks to the user."""
+        """True for the process that writes files and talks to the user."""
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """This process's part of ``count`` things; raises InputError unless all parts are equal."""
+        """Returns this process's part of ``count`` slots; raises InputError unless all parts are equal."""
         if count % self.size:
             raise InputError(
-                f"{count} slots cannot be shared by {self.size} processes: choose a multiple, --set slots=N"
+                f"{count} slots cannot be divided evenly among {self.size} processes: set a multiple, --set slots=N"
             )
         part = count // self.size
         return range(self.rank * part, (self.rank + 1) * part)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes, element by element; the same in all of them."""
+        """Returns the sum over the processes, element by element; every process gets the same sum."""
         if self.size == 1:
             return values
         total = values.to(self.fabric.device, copy=True)
@@ -48,7 +48,7 @@ class Ranks:
         return total.to(values.device)
 
     def gather(self, values: Tensor) -> Tensor:
-        """Their tensors, joined along the first axis in the order of the processes."""
+        """Returns the tensors of all processes, joined along the first axis in the order of the ranks."""
         if self.size == 1:
             return values
         part = values.to(self.fabric.device).contiguous()
@@ -57,7 +57,7 @@ class Ranks:
         return joined.to(values.device)
 
     def wait(self) -> None:
-        """Wait for all."""
+        """Waits until every process has called it."""
         if self.size > 1:
             self._joined(self.fabric.barrier)
 
@@ -68,17 +68,17 @@ class Ranks:
             raise
         except RuntimeError as error:
             raise RankLost(
-                f"process {self.rank} of {self.size} lost another one ({str(error).splitlines()[0][:120]}): "
-                "see that one's message; a training run goes on with --resume"
+                f"process {self.rank} of {self.size} lost another process ({str(error).splitlines()[0][:120]}): "
+                "see the other's message; continue a training run with --resume"
             ) from error
 
 
 @contextmanager
 def joined_ranks(device: str, patience: timedelta) -> Iterator[tuple[Ranks, torch.device]]:
-    """The processes torchrun started, if it did, and this one's device. All leave together; after an error at once.
+    """Yields the processes that torchrun started, or this process alone, and this process's device.
 
-    A process that waits for another longer than ``patience`` takes it for dead. Raises InputError without the extra
-    ``train``, which brings Lightning Fabric.
+    The processes leave together; after an error a process leaves at once. A process that waits for another longer than
+    ``patience`` considers it dead. Raises InputError without the extra ``train``, which brings Lightning Fabric.
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_WORLD_SIZE" in os.environ else 1
     if size == 1:
@@ -100,5 +100,5 @@ def joined_ranks(device: str, patience: timedelta) -> Iterator[tuple[Ranks, torc
         yield ranks, fabric.device
         ranks.wait()
     finally:
-        # Else threads of gloo may still run when the interpreter ends, which aborts the process.
+        # Otherwise threads of gloo may still run when the interpreter exits, which aborts the process.
         torch.distributed.destroy_process_group()

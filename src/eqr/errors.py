@@ -1,4 +1,4 @@
-"""Errors that are the user's to cure, in one sentence: what, where, the limit, the cure."""
+"""Errors that the user can fix. Each message is one sentence: what is wrong, where, the limit, the fix."""
 
 import difflib
 from collections.abc import Iterable
@@ -8,21 +8,21 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 DISTRIBUTION = "equilibrium-reasoners"
-"""The name to install the package by."""
+"""Name under which the package is installed."""
 
 
 class InputError(ValueError):
-    """Something given cannot be used. The command line prints it and exits with code 2."""
+    """An input cannot be used. The command line prints the message and exits with code 2."""
 
 
 class RankLost(RuntimeError):
-    """Another process of the run is gone: this one cannot go on alone. The command line exits with code 1."""
+    """Another process of the run is gone, and this one cannot continue alone. The command line exits with code 1."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], plugins: bool = False) -> InputError:
-    """The error for a name that is not one of ``known``; suggests the nearest.
+    """Returns the error for a name that is not in ``known``; the message suggests the closest known name.
 
-    ``plugins`` says that a plugin may bring further names.
+    With ``plugins`` the message also says how to import a plugin, which may register further names.
     """
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
@@ -32,19 +32,19 @@ def unknown(kind: str, name: str, known: Iterable[str], plugins: bool = False) -
 
 
 def missing_extra(thing: str, extra: str) -> InputError:
-    """The error for something that needs an optional dependency."""
+    """Returns the error for a feature that needs an optional dependency."""
     return InputError(f"{thing} needs the extra {extra!r}: pip install '{DISTRIBUTION}[{extra}]'")
 
 
 def from_json(kind: type[T], values: Any, place: str) -> T:
-    """A dataclass from its JSON object; raises InputError naming a field that is unknown, ill-typed or missing."""
+    """Builds a dataclass from its JSON object; raises InputError naming an unknown, ill-typed or missing field."""
     if not isinstance(values, dict):
-        raise InputError(f"{place} holds no JSON object: it is not what a model's folder holds")
+        raise InputError(f"{place} holds no JSON object: copy or train the model again")
     known: dict[str, Any] = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
     for key, value in values.items():
         if key not in known:
             raise unknown(f"{place}: field", key, known)
-        # JSON does not tell 1 from 1.0.
+        # JSON does not distinguish 1 from 1.0, so an int is accepted where a float is expected.
         if not isinstance(value, known[key]) and not (type(value) is int and isinstance(1.0, known[key])):
             raise InputError(f"{place}: {key} is {value!r}, it must be of type {formatannotation(known[key])}")
     try:

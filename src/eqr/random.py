@@ -1,8 +1,9 @@
-"""Random streams: functions of a seed and of what they are for, so no state is saved and no order matters.
+"""Random streams. Each is a function of a seed and a purpose, so no generator state is saved and order does not matter.
 
-A row's start and noise depend on the seed, the puzzle and the restart's number alone; a training slot's puzzles, starts
-and noise depend on the seed, the slot's number and its count alone. So answers do not depend on batches or neighbours,
-and a run draws the same however its slots are spread over passes, threads or processes.
+A row's start and noise depend only on the seed, the puzzle and the restart's number. A training slot's puzzles and
+starts depend only on the seed, the slot's number and the number of puzzles it has drawn; its noise depends only on the
+seed, the step and the slot's number. So answers do not depend on batches or neighbours, and a run draws the same
+numbers however its slots are spread over passes, threads or processes.
 """
 
 import hashlib
@@ -14,12 +15,12 @@ from torch import Tensor
 
 
 def row_generator(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> torch.Generator:
-    """The stream of one row's start and noise. Keyed by the puzzle's ids, so neither neighbours nor order matter."""
+    """Returns the stream of one row's start and noise. Its key is the puzzle's ids, so neighbours do not matter."""
     return torch.Generator().manual_seed(_key(f"{seed}/{restart}/", puzzle) >> 1)
 
 
 def view_generator(seed: int, puzzle: Int[Tensor, " L"], view: int) -> np.random.Generator:
-    """The stream that draws the symmetry of one view."""
+    """Returns the stream that draws the symmetry of one view."""
     return np.random.Generator(np.random.PCG64(_key(f"view {seed}/{view}/", puzzle)))
 
 
@@ -30,15 +31,15 @@ def _key(purpose: str, puzzle: Int[Tensor, " L"]) -> int:
 
 
 PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT = range(6)
-"""What a stream is for."""
+"""Purposes of streams."""
 
 
 def numpy_stream(seed: int, purpose: int, *which: int) -> np.random.Generator:
-    """A numpy generator for ``purpose``, number ``which``."""
+    """Returns the numpy generator of ``purpose`` with the numbers ``which``, such as a slot and a step."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, purpose, *which])))
 
 
 def torch_stream(device: torch.device, seed: int, purpose: int, *which: int) -> torch.Generator:
-    """A torch generator on ``device`` for ``purpose``, number ``which``."""
+    """Returns the torch generator on ``device`` of ``purpose`` with numbers ``which``, such as a slot and a step."""
     key = np.random.SeedSequence([seed, purpose, *which]).generate_state(1, np.uint64)[0] >> 1
     return torch.Generator(device).manual_seed(int(key))

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``auto`` takes CUDA where there is one, else the CPU; raises InputError for a device that is not there."""
+    """Returns the named device; ``auto`` is CUDA if available, else the CPU. Raises InputError for a missing device."""
     available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
@@ -39,7 +39,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def set_threads(threads: int | None) -> int:
-    """Set torch's threads once, before any work; returns the number in force."""
+    """Sets torch's number of threads, once and before any work; returns the number in force."""
     if threads is not None:
         if threads < 1:
             raise InputError(f"--threads {threads}: at least 1 is needed")
@@ -49,20 +49,20 @@ def set_threads(threads: int | None) -> int:
 
 @cache
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile has what it needs; prints a notice, once, if not."""
+    """Returns whether torch.compile can run on ``device``; if not, prints a notice once."""
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")):
         return True
-    print("notice: no C++ compiler (g++ or $CXX) found, running without torch.compile: slower", file=sys.stderr)
+    print("notice: no C++ compiler (g++ or $CXX) found: torch.compile is off, runs are slower", file=sys.stderr)
     return False
 
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
-    """``function`` under torch.compile with static shapes; ask ``can_compile`` first."""
+    """Wraps ``function`` in torch.compile with static shapes; call ``can_compile`` first."""
     return torch.compile(function, dynamic=False)
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether products in bfloat16 pay, by trying: a CPU that only emulates them is 50 times slower than in float32."""
+    """Measures whether bfloat16 products pay off: a CPU that only emulates them is 50 times slower than in float32."""
     if device.type != "cpu":
         return True
     fastest = []
@@ -77,21 +77,22 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
-    """Context in which matrix products run in bfloat16, if asked for."""
-    # Before torch 2.10 its cache kept weights cast without a gradient for use with one (pytorch #112583).
+    """Returns a context in which matrix products run in bfloat16 if ``bf16``."""
+    # No cache: before torch 2.10 it reused weights cast without a gradient where one is needed (pytorch #112583).
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
 CACHED_ROWS = 8
-"""Rows a CPU thread moves at a time: their states stay in its cache. 64 at a time take twice as long."""
+"""Rows that a CPU thread updates at a time, few enough for its cache: a row takes twice as long among 64."""
 TRAINED_ROWS = 16
-"""Rows a CPU thread trains at a time, forward and backward."""
+"""Rows that a CPU thread trains at a time, forward and backward."""
 
 
 def rows_of_pass(device: torch.device, slots: int, most: int) -> int:
-    """Slots in one forward and backward pass: the most that divide ``slots``, up to ``most`` or, if 0, to what fits.
+    """Returns the slots in one forward and backward pass: the largest divisor of ``slots`` that is at most ``most``.
 
-    It does not depend on the number of threads, so that threads change no bit.
+    With ``most`` 0 the limit is TRAINED_ROWS on a CPU, and all slots elsewhere. The result does not depend on the
+    number of threads, so that a run is the same to the bit with any number of them.
     """
     most = most or (TRAINED_ROWS if device.type == "cpu" else slots)
     return max(rows for rows in range(1, min(most, slots) + 1) if slots % rows == 0)
@@ -99,22 +100,25 @@ def rows_of_pass(device: torch.device, slots: int, most: int) -> int:
 
 @dataclass(frozen=True)
 class RowWorkers:
-    """Threads that each carry some rows, which do not depend on each other: no thread waits within an operation."""
+    """Threads that each process some of the rows. Rows are independent, so no thread waits within an operation."""
 
     threads: int
     device: torch.device
     pool: Executor
 
     def rows_each(self, rows: int) -> int:
-        """How many of ``rows`` rows one call should carry: what fits a CPU's cache, all of them on another device."""
+        """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere all."""
         return rows if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
 
     def map(self, function: Callable[[T], U], parts: Sequence[T]) -> list[U]:
-        """The results of ``function`` on each part, in order; never in the caller's thread, which has more threads."""
+        """Returns the results of ``function`` on each part, in order.
+
+        Never runs ``function`` in the caller's thread, where torch uses more than one thread per operation.
+        """
         return list(self.each(function, parts))
 
     def each(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
-        """The same, one after the other as they come."""
+        """Yields the results of ``function`` on each part, in order, as they become ready."""
         yield from self.pool.map(function, parts)
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
@@ -122,10 +126,10 @@ class RowWorkers:
 
 @contextmanager
 def row_workers(device: torch.device) -> Iterator[RowWorkers]:
-    """As many workers as torch has threads; on another device than the CPU one. Within a worker torch uses one thread.
+    """Yields one worker per torch thread on a CPU, and a single worker elsewhere. In a worker torch uses one thread.
 
-    Two threads inside every operation lose much of their time waiting for each other: over rows they are 2 to 3 times
-    faster, and beside another busy process they do not stall.
+    Two threads inside every operation lose much of their time waiting for each other. Two threads that split the rows
+    are 2 to 3 times faster, and do not stall beside another busy process.
     """
     before = torch.get_num_threads()
     threads = before if device.type == "cpu" else 1
@@ -138,9 +142,10 @@ def row_workers(device: torch.device) -> Iterator[RowWorkers]:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Within it Ctrl-C and SIGTERM are noted, for work that must end between steps.
+    """Records Ctrl-C and SIGTERM instead of stopping at once, for work that must end between steps.
 
-    A second Ctrl-C interrupts, unless it comes at once: launchers pass on to their processes what these got as well.
+    Yields a function that returns whether a signal came. A second Ctrl-C interrupts if it comes more than a second
+    later: launchers pass signals on to processes that have already received them.
     """
     noted = 0.0
 

@@ -141,7 +141,7 @@ def test_what_is_no_board_is_refused_in_one_sentence(text: str, said: str) -> No
 
 @pytest.mark.parametrize("grid", [[[1, 2], [3]], [[10]], [[-1]], []])
 def test_what_is_no_grid_is_refused(grid: Grid) -> None:
-    with pytest.raises(InputError, match="ragged, or holds something else"):
+    with pytest.raises(InputError, match="ragged, or holds something other"):
         TASK.board(0, grid)
 
 
@@ -151,9 +151,9 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match="task number 12 is not one of the 12"):
         TASK.board(12, [[1]])
     for size, tasks in ((1, 2), (31, 2), (5, 0), (5, 10_001)):
-        with pytest.raises(InputError, match=r"not made|cannot be told apart"):
+        with pytest.raises(InputError, match=r"grids of .* are not supported|tasks are not supported"):
             Arc(size, tasks)
     with pytest.raises(InputError, match="written by people"):
         next(itertools.islice(TASK.generate(seed=0), 1))
-    with pytest.raises(InputError, match="mixer block cannot be told what colours mean"):
+    with pytest.raises(InputError, match="mixer block takes no meanings of colours"):
         Reasoner(ModelConfig(task="arc5x2", block="mixer", channels=8))

@@ -195,7 +195,7 @@ def test_a_clue_that_changes_is_named_with_its_place() -> None:
         (
             "question,answer\n12.,123\n",
             [],
-            "line 2: the question has 3 cells in one row, which make no square: say",
+            "line 2: the question has 3 cells in one row, which do not form a square: give",
         ),
         ("question,answer\n12.,123\n", ["--board", "2x2"], "line 2: grid '12.' has 3 cells, 2x2 has 4"),
         ("question,answer\n12.,123\n", ["--board", "3"], "--board 3: rows, an x and columns are needed"),
@@ -204,7 +204,7 @@ def test_a_clue_that_changes_is_named_with_its_place() -> None:
         ("question,answer\n1./.2,12/2\n", [], "line 2: row 2 of 2 has 1 cells"),
         ("question,answer\n1./..,11/11\n", [], "grids need 2 to 255 symbols, one character each; this one has 1"),
         ("question,answer\n1./.2,12/21\n", ["--block", "relatoin"], "did you mean 'relation'"),
-        ("question,answer\n1./.2,12/21\n", ["--set", "pool=5"], "nothing generates them"),
+        ("question,answer\n1./.2,12/21\n", ["--set", "pool=5"], "cannot be generated"),
         ("question,answer\n1./.2,12/21\n", ["--set", "model.grid=5"], "option 'grid' is not known"),
         ("question,answer\n1./.2,12/21\n", ["--checker", "is_latin"], "write module:function"),
         ("question,answer\n1./.2,12/21\n", ["--checker", "no.such:thing"], "there is no module 'no', neither"),
@@ -257,11 +257,11 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], said: str)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["generate", "grid"], "grid puzzles are your own: nothing generates them"),
+        (["generate", "grid"], "grid puzzles cannot be generated: write a CSV"),
         (["train", "grid"], "give --data F.csv with the columns question and answer"),
         (["train", "grid", "--data", "puzzles.npz"], "puzzles.npz names no symbols: give a CSV"),
         (["train", "sudoku4_tiny", "--dihedral", "--board", "4x4"], "--board and --dihedral given for sudoku4_tiny"),
-        (["train", "sudoku4_tiny", "--set", "model.task=grid"], "grid puzzles are your own"),
+        (["train", "sudoku4_tiny", "--set", "model.task=grid"], "grid puzzles cannot be generated"),
         (["solve", "1" * 81, "--checker", "examples.latin.check:is_latin"], "sudoku is not a grid task"),
     ],
 )
@@ -288,14 +288,14 @@ def test_a_board_is_saved_with_its_model(tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"task_options": {}}, "grid puzzles are your own"),
+        ({"task_options": {}}, "grid puzzles cannot be generated"),
         ({"task_options": 5}, "task_options holds no JSON object"),
         ({"task": "sudoku4"}, "task 'sudoku4' cannot be made"),
         ({"channels": "8"}, "channels is '8', it must be of type int"),
         ({"task_options.rows": "4"}, "rows is '4', it must be of type int"),
         ({"task_options.colls": 4}, r"grid: field 'colls' is not known: did you mean 'cols'\?"),
         ({"task_options.symbols": 4}, "symbols is 4, it must be of type str"),
-        ({"task_options.symbols": "12341"}, "cannot be read back: each must be another character"),
+        ({"task_options.symbols": "12341"}, "cannot be read back: each must be a different character"),
         ({"task_options.blank": "/"}, "cannot be read back"),
         ({"task_options.rows": 0}, "a grid of 0x4 has no cells"),
         ({"task_options.rows": 5}, r"does not fit its config\.json"),
@@ -387,7 +387,7 @@ def test_the_tutorial_in_small(
     train = re.sub(r"--minutes \d+", "", tutorial("eqr train"))
     training = [*shlex.split(train)[1:], "--threads", "1", "--tiny"]
     main([*training, "--steps", "200", "--checker", "examples.latin.check:is_latin"])
-    told = "grid: 4x4, symbols 1234 (interchangeable), blank '.', given cells stand, boards keep their position"
+    told = "grid: 4x4, symbols 1234 (interchangeable), blank '.', given cells are fixed, boards keep their position"
     assert told in capsys.readouterr().out
 
     report = json.loads(typed("eqr eval", "--no-compile", "--json", "-"))

@@ -97,7 +97,7 @@ def test_slots_that_cannot_be_shared_equally_are_refused(tmp_path: Path) -> None
     process = start(["train", "sudoku4_tiny", "--set", "slots=15", "--steps", "2", "--device", "cpu"], tmp_path)
     _, error = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "15 slots cannot be shared by 2 processes" in error
+    assert "15 slots cannot be divided evenly among 2 processes" in error
     assert not list(tmp_path.rglob("*.pt"))
 
 
@@ -113,7 +113,7 @@ def test_a_process_that_dies_ends_the_other_with_an_error_and_the_run_goes_on(tm
     _, error = process.communicate(timeout=60)
     assert time.monotonic() - started < 45
     assert process.returncode != 0
-    assert "lost another one" in error
+    assert "lost another process" in error
     last = losses(tmp_path / "run")[-1][0]
     finished([*options, "--steps", str(last + 5), "--resume"], tmp_path)
     assert losses(tmp_path / "run")[-1][0] == last + 5

@@ -144,7 +144,7 @@ def test_a_damaged_state_is_named_and_the_one_before_it_is_used(tmp_path: Path, 
     assert resumed.returncode == 0
     said = said_in(tmp_path).read_text()
     assert f"{state} is damaged" in said
-    assert "going on from the state before it, step 20" in said
+    assert "continuing from the state before it, step 20" in said
     assert same_weights(tmp_path, unbroken)
     assert steps(tmp_path) == list(range(1, 41))
 

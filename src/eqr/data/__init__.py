@@ -1,1 +1,1 @@
-"""Puzzles from files and texts, and the draws of training."""
+"""Reads puzzles from files and texts, and draws them for training."""

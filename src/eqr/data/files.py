@@ -1,6 +1,6 @@
-"""Puzzles from files, and training draws. Reads CSV, plain lines, npz and folders; knows tasks, no model.
+"""Reads puzzles from CSV, plain lines, npz and folders. Knows tasks, no model.
 
-Files are read line by line: a reader's memory does not grow with its file.
+``read_rows`` reads line by line, so its memory does not grow with the file.
 """
 
 import csv
@@ -27,9 +27,9 @@ from eqr.tasks.base import Boards
 from eqr.types import Batch
 
 COMMENT = re.compile(r"\s*$|#\s*$|#\s.*[^\s#.SGo_]")
-"""A line to skip: empty, or ``#``, white space and words. A row of a maze may begin so too, but holds no words."""
+"""Lines to skip: empty ones, and ``#``, white space and words. A row of a maze may begin like that but has no words."""
 COLUMNS = ("source", "question", "answer", "rating")
-"""Columns of the Sudoku-Extreme files; ``question`` is the only one needed to solve."""
+"""Columns of the Sudoku-Extreme files; solving needs only ``question``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,18 +40,18 @@ class Puzzles:
     answers: Boards
     ratings: NDArray[np.int64]
     task: Task
-    """Of the size of these boards."""
+    """The task at the size of these boards."""
 
     def __len__(self) -> int:
         return len(self.questions)
 
     def where(self, chosen: NDArray[np.bool_], limit: int | None = None) -> "Puzzles":
-        """The chosen puzzles, the first ``limit`` of them."""
+        """Returns the chosen puzzles, at most the first ``limit`` of them."""
         at = np.flatnonzero(chosen)[:limit]
         return replace(self, questions=self.questions[at], answers=self.answers[at], ratings=self.ratings[at])
 
     def batch(self) -> Batch:
-        """All of them as one batch."""
+        """Returns all puzzles as one batch."""
         return Batch(
             inputs=torch.from_numpy(self.questions.astype(np.int64)),
             labels=torch.from_numpy(self.answers.astype(np.int64)),
@@ -59,17 +59,17 @@ class Puzzles:
 
 
 def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Stream (place, row) of a CSV with a ``question`` column, or of a file with one puzzle a line.
+    """Yields (place, row) from a CSV with a ``question`` column, or from a file with one puzzle per line.
 
     ``source`` is a path or ``-`` for standard input. Lines starting with ``# `` are comments in a file of plain lines
-    and above a CSV's header. Raises InputError for a file that is missing, empty, not text, or has no ``question``.
+    and above a CSV's header. Raises InputError for a file that is missing, empty, not text, or lacks that column.
     """
     name = "standard input" if source == "-" else source
     try:
         with nullcontext(sys.stdin) if source == "-" else open(source, encoding="utf-8-sig", newline="") as file:
             yield from _rows(file, name)
     except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 text ({error.reason}): give a CSV or one puzzle a line") from None
+        raise InputError(f"{name} is not UTF-8 text ({error.reason}): give a CSV or one puzzle per line") from None
     except csv.Error as error:
         raise InputError(f"{name} is not a readable CSV ({error})") from None
     except OSError as error:
@@ -80,7 +80,7 @@ def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]
     plain = ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1) if not COMMENT.match(line))
     number, head = next(plain, (0, ""))
     if not head:
-        raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle a line")
+        raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle per line")
     head = head.removeprefix("\ufeff")
     delimiter = next((mark for mark in ",;\t" if "question" in head.strip().split(mark)), ",")  # spreadsheets differ
     columns = [column.strip() for column in next(csv.reader([head], delimiter=delimiter))]
@@ -93,17 +93,19 @@ def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]
             if values:
                 yield place, dict(zip(columns, values, strict=False))
     elif len(columns) > 1:
-        raise InputError(f"{name} has the columns {', '.join(columns)[:80]} and no 'question': name that column so")
+        raise InputError(
+            f"{name} has the columns {', '.join(columns)[:80]} and no 'question': rename the puzzles' column"
+        )
     else:
         for at, line in itertools.chain([(number, head)], plain):
             yield f"{name}, line {at}", {"question": line}
 
 
 def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
-    """Read puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
-    in the format of HRM and EqR. All have one size, which need not be that of ``task``.
+    """Reads puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
+    in the format of HRM and EqR. All boards must have one size, which may differ from that of ``task``.
 
-    ``limit`` reads the first so many. Raises InputError naming the line or row where something is wrong.
+    With ``limit`` reads only the first ``limit`` puzzles. Raises InputError naming the line or row that is wrong.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
@@ -112,11 +114,11 @@ def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
 
 
 Labelled: TypeAlias = str | Path | Puzzles | tuple[ArrayLike | Tensor, ArrayLike | Tensor]
-"""Puzzles with answers: a path, a set, or arrays of questions and answers, ids (B, L) each."""
+"""Puzzles with answers: a path, a set of puzzles, or arrays of questions and answers, (B, L) ids each."""
 
 
 def labelled(source: Labelled, task: Task, limit: int | None = None) -> Puzzles:
-    """The set itself, or the one that a path or two arrays hold; raises InputError as ``read_labelled`` does."""
+    """Returns ``source`` as a set of puzzles, read from its path or arrays; raises InputError as ``read_labelled``."""
     if isinstance(source, Puzzles):
         return source
     if isinstance(source, str | Path):
@@ -126,7 +128,7 @@ def labelled(source: Labelled, task: Task, limit: int | None = None) -> Puzzles:
 
 
 def _checked(source: str, puzzles: Puzzles, place_of: Callable[[int], str]) -> Puzzles:
-    """The puzzles, if their symbols are the task's and every answer completes its question; raises InputError."""
+    """Returns the puzzles; raises InputError unless symbols are the task's and every answer completes its question."""
     task = puzzles.task
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
@@ -137,7 +139,7 @@ def _checked(source: str, puzzles: Puzzles, place_of: Callable[[int], str]) -> P
     wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
     if wrong.any():
         place = place_of(int(wrong.argmax()))
-        raise InputError(f"{place}: the answer is not a completion of the question: correct or remove it")
+        raise InputError(f"{place}: the answer does not complete the question: correct or remove it")
     return puzzles
 
 
@@ -192,27 +194,27 @@ def _read_folder(source: str, task: Task, limit: int | None) -> tuple[Puzzles, C
 def collect(
     task: Task, stream: Iterator[Puzzle], count: int, progress: Callable[[float, str], None] | None = None
 ) -> Puzzles:
-    """The next ``count`` puzzles of a generator; ``progress`` is told of each."""
-    found = []
+    """Returns the next ``count`` puzzles of a generator; calls ``progress(1, "")`` after each."""
+    puzzles = []
     for puzzle in itertools.islice(stream, count):
-        found.append(puzzle)
+        puzzles.append(puzzle)
         if progress:
             progress(1, "")
     return Puzzles(
-        questions=np.array([puzzle.question for puzzle in found]),
-        answers=np.array([puzzle.answer for puzzle in found]),
-        ratings=np.array([puzzle.rating for puzzle in found]),
+        questions=np.array([puzzle.question for puzzle in puzzles]),
+        answers=np.array([puzzle.answer for puzzle in puzzles]),
+        ratings=np.array([puzzle.rating for puzzle in puzzles]),
         task=task,
     )
 
 
 def save_puzzles(puzzles: Puzzles, path: Path) -> None:
-    """Write an npz that ``load_puzzles`` reads."""
+    """Writes an npz that ``load_puzzles`` reads."""
     with path.open("wb") as file:
         np.savez_compressed(file, questions=puzzles.questions, answers=puzzles.answers, ratings=puzzles.ratings)
 
 
 def load_puzzles(path: Path, task: Task) -> Puzzles:
-    """Read what ``save_puzzles`` wrote."""
+    """Reads an npz that ``save_puzzles`` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
         return Puzzles(**{name: arrays[name] for name in ("questions", "answers", "ratings")}, task=task)

@@ -1,10 +1,10 @@
-"""The folder format of HRM, TRM and EqR: boards as token arrays. Knows tasks' symbols, no rules and no model.
+"""The folder format of HRM, TRM and EqR: boards as token arrays. Knows the symbols of tasks, no rules and no model.
 
-A folder holds ``all__inputs.npy`` and ``all__labels.npy`` (N, L), one row an example, and how rows belong together:
-puzzle p is the rows ``all__puzzle_indices[p]`` to ``[p + 1]``, group g the puzzles ``all__group_indices[g]`` to
-``[g + 1]``, one base puzzle with its augmentations. ``dataset.json`` states the vocabulary and the cells.
+A folder holds ``all__inputs.npy`` and ``all__labels.npy`` (N, L), one example per row, and arrays that group the rows:
+puzzle p is the rows ``all__puzzle_indices[p]`` to ``[p + 1]``; group g, a base puzzle with its augmentations, is the
+puzzles ``all__group_indices[g]`` to ``[g + 1]``. ``dataset.json`` states the size of the vocabulary and of a board.
 
-Token 0 is padding. Where clues stand a cell may be blank, so token 1 is blank and symbol v is token v + 1; elsewhere
+Token 0 is padding. If clues are fixed, a cell may be blank, so token 1 is blank and symbol v is token v + 1; otherwise
 (mazes) symbol v is token v.
 """
 
@@ -26,18 +26,18 @@ IDENTIFIERS, PUZZLES, GROUPS = "all__puzzle_identifiers.npy", "all__puzzle_indic
 ABOUT = "dataset.json"
 FILES = (INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS, ABOUT)
 CHUNK = 1 << 16
-"""Rows converted at a time: the token arrays may be int64, eight times the boards."""
+"""Rows converted at a time: token arrays may be int64, eight times as large as the boards."""
 
 
 def _shift(task: Task) -> int:
-    """Token minus symbol id."""
+    """Returns token minus symbol id."""
     return 1 if task.layout.clues_fixed else 0
 
 
 def read_folder(path: Path, task: Task) -> tuple[Boards, Boards]:
-    """Questions and answers, (N, L) symbol ids each, of a folder or of its only child ``train`` or ``test``.
+    """Reads questions and answers, (N, L) symbol ids each, from a folder or from its only child ``train`` or ``test``.
 
-    Raises InputError naming the file when one is missing or damaged, disagrees with another, or is of another task.
+    Raises InputError naming a file that is missing or damaged, contradicts another file, or belongs to another task.
     """
     folder = _folder_of(path)
     _check_about(folder / ABOUT, task)
@@ -55,27 +55,27 @@ def read_folder(path: Path, task: Task) -> tuple[Boards, Boards]:
     if len(inputs) != len(labels):
         raise InputError(
             f"{folder} has {len(inputs)} rows in {INPUTS} and {len(labels)} in {LABELS}: "
-            f"each input needs its label, make the folder again"
+            f"each input needs a label, make the folder again"
         )
     _check_indices(folder, PUZZLES, arrays[PUZZLES], len(inputs), "rows")
     puzzles = len(arrays[PUZZLES]) - 1
     _check_indices(folder, GROUPS, arrays[GROUPS], puzzles, "puzzles")
     if arrays[IDENTIFIERS].shape != (puzzles,):
         raise InputError(
-            f"{folder / IDENTIFIERS} has the shape {arrays[IDENTIFIERS].shape}, {PUZZLES} tells of {puzzles} puzzles: "
+            f"{folder / IDENTIFIERS} has the shape {arrays[IDENTIFIERS].shape}, {PUZZLES} has {puzzles} puzzles: "
             f"each needs one identifier, make the folder again"
         )
     return _boards(folder / INPUTS, inputs, task), _boards(folder / LABELS, labels, task)
 
 
 def cells_of(path: Path) -> int:
-    """Cells of the boards in a folder, as ``read_folder`` finds it; raises InputError if that cannot be read."""
+    """Returns the number of cells of a board in the folder that ``read_folder`` reads; raises InputError as it does."""
     boards = _opened(_folder_of(path) / INPUTS)
     return int(boards.shape[-1]) if boards.ndim else 0
 
 
 def _folder_of(path: Path) -> Path:
-    """``path``, or its only child that holds a set; every file is there."""
+    """Returns ``path``, or its only child that holds a set; raises InputError if a file of the set is missing."""
     if not path.is_dir():
         raise InputError(f"{path} is not a folder: give one that holds {INPUTS} and the files beside it")
     children = [path / name for name in ("train", "test") if (path / name).is_dir()]
@@ -94,9 +94,9 @@ def _folder_of(path: Path) -> Path:
 
 
 def _opened(path: Path) -> Array:
-    """The integer array in a file, mapped rather than read."""
+    """Opens the integer array in a file as a memory map."""
     try:
-        # Never unpickles: an array of objects is refused by its header.
+        # Never unpickles: numpy refuses an array of objects by its header.
         array: Array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is not a complete npy file of numbers ({error}): copy or make it again") from None
@@ -112,22 +112,22 @@ def _check_about(path: Path, task: Task) -> None:
         raise InputError(f"{path} is not JSON ({error}): copy or make the folder again") from None
     wanted = {"vocab_size": task.layout.symbols + 1 + _shift(task), "seq_len": task.layout.width}
     for key, value in wanted.items():
-        found = about.get(key) if isinstance(about, dict) else None
-        if found != value:
+        stated = about.get(key) if isinstance(about, dict) else None
+        if stated != value:
             raise InputError(
-                f"{path} states {key} {found}, {task.name} has {value}: give a folder of {task.name} puzzles"
+                f"{path} states {key} {stated}, {task.name} has {value}: give a folder of {task.name} puzzles"
             )
 
 
 def _check_indices(folder: Path, name: str, indices: Array, count: int, of: str) -> None:
-    """Boundaries run from 0 to ``count`` without going back."""
+    """Raises InputError unless the boundaries in ``indices`` run from 0 to ``count`` and never fall."""
     rising = indices.ndim == 1 and len(indices) > 1 and bool((indices[1:] >= indices[:-1]).all())
     if not rising or indices[0] != 0 or indices[-1] != count:
-        raise InputError(f"{folder / name} does not run from 0 up to the {count} {of} there are: make the folder again")
+        raise InputError(f"{folder / name} does not run from 0 to {count}, the number of {of}: make the folder again")
 
 
 def _boards(path: Path, tokens: Array, task: Task) -> Boards:
-    """Symbol ids of tokens; raises InputError naming the first that is none."""
+    """Converts tokens to symbol ids; raises InputError naming the first token that is no symbol."""
     shift = _shift(task)
     most = task.layout.symbols + shift
     boards = np.empty(tokens.shape, np.uint8)
@@ -145,10 +145,10 @@ def _boards(path: Path, tokens: Array, task: Task) -> Boards:
 
 
 def write_folder(path: Path, questions: Boards, answers: Boards, groups: NDArray[np.integer[Any]], task: Task) -> None:
-    """Write a folder that ``read_folder`` and the reference programs read, one puzzle a row.
+    """Writes a folder that ``read_folder`` and the reference programs read, one puzzle per row.
 
-    ``groups`` (G + 1,) says where each group of rows begins, and last the number of rows. Raises InputError when the
-    folder cannot be written; it may then hold some of the files.
+    ``groups`` (G + 1,) holds the first row of each group and, last, the number of rows. Raises InputError if the folder
+    cannot be written; it may then hold some of the files.
     """
     count, shift = len(questions), _shift(task)
     arrays = {

@@ -1,4 +1,4 @@
-"""One puzzle from its text: the board of its size, and its ids. Knows no file and no network."""
+"""Parses a puzzle from text: its board's size and its ids. Knows no file and no network."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Text(NamedTuple):
-    """A puzzle as text, and where it stands, for messages."""
+    """A puzzle as text, and the place of the text, for error messages."""
 
     place: str
     text: str
 
 
 def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
-    """``task.parse`` with the place of the text in the error."""
+    """Calls ``task.parse``; adds the place of the text to the error."""
     try:
         return task.parse(text)
     except InputError as error:
@@ -32,9 +32,9 @@ def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
 
 
 def read_puzzle(task: Task, written: Text, for_task: Callable[[Task], T]) -> tuple[T, Int[Tensor, " L"]]:
-    """Parses a puzzle of the task's family; returns what ``for_task`` makes of the task on its board, and the ids.
+    """Parses a puzzle of the task's family; returns ``for_task`` of the task resized to its board, and the ids.
 
-    Raises InputError, with the place, if the text is no puzzle or ``for_task`` takes no board of its size.
+    Raises InputError, with the place, if the text is not a puzzle or ``for_task`` refuses a board of its size.
     """
     sized = task.sized(task.cells_in(written.text))
     board = parse_at(sized, written.place, written.text)
@@ -45,7 +45,7 @@ def read_puzzle(task: Task, written: Text, for_task: Callable[[Task], T]) -> tup
 
 
 def boards_of(task: Task, lines: Iterator[Text]) -> Iterator[Text]:
-    """Boards from lines that are whole boards or hold a row each; raises InputError naming a row that does not fit."""
+    """Yields boards from lines that hold a board or a row each; raises InputError naming a row that does not fit."""
     for start, first in lines:
         board, cols, needed = [first], task.cells_in(first), task.lines_of(first)
         for place, text in islice(lines, needed - 1):
@@ -55,10 +55,10 @@ def boards_of(task: Task, lines: Iterator[Text]) -> Iterator[Text]:
                     f"correct it or the first row of its board ({start})"
                 )
             board.append(text)
-        # A line that stands alone can be a whole board whose fault is another one; then that is told.
+        # A single line may be a whole board with another fault, which ``parse`` will report.
         whole = len(board) == 1 and task.sized(cols).layout.cells == cols
         if len(board) < needed and not whole:
             raise InputError(
-                f"{start}: the board has {len(board)} rows, {needed} are needed for rows of {cols} cells: add them"
+                f"{start}: the board has {len(board)} rows, {needed} are needed for rows of {cols} cells: add rows"
             )
         yield Text(start, "\n".join(board))

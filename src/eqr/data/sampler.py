@@ -1,4 +1,4 @@
-"""Training puzzles: which one is drawn, under which symmetry, with which clues revealed."""
+"""Draws training puzzles: which puzzle, under which symmetry, with which clues revealed."""
 
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
@@ -13,20 +13,23 @@ from eqr.tasks import Task
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Where training puzzles come from."""
+    """A source of training puzzles."""
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Question and answer, (L,) ids each, of one puzzle; a function of ``rng`` alone, or a resumed run differs."""
+        """Returns question and answer, (L,) ids each, of one puzzle.
+
+        The puzzle must depend on ``rng`` alone; otherwise a resumed run differs from an uninterrupted one.
+        """
 
 
 class StreamSampler:
-    """Puzzles of an iterable, in its order. A run that is resumed or shared by processes does not see them alike."""
+    """Draws the puzzles of an iterable, in order. A run that is resumed or shared by processes draws other puzzles."""
 
     def __init__(self, puzzles: Iterable[tuple[ArrayLike, ArrayLike]]) -> None:
         self.puzzles = iter(puzzles)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The next question and answer; raises InputError when there are no more."""
+        """Returns the next question and answer; raises InputError if there are no more."""
         pair = next(self.puzzles, None)
         if pair is None:
             raise InputError("the sampler has no more puzzles: give one that does not end")
@@ -35,7 +38,7 @@ class StreamSampler:
 
 
 class PuzzleSampler:
-    """Draws a source, a puzzle of it, a random symmetry of that, perhaps some clues to reveal."""
+    """Draws a source, one of its puzzles, a random symmetry of the puzzle, and sometimes clues to reveal."""
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class PuzzleSampler:
         self.shares = shares / shares.sum()
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Inputs and labels (L,) of one puzzle, a function of ``rng`` alone."""
+        """Returns the inputs and labels (L,) of one puzzle, a function of ``rng`` alone."""
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         at = rng.integers(len(source))
         inputs, labels = source.questions[at : at + 1], source.answers[at : at + 1]

@@ -1,4 +1,4 @@
-"""One answer as plain values: a line of ``eqr solve --json``, an answer of the service. Knows no file, no network."""
+"""An answer as plain values, for ``eqr solve --json`` and for the service. Knows no file, no network."""
 
 import math
 from typing import TypeVar
@@ -11,12 +11,12 @@ Record = dict[str, str | bool | int | float | None]
 
 
 def finite(value: T) -> T | None:
-    """``value``; None for NaN and infinity, which JSON has no word for."""
+    """Returns ``value``, but None for NaN and infinity, which JSON cannot express."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_record(task: Task, solution: Solution) -> Record:
-    """The answer and how it was reached; ``valid`` is None for a task that has no rules."""
+    """Returns the answer and how it was reached; ``valid`` is None for a task without rules."""
     return {
         "question": task.format(solution.evidence.puzzle),
         "answer": solution.text,

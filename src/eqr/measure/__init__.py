@@ -1,1 +1,1 @@
-"""Answers against labels, and speed."""
+"""Measures accuracy against labels, and speed."""

@@ -1,7 +1,7 @@
-"""How fast updates and training steps are here, and how near to plain matrix products. Needs no weights.
+"""Measures the speed of updates and training steps, and compares it with plain matrix products. Needs no weights.
 
-The products are those that really run, counted as they are dispatched; ``torch.mm`` then runs the same sizes in
-the same threads, taking turns with the work, so that both meet the same machine.
+The matrix products of the work are recorded as they are dispatched; ``torch.mm`` then runs products of the same sizes
+in the same threads, alternating with the work, so that both meet the same load on the machine.
 """
 
 import statistics
@@ -23,7 +23,7 @@ Product = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One figure set; rates are of all threads together."""
+    """One set of figures; rates are totals of all threads."""
 
     name: str
     parameters: int
@@ -31,18 +31,18 @@ class Speed:
     per_second: float
     """Rows times updates per second, or rows times training segments."""
     gflops: float
-    """GFLOP/s of the matrix products; whatever else is done costs time and counts nothing."""
+    """GFLOP/s of the matrix products; other operations take time but do not count as work."""
     mm_gflops: float
     """GFLOP/s of torch.mm at the same sizes."""
 
     @property
     def share(self) -> float:
-        """What is reached of the rate of torch.mm."""
+        """Share of the rate of torch.mm that the work reaches."""
         return self.gflops / self.mm_gflops
 
 
 class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the size of every matrix product."""
+    """Records the size of every matrix product."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -59,19 +59,19 @@ class _Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def products_of(work: Callable[[], object]) -> list[Product]:
-    """Sizes of the matrix products that ``work`` runs, the backward pass included."""
-    seen = _Products()
-    with seen:
+    """Returns the sizes of the matrix products that ``work`` runs, the backward pass included."""
+    products = _Products()
+    with products:
         work()
-    return seen.sizes
+    return products.sizes
 
 
 Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""``loss(model, z, inputs, labels, noise)`` of one segment."""
+"""``loss(model, z, inputs, labels, noise)`` returns the loss of one segment."""
 
 
 def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -> Speed:
-    """Time updates of inference, at as many rows a thread as the engine moves at a time."""
+    """Times updates of inference, with as many rows per thread as the engine updates at a time."""
     model = Reasoner(config).eval()
     update = compiled(model.update) if compile else model.update
     repeats = model.config.updates_per_segment
@@ -79,7 +79,7 @@ def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -
     def prepared(rows: int, plain: bool) -> Callable[[], object]:
         z, x = _inputs(model, rows)
 
-        @torch.no_grad()  # in inference mode the products would not be seen one by one
+        @torch.no_grad()  # in inference mode the products would not be dispatched one by one
         def work() -> None:
             state = z
             for _ in range(1 if plain else repeats):
@@ -93,7 +93,7 @@ def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -
 def measure_step(
     name: str, config: ModelConfig, loss: Loss, rows: int, noisy: bool, compile: bool, rounds: int
 ) -> Speed:
-    """Time the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass a thread."""
+    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread."""
     model = Reasoner(config).train()
     parameters = list(model.parameters())
     fast = compiled(loss) if compile else loss
@@ -120,8 +120,8 @@ def _measured(
     repeats: int,
     rounds: int,
 ) -> Speed:
-    """Let every thread do ``prepared(rows, False)``, and the products of ``prepared(rows, True)`` by torch.mm."""
-    torch.compiler.reset()  # what was compiled for another network counts against a limit
+    """Times ``prepared(rows, False)`` in every thread, and torch.mm on the products of ``prepared(rows, True)``."""
+    torch.compiler.reset()  # graphs compiled for earlier networks count against torch's limit
     sizes = products_of(prepared(rows, True))
     flops = sum(2 * m * k * n for m, k, n in sizes)
     with row_workers(model.answer_head.device) as workers:

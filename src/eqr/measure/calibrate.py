@@ -1,7 +1,7 @@
-"""What are a network's own signs worth? Thresholds of halting beyond which its answers are right, measured on puzzles.
+"""Measures halting thresholds on puzzles: values of a network's own signals beyond which its answers are right.
 
-Use puzzles like those to be solved, hard enough that the network fails on some: one it never fails on says nothing, and
-what a residual is worth on generated puzzles it need not be worth on others (docs/compute.md).
+Use puzzles like those to be solved, and hard enough that the network fails on some: puzzles that it never fails on show
+nothing. Thresholds measured on generated puzzles need not hold on other puzzles (docs/compute.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from eqr.model import Reasoner
 from eqr.types import Calibration
 
 DELTAS = [step / 4 for step in range(-8, 49)]
-"""Halting logits tried, the most permissive first."""
+"""Halting logits to try, the loosest first."""
 TOLS = [10 ** (-step / 4) for step in range(4, 29)]
-"""Residuals tried, the most permissive first."""
+"""Residuals to try, the loosest first."""
 LEAST = 100
-"""Rows below which a share says too little."""
+"""Fewest halted rows from which a share of right rows is estimated."""
 
 
 def calibrate(
@@ -33,10 +33,13 @@ def calibrate(
     compile: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Calibration:
-    """Run every puzzle once to ``config.depth`` and see which thresholds would have stopped right rows only.
+    """Runs every puzzle once to ``config.depth``; returns the loosest thresholds that would have halted right rows.
 
-    Of the values tried the most permissive one is taken from which on a share of ``precision`` of the rows it stops, at
-    the segment at which it first stops them, is right. It is None where no value does it for LEAST rows or more.
+    A row is judged at the segment where it first crosses a threshold. A threshold qualifies if a share ``precision`` of
+    the rows that it halts is right, and if the same holds for all stricter thresholds; thresholds that halt fewer than
+    LEAST rows do not count. The result is None if no threshold qualifies.
+
+    Raises InputError if ``config.depth`` is less than ``config.window``.
     """
     if config.depth < config.window:
         raise InputError(f"depth {config.depth} is less than the {config.window} segments of a window: give more")
@@ -49,7 +52,7 @@ def calibrate(
     correct = torch.stack(right)
     logits = torch.stack([history.halt_logit for history in histories])
     residuals = torch.stack([history.residual for history in histories])
-    # At rest is a row that was below the threshold for a whole window.
+    # A row is at rest if its residual was below the threshold for a whole window, so the highest one decides.
     highest = residuals.unfold(1, config.window, 1).amax(-1)
     delta, delta_rows = _first_precise(DELTAS, logits, correct, precision)
     tol, tol_rows = _first_precise([-tol for tol in TOLS], -highest, correct[:, config.window - 1 :], precision)
@@ -69,7 +72,7 @@ def calibrate(
 def _first_precise(
     thresholds: Sequence[float], score: Float[Tensor, "R T"], correct: Bool[Tensor, "R T"], precision: float
 ) -> tuple[float | None, int]:
-    """The most permissive threshold that, like all stricter ones, stops right rows only, and the rows it stops."""
+    """Returns the loosest threshold that, like all stricter ones, reaches ``precision``, and the rows that it halts."""
     chosen, rows = None, 0
     for threshold in reversed(thresholds):
         beyond = score > threshold

@@ -1,4 +1,4 @@
-"""Puzzles x model x SolveConfig -> Report."""
+"""Evaluates a model on puzzles: puzzles x model x SolveConfig -> Report."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ from eqr.runtime import can_compile
 
 @dataclass
 class _Sums:
-    """What adds up over puzzles, and so over processes."""
+    """Counts that add up over puzzles, and so over processes."""
 
     puzzles: int = 0
     exact: int = 0
@@ -33,10 +33,10 @@ class _Sums:
     restarts: int = 0
     segments: int = 0
     right_restarts: Counter[int] = field(default_factory=Counter)
-    """How many puzzles had so many right restarts."""
+    """Number of puzzles, by their number of right restarts."""
 
     def add(self, solution: Solution, blank: Bool[Tensor, " L"], labels: Int[Tensor, " L"]) -> None:
-        """Compare one puzzle's restarts, and the one that answers, with its label; ``blank`` marks cells to find."""
+        """Compares a puzzle's restarts, and the selected restart, with the label; ``blank`` marks cells to find."""
         right = solution.evidence.answers == labels
         exact = right.all(-1)
         self.puzzles += 1
@@ -50,7 +50,7 @@ class _Sums:
         self.right_restarts[int(exact.sum())] += 1
 
     def merged(self, ranks: Ranks, restarts: int, device: torch.device) -> "_Sums":
-        """The sums over all processes."""
+        """Returns the sums over all processes."""
         counts = [self.right_restarts[right] for right in range(restarts + 1)]
         plain = {name: value for name, value in vars(self).items() if isinstance(value, int)}
         values = ranks.sum(torch.tensor([*plain.values(), *counts], device=device)).tolist()
@@ -58,7 +58,7 @@ class _Sums:
         return _Sums(**dict(zip(plain, values, strict=False)), right_restarts=right_restarts)
 
     def pass_at_k(self, restarts: int) -> dict[int, float]:
-        """Chance that one of k restarts is right, by k; mean over the puzzles."""
+        """Returns the chance that one of k restarts is right, by k; mean over the puzzles."""
         counted = sorted(self.right_restarts.items())
         shares = {right: pass_at_k(restarts, right) for right, _ in counted}
         return {k: sum(shares[right][k] * n for right, n in counted) / self.puzzles for k in pass_at_k(restarts, 0)}
@@ -75,17 +75,17 @@ def evaluate(
     progress: Callable[[int, int], None] = lambda done, right: None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> Report:
-    """Solve all ``puzzles`` and compare with their answers: the figures that ``eqr eval`` prints.
+    """Solves all ``puzzles`` and compares the solutions with the labels; returns the figures that ``eqr eval`` prints.
 
     Args:
         model: A trained reasoner.
         puzzles: A path, a pair of arrays (questions, answers) of ids (B, L), or a set of puzzles.
-        config: How much compute a puzzle gets.
+        config: How much compute each puzzle gets.
         model_name: Name of the model in the report.
         data_name: Name of the puzzles in the report.
-        compile: Run torch.compile on the segment where it can.
-        progress: Called with the puzzles done and right so far.
-        ranks: The processes that share the work; all of them return one report.
+        compile: Compile the segment with torch.compile, if possible.
+        progress: Called with the number of puzzles done, and the number right, so far.
+        ranks: The processes that share the work; all of them return the same figures.
 
     Raises InputError if the puzzles cannot be read or are of another task.
     """
@@ -94,7 +94,7 @@ def evaluate(
     compile = compile and can_compile(device)
     batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()
     inputs, labels = batch.inputs[ranks.rank :: ranks.size], batch.labels[ranks.rank :: ranks.size]
-    if compile:  # set-up, not part of the time taken
+    if compile:  # compiles now, so that ``seconds`` does not include it
         next(solve_stream(model, batch.inputs[:1], replace(config, depth=1, breadth=1, views=1), compile=compile))
     ranks.wait()
     started = time.perf_counter()
@@ -114,7 +114,7 @@ def evaluate(
         valid_accuracy=sums.valid / sums.puzzles if model.task.has_rules else None,
         token_accuracy=sums.right_blanks / max(1, sums.blanks),
         any_correct=1 - sums.right_restarts[0] / sums.puzzles,
-        # With a breadth that depends on the outcome the estimator would be biased.
+        # If the breadth depends on the outcome, the estimator is biased.
         pass_at_k={} if config.adaptive else sums.pass_at_k(config.starts),
         converged=sums.converged / sums.puzzles,
         restarts_per_puzzle=sums.restarts / sums.puzzles,

@@ -1,4 +1,4 @@
-"""Figures of a sweep, and how any figure is saved. PuzzleSampler what it is given."""
+"""Draws the figures of a sweep, and saves figures as PNG. Computes nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,25 +15,25 @@ from eqr.storage.files import write_atomically
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as PNG and forget it."""
+    """Writes ``figure`` as PNG and closes it."""
     write_atomically(path, lambda part: figure.savefig(part, format="png", dpi=150, bbox_inches="tight"))
     plt.close(figure)
 
 
 def error_map(cells: Sequence[Cell], title: str, path: Path) -> None:
-    """1 - exact accuracy over depth and breadth, as in EqR Fig. 3."""
+    """Draws 1 - exact accuracy over depth and breadth, as in EqR Fig. 3."""
     _heat_map(cells, lambda cell: 1 - cell.exact_accuracy, "{:.1%}", False, title, path)
 
 
 def residual_map(cells: Sequence[Cell], title: str, path: Path) -> None:
-    """Residual of the selected restart over depth and breadth, as in EqR Fig. 3."""
+    """Draws the residual of the selected restart over depth and breadth, as in EqR Fig. 3."""
     _heat_map(cells, lambda cell: cell.residual, "{:.1e}", True, title, path)
 
 
 def _heat_map(
     cells: Sequence[Cell], value: Callable[[Cell], float], label: str, log: bool, title: str, path: Path
 ) -> None:
-    """A value over depth (across) and breadth (upwards)."""
+    """Draws a value over depth (across) and breadth (upwards)."""
     cells = [cell for cell in cells if cell.halt == "fixed"]
     depths = sorted({cell.depth for cell in cells})
     breadths = sorted({int(cell.breadth) for cell in cells})
@@ -64,7 +64,7 @@ def _heat_map(
 
 
 def frontier(cells: Sequence[Cell], path: Path) -> None:
-    """Exact accuracy against updates per puzzle (EqR Fig. 7): a line for each halting rule and breadth, over depth."""
+    """Draws exact accuracy against updates per puzzle (EqR Fig. 7): a line over depth per halting rule and breadth."""
     figure, axes = plt.subplots(figsize=(7, 4.5))
     for halt, breadth in dict.fromkeys((cell.halt, cell.breadth) for cell in cells):
         line = [cell for cell in cells if (cell.halt, cell.breadth) == (halt, breadth)]

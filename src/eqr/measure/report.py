@@ -15,7 +15,7 @@ from eqr.engine.policy.halting import Thresholds
 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows, at least one, as the text of a CSV file; the columns are the keys of the first."""
+    """Returns rows, at least one, as the text of a CSV file; the columns are the keys of the first row."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -24,9 +24,9 @@ def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def pass_at_k(restarts: int, right: int) -> dict[int, float]:
-    """Unbiased estimate, for k = 1, 2, 4, ... up to ``restarts``, that one of k restarts is right (arXiv 2107.03374).
+    """Estimates, without bias, the chance that one of k restarts is right, for k = 1, 2, 4, ... up to ``restarts``.
 
-    ``1 - C(n - c, k) / C(n, k)`` with n restarts of which c are right.
+    The estimate is ``1 - C(n - c, k) / C(n, k)`` with n restarts of which c are right (arXiv 2107.03374).
     """
     powers = (2**exponent for exponent in range(restarts.bit_length()))
     return {k: 1 - math.comb(restarts - right, k) / math.comb(restarts, k) for k in powers}
@@ -45,12 +45,12 @@ class Report:
     exact_accuracy: float
     """Share of puzzles with every cell right: the headline."""
     valid_accuracy: float | None
-    """Share of puzzles whose answer the task's own checker accepts, be it the label or another solution (a maze's other
-    shortest path); None if the task has no rules to check by."""
+    """Share of puzzles whose answer the task's own checker accepts: the label or another solution (a maze's other
+    shortest path). None if the task has no rules to check by."""
     token_accuracy: float
     """Share of blank cells (of all cells, in a task without blanks) that are right."""
     any_correct: float
-    """Share of puzzles of which any restart is right: an oracle's selection."""
+    """Share of puzzles with at least one right restart: the accuracy if an oracle selected."""
     pass_at_k: dict[int, float]
     """Chance that one of k restarts is right (``pass_at_k``); empty under auto breadth."""
     converged: float
@@ -68,18 +68,18 @@ class Report:
     eqr_version: str
 
     def record(self) -> dict[str, Any]:
-        """The figures as JSON values, the options of the engine among them."""
+        """Returns the figures as JSON values, together with the options of the engine."""
         figures = dict(vars(self))
         head = {name: figures.pop(name) for name in ("model", "data", "puzzles")}
         del figures["config"], figures["thresholds"]
         return head | self.config.named() | self.thresholds._asdict() | figures
 
     def to_json(self) -> str:
-        """One JSON object."""
+        """Returns the figures as one JSON object."""
         return json.dumps(self.record(), indent=2)
 
     def table(self) -> Table:
-        """Figures as a two-column table."""
+        """Returns the figures as a two-column table."""
         table = Table(title=f"{self.model} on {self.data}", show_header=False, title_justify="left")
         for key, value in self.record().items():
             if key == "pass_at_k":

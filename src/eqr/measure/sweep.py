@@ -1,6 +1,6 @@
-"""Depth x breadth from one run: what every smaller budget would have answered, read off the histories of the largest.
+"""Measures depth x breadth by one run: reads every smaller budget's answers off the histories of the largest budget.
 
-A row's first d segments are the same whatever its limit of depth or its halting rule, and its stream does not depend on
+A row's first d segments do not depend on its depth limit or its halting rule, and its random stream does not depend on
 the number of restarts, so nothing is computed twice (the accounting of EqR Fig. 3 and 7).
 """
 
@@ -22,7 +22,7 @@ from eqr.model import Reasoner
 
 
 def adaptive() -> list[HaltingRule]:
-    """Halting rules whose savings are read off a sweep: those that end rows early, plugins' among them."""
+    """Returns the halting rules whose savings a sweep measures: all that end rows early, rules of plugins included."""
     return [rule for rule in map(halting_rule, HALTING) if rule.ends_early]
 
 
@@ -43,26 +43,26 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """What a halting rule would have done to the rows of a sweep."""
+    """Effect that a halting rule would have had on the rows of a sweep."""
 
     halt: str
     rows: int
     halted: int
-    """Rows it would have ended before full depth."""
+    """Rows that the rule would have ended before full depth."""
     kept: int
-    """Of these, rows whose answer at that segment is the one they give at full depth."""
+    """Halted rows whose answer when halted is their answer at full depth."""
     segments: float
-    """Mean segments to halting of those rows."""
+    """Mean number of segments until halting, over the halted rows."""
 
 
 def windows(values: Float[Tensor, "*K T"], width: int) -> Float[Tensor, "*K N W"]:
-    """The last ``width`` values before each segment and after the last one; infinite where there is none yet."""
+    """Returns the last ``width`` values before each segment and after the last one; infinite where there is none."""
     return F.pad(values, (width, 0), value=torch.inf).unfold(-1, width, 1)
 
 
 def halts_at(history: History, model: Reasoner, config: SolveConfig) -> int | None:
-    """The number of segments after which ``config.halt`` would have ended the row; None if it would not."""
-    # The rule takes each segment for a row of its own.
+    """Returns the number of segments after which ``config.halt`` would have ended the row; None if it would not."""
+    # The rule judges many rows at once; here each segment stands for a row.
     ends = config.halting.halts(
         HaltInputs(
             residuals=windows(history.residual, config.window)[1:],
@@ -82,9 +82,9 @@ def cut(
     puzzle: Int[Tensor, " L"],
     config: SolveConfig,
 ) -> Evidence:
-    """The evidence a run with ``config`` would have given, from the histories of a larger one at fixed depth.
+    """Returns the evidence that a run with ``config`` would have given, from histories of a larger, fixed-depth run.
 
-    ``halts`` holds the answer of ``halts_at`` for each of them.
+    ``halts`` holds the result of ``halts_at`` for each history.
     """
     rows = History.stacked(histories[: config.restarts])
     depth = torch.tensor([min(at or config.depth, config.depth) for at in halts[: config.restarts]])
@@ -112,7 +112,7 @@ def cut(
 
 
 def settings(depths: Sequence[int], breadths: Sequence[int], config: SolveConfig) -> Iterator[SolveConfig]:
-    """Every fixed budget, then the engine's adaptive ones: each halting rule at full depth, breadth 1 and auto:K."""
+    """Yields every fixed budget, then the adaptive ones: each halting rule at each depth, with breadth 1 and auto:K."""
     for depth in depths:
         for breadth in breadths:
             yield replace(config, depth=depth, breadth=breadth, halt="fixed")
@@ -133,9 +133,9 @@ def sweep(
     compile: bool,
     progress: Callable[[], None],
 ) -> tuple[list[Cell], list[Kept]]:
-    """Measure every setting, and what halting would have changed, by one run of the largest at fixed depth.
+    """Measures every setting, and the effect of each halting rule, by one run of the largest budget at fixed depth.
 
-    ``progress`` is called per puzzle.
+    ``progress`` is called once per puzzle.
     """
     model = model.for_task(puzzles.task)
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")

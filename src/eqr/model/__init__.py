@@ -1,4 +1,4 @@
-"""The network: blocks of one stack, how an update calls them, and the Reasoner around them."""
+"""The network: the blocks of a stack, how an update calls the stack, and the Reasoner around them."""
 
 from eqr.model.reasoner import ModelConfig, Reasoner
 

@@ -1,4 +1,4 @@
-"""Small building parts shared by blocks: normalisation, gated products, initialisation. Knows no task."""
+"""Small parts that blocks share: normalisation, gated products, initialisation. Knows no task."""
 
 import torch
 import torch.nn.functional as F
@@ -9,32 +9,32 @@ from eqr.types import Layout
 
 EPSILON = 1e-5
 CUT_AT_TWO = 0.8796256610342398
-"""Standard deviation of a standard normal variable cut off at two of them."""
+"""Standard deviation of a standard normal variable that is cut off at -2 and 2."""
 
 
 def rms_norm(h: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-    """RMS norm over the last axis without gain (arXiv 1910.07467), as in TRM and EqR."""
+    """Applies the RMS norm over the last axis, without gain (arXiv 1910.07467), as in TRM and EqR."""
     return F.rms_norm(h, (h.shape[-1],), eps=EPSILON)
 
 
 def rms_norm_cells(h: Float[Tensor, "R C D"]) -> Float[Tensor, "R C D"]:
-    """The same over the cells of each channel: what follows the token mixing of TRM and EqR."""
+    """Applies the RMS norm over the cells of each channel, as TRM and EqR do after token mixing."""
     return h * torch.rsqrt(h.square().mean(1, keepdim=True) + EPSILON)
 
 
 def gated(gate_up: Float[Tensor, "..."], axis: int) -> Float[Tensor, "..."]:
-    """SwiGLU's product ``silu(gate) * up`` (arXiv 2002.05202) of the two halves of ``axis``."""
+    """Returns SwiGLU's product ``silu(gate) * up`` (arXiv 2002.05202) of the two halves of ``axis``."""
     gate, up = gate_up.chunk(2, axis)
     return F.silu(gate) * up
 
 
 def swiglu(h: Float[Tensor, "... D"], inward: Tensor, outward: Tensor) -> Float[Tensor, "... D"]:
-    """SwiGLU over the last axis: ``inward`` (2H, D), ``outward`` (D, H)."""
+    """Applies SwiGLU over the last axis, with weights ``inward`` (2H, D) and ``outward`` (D, H)."""
     return gated(h @ inward.T, -1) @ outward.T
 
 
 def truncated_normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
-    """Normal values cut off at two standard deviations and widened so that they have ``std``, as in TRM and EqR."""
+    """Draws normal values, cut off at two standard deviations and widened so that ``std`` remains (TRM, EqR)."""
     values = torch.empty(shape, device=generator.device)
     if std == 0:
         return values.zero_()
@@ -43,12 +43,12 @@ def truncated_normal(shape: tuple[int, ...], std: float, generator: torch.Genera
 
 
 def weight(out_features: int, in_features: int, generator: torch.Generator) -> nn.Parameter:
-    """(out, in) matrix, truncated normal with std ``in_features ** -0.5``."""
+    """Draws an (out, in) matrix of truncated normal values with std ``in_features ** -0.5``."""
     return nn.Parameter(truncated_normal((out_features, in_features), in_features**-0.5, generator))
 
 
 class RuleEmbedding(nn.Module):
-    """What a rule asks for in each position of the board, and what each symbol means to it there."""
+    """Learned vectors of each rule in each position of the board, and of each symbol under that rule and position."""
 
     def __init__(self, layout: Layout, channels: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -59,6 +59,6 @@ class RuleEmbedding(nn.Module):
     def forward(
         self, rule: Int[Tensor, " R"], position: Int[Tensor, " R"], meant: Int[Tensor, "R V"]
     ) -> Float[Tensor, "R V C"]:
-        """What is told of each symbol; ``meant`` is the symbol it stands for in the rule's own words."""
+        """Returns the vector of each symbol; ``meant`` is the original symbol that it stands for in the rule."""
         meaning = self.meaning[rule.unsqueeze(1), position.unsqueeze(1), meant]
         return self.rule[rule, position].unsqueeze(1) + meaning

@@ -1,6 +1,6 @@
-"""The Reasoner: embed a puzzle to x, draw a state z, update it, decode it. Knows no data, loss, depth or halting.
+"""The Reasoner: embeds a puzzle as x, draws a state z, updates and decodes it. Knows no data, loss, depth or halting.
 
-No method draws noise or reads global state; ``update`` adds the noise it is given.
+No method draws noise or reads global state; ``update`` adds the noise that its caller gives.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ POSITIVE = ("channels", "layers", "token_hidden", "heads", "cycles", "updates_pe
 class ModelConfig(BlockConfig):
     """Everything needed to build a Reasoner; saved beside its weights.
 
-    Task, block and recursion are objects or names; names are looked up when the Reasoner is built.
+    Task, block and recursion are objects or names; the Reasoner looks names up when it is built.
     """
 
     task: Task | str = "sudoku"
@@ -49,17 +49,17 @@ class ModelConfig(BlockConfig):
     init: str = "normal"
     """Start of a row: normal or truncated (at two standard deviations), both random; or fixed, one for all rows."""
     init_std: float = 1.0
-    """Standard deviation of the start; of the answer stream, if there are two."""
+    """Standard deviation of the start; with two streams, of the answer stream's start."""
     scratch_std: float = 1.0
     """Standard deviation of the scratch stream's start."""
     learned_positions: bool = True
-    """A learned vector for each cell, for blocks that tell cells apart by nothing else (``mixer``, ``symbol``)."""
+    """Adds a learned vector for each cell to the input of blocks without other positions (``mixer``, ``symbol``)."""
     scaled_embedding: bool = False
-    """Symbol vectors are kept divided by sqrt(C), so that Adam moves them faster (as in HRM, TRM and EqR)."""
+    """Stores symbol vectors divided by sqrt(C), so that Adam moves them faster (as in HRM, TRM and EqR)."""
     halt_head: str = "pooled"
     """Input of the halting head: pooled (mean and maximum over all cells), or the first cell (or prefix token)."""
     halt_bias: float = -3.0
-    """Bias of the untrained halting head; negative, so that nothing halts at first (arXiv 2604.21999)."""
+    """Bias of the untrained halting head; negative, so that no row halts at first (arXiv 2604.21999)."""
 
     def __post_init__(self) -> None:
         for kind, name, known in (("init", self.init, STARTS), ("halt_head", self.halt_head, HALT_HEADS)):
@@ -77,7 +77,7 @@ class ModelConfig(BlockConfig):
             raise InputError(f"model.damping is {self.damping}: 0 or more, and less than 1, is needed")
 
     def named(self) -> dict[str, Any]:
-        """The fields as JSON values: objects by their names, and the options of a task that has any."""
+        """Returns the fields as JSON values: objects by name, and the options of a task that has any."""
         values = {field.name: vars(self)[field.name] for field in fields(self)}
         task = self.task
         if isinstance(task, Task):
@@ -100,10 +100,10 @@ class Reasoner(nn.Module):
         task: Task | None = None,
         block: type[Block] | None = None,
     ) -> None:
-        """Build with random weights from ``generator`` (seed 0 by default); ``task`` and ``block`` replace those of
-        ``config``.
+        """Builds a network with random weights from ``generator`` (seed 0 by default).
 
-        Raises InputError for a name that is not known, and for a block that does not suit the task.
+        ``task`` and ``block`` replace those of ``config``. Raises InputError for an unknown name, and for a block that
+        does not suit the task.
         """
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
@@ -116,7 +116,8 @@ class Reasoner(nn.Module):
         self.per_symbol = kind.per_symbol
         width = layout.symbols * channels if kind.per_symbol else channels
         self.state_shape = (self.recursion.streams, config.prefix_tokens + layout.cells, width)
-        # Per symbol and its kind: blank, given and this symbol, given and another. Per cell: blank or the given symbol.
+        # Per-symbol blocks have three vectors per kind of symbol: cell blank, given as this symbol, given as another.
+        # Other blocks have one vector for a blank cell and one for each given symbol.
         features = 3 * (1 + max(layout.symbol_kinds, default=0)) if kind.per_symbol else layout.symbols + 1
         self.embedding_scale = channels**0.5 if config.scaled_embedding else 1.0
         self.symbol_embedding = nn.Parameter(
@@ -142,9 +143,9 @@ class Reasoner(nn.Module):
             self.start = nn.Buffer(self._random_start(1, generator)[0, :, :1].clone())
 
     def for_task(self, task: Task) -> "Reasoner":
-        """This reasoner for puzzles of ``task``, by the same weights (not copies): itself if ``task`` is its own.
+        """Returns a reasoner for ``task`` that shares this one's weights (not copies); itself if ``task`` is its own.
 
-        Raises InputError if the task is of another family, or the weights are bound to the size of the board.
+        Raises InputError if the task is of another family, or if weights depend on the size of the board.
         """
         if task == self.task:
             return self
@@ -152,10 +153,10 @@ class Reasoner(nn.Module):
         other = Reasoner(self.config, task=task) if akin else self
         bound = [name for name, tensor in other.state_dict().items() if tensor.shape != self.state_dict()[name].shape]
         if bound or not akin:
-            what = f"its {bound[0]} is bound to the board" if bound else "the puzzles are of another kind"
+            reason = f"its {bound[0]} depends on the board's size" if bound else "the puzzles are of another kind"
             raise InputError(
-                f"this model answers {self.task.name}, not {task.name} ({what}): give {self.task.name} puzzles, "
-                "or train a model whose block depends on no size, such as conv"
+                f"this model answers {self.task.name}, not {task.name} ({reason}): give {self.task.name} puzzles, "
+                "or train a model whose block does not depend on the size, such as conv"
             )
         other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
         other.calibration = self.calibration
@@ -163,16 +164,16 @@ class Reasoner(nn.Module):
 
     @property
     def calls_per_update(self) -> int:
-        """Calls of a block stack in one update; each has noise of its own."""
+        """Number of calls of a block stack in one update; each call has its own noise."""
         return self.recursion.calls(self.config.cycles)
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
-        """(U, N, C, D) of the noise of one row's segment."""
+        """(U, N, C, D): shape of the noise for one segment (of U updates) of one row."""
         return (self.config.updates_per_segment, self.calls_per_update, *self.state_shape[1:])
 
     def embed(self, ids: Int[Tensor, "R L"]) -> Embedded:
-        """(R, L) ids, 0 = blank, to the injected input x (R, C, D); prefix tokens come first."""
+        """Embeds (R, L) ids, 0 for a blank, as the injected input x (R, C, D); prefix tokens come first."""
         rule_cells, ids = torch.split(ids, [self.task.layout.rule_cells, self.task.layout.cells], 1)
         kind = ids.unsqueeze(-1)
         if self.per_symbol:
@@ -189,7 +190,7 @@ class Reasoner(nn.Module):
         return x * self.embedding_scale if self.config.scaled_embedding else x
 
     def init(self, rows: int, generator: torch.Generator) -> State:
-        """Start (R, S, C, D): random (EqR section 4.1, random initialisation), or the fixed one of TRM."""
+        """Returns the start (R, S, C, D): random (EqR section 4.1, random initialisation), or fixed as in TRM."""
         if self.config.init == "fixed":
             return self.start.expand(rows, *self.state_shape).clone()
         return self._random_start(rows, generator)
@@ -205,9 +206,9 @@ class Reasoner(nn.Module):
         return values * std.view(-1, 1, 1)
 
     def update(self, z: State, x: Embedded, noise: Noise | None = None) -> State:
-        """One application of the map f; its fixed points are the model's answers.
+        """Applies the map f once; its fixed points are the model's answers.
 
-        ``noise`` (R, N, C, D), if given, is added to the outcome of each of the N = ``calls_per_update`` calls.
+        ``noise`` (R, N, C, D), if given, is added to the results of the N = ``calls_per_update`` calls.
         """
         layers, damping = self.config.layers, self.config.damping
         added = [] if noise is None else list(noise.unbind(1))
@@ -223,13 +224,13 @@ class Reasoner(nn.Module):
         return self.recursion.update(call, z, x, self.config.cycles)
 
     def segment(self, z: State, x: Embedded) -> State:
-        """``updates_per_segment`` updates."""
+        """Runs ``updates_per_segment`` updates."""
         for _ in range(self.config.updates_per_segment):
             z = self.update(z, x)
         return z
 
     def decode(self, z: State) -> Logits:
-        """(R, L, V) scores of the symbols 1..V; rule cells have none, all their scores are 0."""
+        """Returns (R, L, V) scores of the symbols 1..V; the scores of rule cells are all 0."""
         return F.pad(self._board_logits(z), (0, 0, self.task.layout.rule_cells, 0))
 
     def _board_logits(self, z: State) -> Float[Tensor, "R B V"]:
@@ -240,21 +241,21 @@ class Reasoner(nn.Module):
         return F.linear(h, self.answer_head)
 
     def halt_logit(self, z: State) -> Float[Tensor, " R"]:
-        """(R,) score that the decoded answer is right in every cell; above 0 means halt."""
+        """Returns (R,) the logit that the decoded answer is right in every cell; above 0 means halt."""
         if self.config.halt_head == "first":
-            seen = z[:, 0, 0]
+            features = z[:, 0, 0]
         else:
             h = z[:, 0].reshape(z.shape[0], -1, self.config.channels)
-            seen = torch.cat([h.mean(1), h.amax(1)], -1)
-        score: Tensor = (seen * self.halt_head).sum(-1)
+            features = torch.cat([h.mean(1), h.amax(1)], -1)
+        score: Tensor = (features * self.halt_head).sum(-1)
         return score + self.halt_bias
 
 
 def _refuse_misfit(block: type[Block], config: ModelConfig, layout: Layout) -> None:
-    """Raises InputError if the block cannot be told what the task or the configuration asks for."""
+    """Raises InputError if the block cannot take the rules of the task or the prefix tokens of the configuration."""
     if layout.rules and not block.per_symbol:
         raise InputError(
-            f"the {name_in(BLOCKS, block)} block cannot be told what colours mean: take model.block=axial, relation or "
+            f"the {name_in(BLOCKS, block)} block takes no meanings of colours: set model.block=axial, relation or "
             "symbol"
         )
     if config.prefix_tokens and not block.takes_prefix:
@@ -264,7 +265,7 @@ def _refuse_misfit(block: type[Block], config: ModelConfig, layout: Layout) -> N
 
 
 def name_in(registry: Mapping[str, object], value: object) -> str:
-    """The name under which a value is registered; of one that is not, its own."""
+    """Returns the name under which a value is registered; for an unregistered value, its own name."""
     if isinstance(value, str):
         return value
     own = value.__name__ if isinstance(value, type | FunctionType) else type(value).__name__

@@ -1,7 +1,7 @@
 """How one update of the state calls the block stacks: flat, hierarchical, or with two modules. Knows no block.
 
 A call of stack F is ``h <- h + (1 - damping) * (F(h + injection) - h) + noise`` (EqR arXiv 2605.21488, Eq. 1); the
-model supplies it. A new recursion is a function and a line in the dict.
+model supplies the call. To add a recursion, write a function and a line in the dict.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ Call = Callable[[int, Embedded, Embedded], Embedded]
 
 
 class Recursion(NamedTuple):
-    """One way to update."""
+    """One way to update the state."""
 
     streams: int
-    """S."""
+    """S, the number of streams."""
     stacks: int
-    """Block stacks with weights of their own."""
+    """Number of block stacks, each with its own weights."""
     update: Callable[[Call, State, Embedded, int], State]
-    """``update(call, z, x, cycles)``: the next state."""
+    """``update(call, z, x, cycles)`` returns the next state."""
 
     def calls(self, cycles: int) -> int:
-        """Calls of a stack in one update."""
+        """Returns the number of calls of a stack in one update."""
         return 1 if self.streams == 1 else cycles + 1
 
 
@@ -49,7 +49,7 @@ def hierarchical(call: Call, z: State, x: Embedded, cycles: int) -> State:
 
 
 def two_modules(call: Call, z: State, x: Embedded, cycles: int) -> State:
-    """The same with a stack for each stream; the gradient sees the last call of each alone (HRM, arXiv 2506.21734)."""
+    """``hierarchical`` with a stack per stream; gradients see only each stack's last call (HRM, arXiv 2506.21734)."""
     high, low = z.unbind(1)
     injection = high + x
     with torch.no_grad():
@@ -67,7 +67,7 @@ RECURSIONS: dict[str, Recursion] = {
 
 
 def recursion_of(recursion: Recursion | str) -> Recursion:
-    """The recursion itself, or the one of that name; raises InputError if there is none."""
+    """Returns the recursion itself, or the recursion of that name; raises InputError if there is none."""
     if not isinstance(recursion, str):
         return recursion
     if recursion not in RECURSIONS:

@@ -1,4 +1,5 @@
-"""How to step towards the fixed point, by name. A new solver is a file here and a line in this dict, or a plugin."""
+"""The solvers by name: each is a way to step towards the fixed point. To add one, write a file here and a line in this
+dict, or a plugin that adds the line."""
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -12,9 +13,10 @@ SOLVERS: dict[str, Callable[..., Solver]] = {"picard": Picard, "anderson": Ander
 
 
 def solver_of(solver: Solver | str) -> Solver:
-    """The solver that is given or written: a name in SOLVERS, perhaps with options, as in ``anderson:history=8``.
+    """Returns the solver itself, or the one that a text names: a key of SOLVERS, perhaps with options, such as
+    ``anderson:history=8``.
 
-    Raises InputError for a name or an option that is not known.
+    Raises InputError for an unknown name or option.
     """
     if not isinstance(solver, str):
         return solver
@@ -36,7 +38,7 @@ def solver_of(solver: Solver | str) -> Solver:
 
 
 def written(solver: Solver) -> str:
-    """A solver as ``solver_of`` reads it; options at their defaults are left out."""
+    """Writes a solver as text that ``solver_of`` reads; leaves out options at their defaults."""
     name = next((name for name, known in SOLVERS.items() if known is type(solver)), type(solver).__name__)
     if not is_dataclass(solver):
         return name

@@ -10,20 +10,20 @@ from eqr.solvers.base import Map, Memory, Rows, Solver
 
 @dataclass(frozen=True, kw_only=True)
 class Picard(Solver):
-    """Apply f, keep a share of the old state."""
+    """Applies f and keeps a share of the old state."""
 
     damping: float = 0.0
-    """Share of the old state that is kept, 0 to 1; on top of what the model itself keeps."""
+    """Share of the old state that is kept, 0 or more and less than 1; in addition to the model's own damping."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.damping < 1:
             raise InputError(f"damping of the picard solver is {self.damping}: 0 or more, and less than 1, is needed")
 
     def init(self, z: Rows) -> Memory:
-        """Nothing is carried."""
+        """Returns an empty memory: nothing is carried."""
         return ()
 
     def step(self, f: Map, z: Rows, memory: Memory) -> tuple[Rows, Rows, Memory]:
-        """One evaluation of f."""
+        """Evaluates f once."""
         fz = f(z)
         return (torch.lerp(fz, z, self.damping) if self.damping else fz), fz, memory

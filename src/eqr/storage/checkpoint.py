@@ -1,7 +1,7 @@
-"""Models and training states on disk. A model is a folder: model.safetensors + config.json, perhaps
+"""Models and training states on disk. A model is a folder of model.safetensors and config.json, perhaps with
 calibration.json and card.md (README.md on the hub); a run adds state.pt.
 
-Nothing is unpickled but tensors and plain containers.
+Only tensors and plain containers are ever unpickled.
 """
 
 import json
@@ -35,11 +35,11 @@ WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state
 PREVIOUS = "state.previous.pt"
 CARD, README = "card.md", "README.md"
 PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
-"""The files of a model on the hub; of what else may be there nothing is fetched."""
+"""The files of a model on the hub; other files there are never fetched."""
 
 
 def save(model: Reasoner, folder: Path) -> None:
-    """Write the model folder. Deletes calibration.json, which describes the old weights."""
+    """Writes the model folder. Deletes calibration.json, which describes the old weights."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CALIBRATION).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -49,12 +49,12 @@ def save(model: Reasoner, folder: Path) -> None:
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> None:
-    """Write the thresholds measured of a model into its folder."""
+    """Writes a model's measured thresholds into its folder."""
     write_text_atomically(folder / CALIBRATION, json.dumps(asdict(calibration), indent=2) + "\n")
 
 
 def folder_of(name: str | Path) -> Path:
-    """The folder of a bundled model, a path or ``hf:user/name``; raises InputError if there is none."""
+    """Returns the folder of a bundled model, of a path or of ``hf:user/name``; raises InputError if there is none."""
     if is_on_hub(name):
         return fetched(name, PUBLISHED)
     bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
@@ -71,12 +71,12 @@ def load(
     task: Task | None = None,
     block: type[Block] | None = None,
 ) -> Reasoner:
-    """Load a bundled model by name, a model folder by path or ``hf:user/name`` from the hub, ready for inference.
+    """Loads a bundled model by name, a model folder by path, or ``hf:user/name`` from the hub, ready for inference.
 
-    Loading runs no code of the folder. A model of your own task or block needs ``task`` and ``block``, or their names
-    registered in ``eqr.TASKS`` and ``eqr.BLOCKS``.
+    Loading runs no code from the folder. A model with a custom task or block needs ``task`` and ``block``, or their
+    names registered in ``eqr.TASKS`` and ``eqr.BLOCKS``.
 
-    Raises InputError when the model is missing, truncated, or made by something else, or needs a name that is unknown.
+    Raises InputError if the model is missing, truncated, or made by another program, or if it needs an unknown name.
     """
     folder = folder_of(name)
     model = Reasoner(_config(folder / CONFIG, task, block))
@@ -89,7 +89,7 @@ def load(
         raise InputError(f"{path} is truncated or not a safetensors file ({error}): copy or train it again") from None
     wrong = misfit(model, tensors)
     if wrong:
-        raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they belong to other models")
+        raise InputError(f"{path} does not fit its {CONFIG} (first difference: {wrong}): they are of different models")
     model.load_state_dict(tensors)
     if (folder / CALIBRATION).exists():
         model.calibration = from_json(Calibration, _read_json(folder / CALIBRATION), str(folder / CALIBRATION))
@@ -97,7 +97,7 @@ def load(
 
 
 def published(folder: Path) -> dict[str, bytes]:
-    """The files of a model folder as the hub has them; raises InputError if it holds no model."""
+    """Returns the files of a model folder as the hub stores them; raises InputError if the folder holds no model."""
     model = load(folder)
     files = {name: (folder / name).read_bytes() for name in PUBLISHED if (folder / name).exists()}
     card = folder / CARD
@@ -107,23 +107,23 @@ def published(folder: Path) -> dict[str, bytes]:
 
 
 def _card(model: Reasoner) -> str:
-    """What can be told of a model without a card."""
+    """Returns the text of a card for a model that has none."""
     count, names = sum(weight.numel() for weight in model.parameters()), model.config.named()
     return (
         f"# {names['task']}\n\nAn Equilibrium Reasoner (EqR, arXiv 2605.21488) for {names['task']}: {names['block']} "
-        f"block, {names['recursion']} recursion, {count:,} parameters. `eqr.load` reads it. How it was trained and "
-        "what it does is not told here.\n"
+        f"block, {names['recursion']} recursion, {count:,} parameters. `eqr.load` reads it. This card does not say how "
+        "the model was trained or how well it does.\n"
     )
 
 
 def misfit(model: Reasoner, tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The first name under which ``tensors`` and the model's weights differ in presence or shape, if any."""
+    """Returns the first name under which ``tensors`` and the model's weights differ in presence or shape, if any."""
     ours, theirs = ({name: value.shape for name, value in of.items()} for of in (model.state_dict(), tensors))
     return min((name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)), default=None)
 
 
 def _read_json(path: Path) -> Any:
-    """A JSON file's content; raises InputError naming what is wrong with the file."""
+    """Returns a JSON file's content; raises InputError saying what is wrong with the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -133,17 +133,17 @@ def _read_json(path: Path) -> Any:
 
 
 def _config(path: Path, task: Task | None, block: type[Block] | None) -> ModelConfig:
-    """A model's configuration from its JSON; ``task`` and ``block`` replace the names in it."""
+    """Builds a model's configuration from its JSON file; ``task`` and ``block`` replace the names in the file."""
     values = _read_json(path)
     if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object: it is not what a model's folder holds")
+        raise InputError(f"{path} holds no JSON object: copy or train the model again")
     names = {key: values.pop(key, vars(ModelConfig)[key]) for key in ("task", "block", "recursion")}
     for key, name in names.items():
         if not isinstance(name, str):
             raise InputError(f"{path}: {key} is {name!r}, it must be of type str")
     options = values.pop("task_options", {})
     if not isinstance(options, dict):
-        raise InputError(f"{path}: task_options holds no JSON object: it is not what a model's folder holds")
+        raise InputError(f"{path}: task_options holds no JSON object: copy or train the model again")
     try:
         return replace(
             from_json(ModelConfig, values, str(path)),
@@ -156,21 +156,21 @@ def _config(path: Path, task: Task | None, block: type[Block] | None) -> ModelCo
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Write a training state, tensors and plain containers only; the one before it is kept beside it."""
+    """Writes a training state, tensors and plain containers only; keeps the previous state beside it."""
 
     def write(part: Path) -> None:
         try:
             torch.save(state, part)
-        except RuntimeError as error:  # torch's writer wraps what the system said
+        except RuntimeError as error:  # torch's writer wraps the system's error
             raise OSError(ENOSPC, f"{os.strerror(ENOSPC)}? {str(error)[:80]}") from error
 
-    # A damaged state must not take the place of the good one before it.
+    # A damaged state must not replace the good state kept beside it.
     good = (folder / STATE).exists() and _damage(folder / STATE) is None
     write_atomically(folder / STATE, write, keep=folder / PREVIOUS if good else None)
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with the bytes of a file that torch.save wrote: it keeps a checksum of each part."""
+    """Checks a file that torch.save wrote by the checksum of each part; returns what is wrong, None if nothing is."""
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
@@ -180,14 +180,14 @@ def _damage(path: Path) -> str | None:
 
 
 def has_state(folder: Path) -> bool:
-    """Whether ``folder`` holds a run."""
+    """Returns whether ``folder`` holds a run."""
     return (folder / STATE).exists() or (folder / PREVIOUS).exists()
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read the last training state, or with a notice the one before it where the last is missing or damaged.
+    """Reads the last training state; if it is missing or damaged, prints a notice and reads the state before it.
 
-    Raises InputError when neither can be read.
+    Raises InputError if neither can be read.
     """
     try:
         return _read_state(folder / STATE)
@@ -195,7 +195,7 @@ def load_state(folder: Path) -> dict[str, Any]:
         if not (folder / PREVIOUS).exists():
             raise
         state = _read_state(folder / PREVIOUS)
-        print(f"notice: {error}; going on from the state before it, step {state['step']}", file=sys.stderr)
+        print(f"notice: {error}; continuing from the state before it, step {state['step']}", file=sys.stderr)
         return state
 
 

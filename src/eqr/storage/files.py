@@ -1,4 +1,4 @@
-"""Files that are whole: a reader sees the old file or the new one, never half of one. Knows no content."""
+"""Writes files as a whole: a reader sees the old file or the new one, never half of one. Knows no content."""
 
 import os
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from eqr.errors import InputError
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | None = None) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, rename it; a failure changes nothing.
+    """Lets ``write`` fill a temporary file beside ``path``, flushes it to disk, renames it; a failure changes nothing.
 
-    Renames the previous file to ``keep``, if that is given. Raises InputError if the file cannot be written.
+    Renames the previous file to ``keep``, if given. Raises InputError if the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe takes what is written and cannot be renamed to
+        if path.exists() and not path.is_file():  # a device or a pipe can be written to, but not replaced by renaming
             write(path)
             return
         write(temporary)
@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], keep: Path | N
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make renames in ``folder`` outlast a loss of power."""
+    """Makes renames in ``folder`` survive a loss of power."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -42,5 +42,5 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """``write_atomically`` for text."""
+    """Writes ``text`` as ``write_atomically`` does."""
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Files on the Hugging Face hub: ``hf:user/name``, at a branch, tag or commit ``hf:user/name@revision``.
 
-Fetches the files it is told to and no others, into the hub's own cache, and sends files in one commit. Where the hub
-cannot be reached, what the cache holds is used. Knows no model.
+Fetches only the files that the caller names, into the hub's own cache, and sends files in one commit. If the hub cannot
+be reached, the files in the cache are used. Knows no model.
 """
 
 import re
@@ -17,22 +17,25 @@ LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
 def is_on_hub(name: str | Path) -> bool:
-    """Whether ``name`` is one of the hub's."""
+    """Returns whether ``name`` is a name on the hub."""
     return str(name).startswith(PREFIX)
 
 
 def place(name: str | Path) -> tuple[str, str | None]:
-    """``user/name`` and the revision, if one is named; raises InputError for anything else."""
-    found = re.fullmatch(PREFIX + r"([\w.-]+/[\w.-]+)(?:@(.+))?", str(name), re.ASCII)
-    if found is None:
+    """Returns ``user/name`` and the revision, if ``name`` has one; raises InputError if ``name`` is malformed."""
+    match = re.fullmatch(PREFIX + r"([\w.-]+/[\w.-]+)(?:@(.+))?", str(name), re.ASCII)
+    if match is None:
         raise InputError(f"{str(name)!r} names nothing on the hub: write hf:user/name, or hf:user/name@revision")
-    return found[1], found[2]
+    return match[1], match[2]
 
 
 def fetched(name: str | Path, files: Collection[str]) -> Path:
-    """The folder of the cache with those of ``files`` that ``name`` has; raises InputError if it cannot be had."""
+    """Fetches those of ``files`` that ``name`` has; returns their folder in the cache.
+
+    Raises InputError if the files cannot be fetched and are not in the cache.
+    """
     repository, revision = place(name)
-    with _told(str(name)):
+    with _hub_errors(str(name)):
         from huggingface_hub import snapshot_download
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -41,18 +44,18 @@ def fetched(name: str | Path, files: Collection[str]) -> Path:
 
 
 def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: bool = False) -> str:
-    """Send ``files`` in one commit to ``to``, made if need be, and return the commit's address.
+    """Sends ``files`` in one commit to ``to``, which is created if necessary; returns the commit's address.
 
-    Those of ``known`` that are there and not among ``files`` are removed: they belong to what was there before.
+    Removes the files in ``known`` that are on the hub but not in ``files``: they belong to the previous model.
     """
     repository, revision = place(to)
     if revision:
         raise InputError(f"--to {to}: models are sent to the main branch, leave out @{revision}")
-    with _told(to):
+    with _hub_errors(to):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 
         if get_token() is None:
-            raise InputError(f"there is no token to send {to} with: {LOGIN}")
+            raise InputError(f"sending {to} needs a token: {LOGIN}")
         api = HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
         old = set(known) & set(api.list_repo_files(repository)) - set(files)
@@ -62,8 +65,8 @@ def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: b
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """What goes wrong on the way to the hub, as one sentence."""
+def _hub_errors(name: str) -> Iterator[None]:
+    """Raises errors of the hub or the network as an InputError of one sentence."""
     try:
         import httpx2
         from huggingface_hub import errors
@@ -72,9 +75,9 @@ def _told(name: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError:
-        raise InputError(f"{name} is shown to those who asked for it: ask on its page, then {LOGIN}") from None
+        raise InputError(f"{name} is open only on request: ask for access on its page, then {LOGIN}") from None
     except errors.RepositoryNotFoundError:
-        raise InputError(f"{name} is not on the hub: correct the name, or if it is private, {LOGIN}") from None
+        raise InputError(f"{name} is not on the hub: correct the name or, if it is private, {LOGIN}") from None
     except errors.RevisionNotFoundError:
         raise InputError(f"{name}: there is no such branch, tag or commit, correct what follows the @") from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
@@ -91,5 +94,5 @@ def _told(name: str) -> Iterator[None]:
         raise InputError(f"{name}: the hub cannot be reached ({error}): connect and try again") from None
     except OSError as error:
         raise InputError(
-            f"{name} cannot be kept in the hub's cache ({error.strerror}): make room, or set HF_HOME to another folder"
+            f"{name} cannot be saved in the hub's cache ({error.strerror}): make room, or set HF_HOME to another folder"
         ) from None

@@ -1,7 +1,8 @@
-"""A Reasoner as an ONNX file, for programs without PyTorch: one segment, and what it ends in, as one graph.
+"""A Reasoner as an ONNX file, for programs without PyTorch: one graph that runs a segment and decodes the new state.
 
-The depth loop stays outside, where rows can leave it; ``examples/onnx/solve.py`` has one. What such a loop must know of
-the model (its task, its start, when a row has settled) is JSON in the file's metadata. Knows no puzzle and no command.
+The depth loop stays outside the graph, where rows can leave it; ``examples/onnx/solve.py`` has such a loop. The file's
+metadata holds, as JSON, the facts that the loop needs: the model's task, its start, and when a row has settled. Knows
+no puzzle and no command.
 """
 
 import json
@@ -33,13 +34,13 @@ INPUTS = ("z", "ids")
 OUTPUTS = ("z_next", "logits", "halt_logit", "residual")
 """Names in the graph; one name cannot be both an input and an output."""
 LARGEST = 2**31
-"""Numbers in a matrix at most; an ONNX file holds no more bytes than that."""
+"""Limit on the numbers in a matrix; an ONNX file cannot hold more bytes than that."""
 ROWS = 2
-"""Rows of the example that the graph is traced with: with one row its number could be taken for a constant."""
+"""Rows of the example that the graph is traced with; a number of 1 could be taken for a constant."""
 
 
 class Segment(nn.Module):
-    """What the graph computes."""
+    """The computation of the graph."""
 
     def __init__(self, model: Reasoner) -> None:
         super().__init__()
@@ -48,16 +49,16 @@ class Segment(nn.Module):
     def forward(
         self, z: State, ids: Int[Tensor, "R L"]
     ) -> tuple[State, Logits, Float[Tensor, " R"], Float[Tensor, " R"]]:
-        """The state after a segment, its logits and halting logit, and the residual of the last update."""
+        """Returns the state after a segment, its logits and halting logit, and the residual of the last update."""
         x = self.model.embed(ids)
         z, _, residual, logits, halt_logit = segment(self.model, Picard(), z, x, (), None)
         return z, logits, halt_logit, residual
 
 
 def export(model: Reasoner, path: Path) -> None:
-    """Write the ONNX file; the number of rows is open in it. Raises InputError if the libraries are missing."""
+    """Writes the ONNX file, which takes any number of rows. Raises InputError if the libraries are missing."""
     try:
-        from onnx_ir.passes.common import DeduplicateInitializersPass  # of onnxscript, which torch exports by
+        from onnx_ir.passes.common import DeduplicateInitializersPass  # comes with onnxscript, which torch exports with
     except ImportError:
         raise missing_extra("an ONNX file", "export") from None
     rows = torch.export.Dim("R", min=1)
@@ -69,14 +70,14 @@ def export(model: Reasoner, path: Path) -> None:
         )
     assert program is not None
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # where in our source each one comes from, with this machine's paths
-    DeduplicateInitializersPass(LARGEST)(program.model)  # else each update has matrices of its own
+        node.metadata_props.clear()  # names each node's line of source, with the paths of the exporting machine
+    DeduplicateInitializersPass(LARGEST)(program.model)  # otherwise each update has its own copy of the matrices
     program.model.metadata_props[METADATA] = json.dumps(description(model))
     write_atomically(path, program.save)
 
 
 def example(model: Reasoner) -> tuple[State, Int[Tensor, "R L"]]:
-    """Starts and random boards: inputs of the graph, the same at each call."""
+    """Returns starts and random boards as inputs of the graph, the same at each call."""
     generator = torch.Generator().manual_seed(0)
     layout = model.task.layout
     boards = torch.randint(0, layout.symbols + 1, (ROWS, layout.cells), generator=generator)
@@ -84,21 +85,21 @@ def example(model: Reasoner) -> tuple[State, Int[Tensor, "R L"]]:
 
 
 def difference(model: Reasoner, path: Path) -> float:
-    """Largest difference, on ``example``, between the logits of the file under onnxruntime and the model's own."""
+    """Returns the largest difference, on ``example``, between the file's logits under onnxruntime and the model's."""
     try:
         import onnxruntime
     except ImportError:
         raise missing_extra("an ONNX file", "export") from None
     z, ids = example(model)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(["logits"], {"z": z.numpy(), "ids": ids.numpy()})
+    (exported,) = session.run(["logits"], {"z": z.numpy(), "ids": ids.numpy()})
     with torch.inference_mode():
         _, logits, _, _ = Segment(model)(z, ids)
-    return float((torch.from_numpy(found) - logits).abs().max())
+    return float((torch.from_numpy(exported) - logits).abs().max())
 
 
 def description(model: Reasoner) -> dict[str, object]:
-    """What the loop around the graph must know, as plain values."""
+    """Returns the facts that the loop around the graph needs, as plain values."""
     config = model.config
     start: dict[str, object] = {"kind": config.init}
     if config.init == "fixed":
@@ -119,14 +120,14 @@ def description(model: Reasoner) -> dict[str, object]:
 
 
 def written(task: Task) -> str:
-    """The character that each id is written as, id 0 first."""
+    """Returns the character of each id, id 0 first."""
     boards = (torch.full((task.layout.width,), symbol) for symbol in range(task.layout.symbols + 1))
     return "".join(task.format(board)[0] for board in boards)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's notices: of its own deprecated calls, and of libraries that a Reasoner has no use for."""
+    """Hides the exporter's notices about its own deprecated calls and about libraries that a Reasoner does not need."""
     log = logging.getLogger("torch.onnx._internal.exporter._registration")
     before = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The task families, by name. A new one is a file here and a line in this dict, or a plugin that adds the line."""
+"""The task families by name. To add one, write a file here and a line in this dict, or a plugin that adds the line."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -12,14 +12,14 @@ from eqr.tasks.maze import maze_of
 from eqr.tasks.sudoku import sudoku_of
 
 TASKS: dict[str, Callable[..., Task]] = {"sudoku": sudoku_of, "maze": maze_of, "arc": arc_of, "grid": grid_of}
-"""What makes a family's task from the sizes in its name (``sudoku``, ``sudoku6``, ``maze59``, ``arc5x149``) and from
-its options: a class or a function."""
+"""Each family's class or function that makes a task from the sizes in the task's name (``sudoku``, ``sudoku6``,
+``maze59``, ``arc5x149``) and from the task's options."""
 
 
 def task_named(name: str, options: Mapping[str, Any] | None = None) -> Task:
-    """The task of a family and sizes, such as ``sudoku``, ``sudoku4`` or ``maze59``; raises InputError for others.
+    """Returns the task of that family and size, such as ``sudoku4`` or ``maze59``; raises InputError if there is none.
 
-    ``options`` are those of a task that has more to it than its name tells (``Task.options``).
+    ``options`` are for a task that its name does not define completely (``Task.options``).
     """
     family, sizes = family_and_sizes(name)
     if family not in TASKS:
@@ -35,7 +35,7 @@ def task_named(name: str, options: Mapping[str, Any] | None = None) -> Task:
 
 
 def task_of(task: Task | str) -> Task:
-    """The task itself, or the one of that name."""
+    """Returns ``task`` itself, or the task of that name."""
     return task_named(task) if isinstance(task, str) else task
 
 

@@ -1,15 +1,15 @@
-"""Few-shot grid puzzles (ARC-AGI, Mini-ARC): a grid is given, another one is the answer, by a rule shown in examples.
+"""Few-shot grid puzzles (ARC-AGI, Mini-ARC): turn a given grid into another one, by a rule that examples show.
 
-Which rule, a header says: it names one of the tasks the model was trained on, and the network has a learned embedding
-of each, as HRM and TRM have. Demonstrations as input were tried and solved fewer tests (docs/arc.md).
+A header names the rule: it identifies one of the tasks that the model was trained on, and the network has a learned
+embedding of each task, as HRM and TRM have. Demonstrations as input were tried and solved fewer tests (docs/arc.md).
 
-The embedding is of a task in each of its eight positions, and of what each colour means to it there. So a symmetry must
-tell which position the board is now in and which colour is which; the header does. Before the board it has, in this
-order: the palette, where cell c holds the symbol that colour c has become; the position, eight cells of which one is
-marked; the task's number, four decimal digits written as colours. A symmetry moves and renames these cells as all
-others, and with that the header stays true.
+Each task has an embedding for each of its eight positions, and for the meaning of each colour in each position. So the
+network must know which position a symmetry has put the board into, and what it has renamed each colour to. The header
+states both. It precedes the board and holds, in this order: the palette, where cell c holds the symbol that colour c
+has become; the position, eight cells of which one is marked; the task's number, four decimal digits written as colours.
+A symmetry moves and renames the cells of the header like all others, so the header stays true.
 
-Symbols: ids 1 to 10 are the colours 0 to 9, id 11 lies outside a grid that is smaller than N x N.
+Symbols: ids 1 to 10 are the colours 0 to 9; id 11 fills the cells outside a grid that is smaller than N x N.
 """
 
 from collections.abc import Iterator
@@ -40,11 +40,11 @@ class Arc(Task):
     """Find the output grid of an input grid under a known rule."""
 
     def __init__(self, size: int, tasks: int) -> None:
-        """Raises InputError for sizes that no board has."""
+        """Raises InputError for a size or a number of tasks out of range."""
         if not 2 <= size <= LARGEST:
-            raise InputError(f"grids of {size}x{size} are not made: sizes are 2 to {LARGEST}, take arc5 or arc30")
+            raise InputError(f"grids of {size}x{size} are not supported: sizes are 2 to {LARGEST}, use arc5 or arc30")
         if not 1 <= tasks <= MOST:
-            raise InputError(f"{tasks} tasks cannot be told apart: 1 to {MOST} can, such as arc{size}x400")
+            raise InputError(f"{tasks} tasks are not supported: 1 to {MOST} are, such as arc{size}x400")
         self.name, self.size, self.tasks = f"arc{size}x{tasks}", size, tasks
         self.layout = Layout(
             rows=size,
@@ -53,7 +53,7 @@ class Arc(Task):
             axes=(size, size),
             relations=((1,), (0,), (0, 1)),
             near=(0, 1),
-            # Black is the ground in most tasks, so only the other nine colours are alike.
+            # Black is the background in most tasks, so only the other nine colours are interchangeable.
             symbol_kinds=(0, *(1,) * (COLOURS - 1), 2),
             rule_cells=HEADER,
             rules=tasks,
@@ -62,23 +62,23 @@ class Arc(Task):
         )
 
     def sized(self, cells: int) -> Task:
-        """Grids of another size, if they and the header make as many cells."""
+        """Returns the task whose header and grid together have ``cells`` cells; itself if there is none."""
         sizes = [size for size in range(2, LARGEST + 1) if HEADER + size * size == cells]
         return arc_of(sizes[0], self.tasks) if sizes else self
 
     def board(self, number: int, grid: Grid) -> NDArray[np.uint8]:
-        """(L,) ids of a grid of task ``number``, a question or an answer.
+        """Returns (L,) ids of a question or an answer of task ``number``.
 
-        Raises InputError if that is not a grid, is larger than the boards, or there is no such task.
+        Raises InputError if the grid is malformed or larger than the boards, or if there is no such task.
         """
         if not 0 <= number < self.tasks:
             raise InputError(f"task number {number} is not one of the {self.tasks} of {self.name}: use a larger model")
         if len({len(row) for row in grid}) != 1 or not all(0 <= colour < COLOURS for row in grid for colour in row):
-            raise InputError("a grid is ragged, or holds something else than the colours 0 to 9: correct the task")
+            raise InputError("a grid is ragged, or holds something other than the colours 0 to 9: correct the task")
         if max(len(grid), len(grid[0])) > self.size:
             raise InputError(
                 f"a grid has {len(grid)}x{len(grid[0])} cells, {self.name} has grids of up to "
-                f"{self.size}x{self.size}: use a task of larger grids"
+                f"{self.size}x{self.size}: use a task with larger grids"
             )
         board = np.full((self.size, self.size), OUTSIDE, np.uint8)
         board[: len(grid), : len(grid[0])] = np.array(grid) + 1
@@ -88,7 +88,7 @@ class Arc(Task):
         return np.concatenate([np.arange(1, COLOURS + 1), position, digits, board.ravel()]).astype(np.uint8)
 
     def grid(self, board: Integer[Tensor, " L"]) -> Grid:
-        """The grid on a board: its rows and columns up to the first that lies outside."""
+        """Returns the grid on a board: its rows and columns up to the first that lies outside."""
         cells = board[HEADER:].view(self.size, self.size)
         inside = (cells != OUTSIDE).numpy()
         rows, cols = (int(np.cumprod(inside.any(axis)).sum()) for axis in (1, 0))
@@ -98,10 +98,10 @@ class Arc(Task):
     def named_rule(
         self, header: Integer[Tensor, "R H"]
     ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
-        """The task, the position of the board, and the colour that each symbol was before symmetries."""
+        """Returns the task's number, the board's position, and the colour that each symbol was before symmetries."""
         palette, position, digits = torch.split(header, [COLOURS, POSITIONS, DIGITS], 1)
         symbols = torch.arange(1, OUTSIDE, device=header.device)
-        # (R, V, colours) -> the colour of each symbol; argmax finds the one that is true.
+        # (R, V, colours) is True where the colour has become the symbol; argmax returns that colour.
         colour = (palette.unsqueeze(1) == symbols.unsqueeze(-1)).long().argmax(-1)
         decimal = colour.gather(1, (digits - 1).clamp(min=0))
         place = torch.tensor([10**power for power in reversed(range(DIGITS))], device=header.device)
@@ -110,7 +110,7 @@ class Arc(Task):
         return number, (position == BLACK).long().argmax(1), torch.cat([colour, outside], 1)
 
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read what ``format`` writes: colours as digits, ``_`` outside, the header first."""
+        """Parses the text that ``format`` writes: the header, then the board; returns (L,) ids."""
         text = squeezed(text)
         if len(text) != self.layout.width:
             raise InputError(
@@ -130,31 +130,31 @@ class Arc(Task):
         return board
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
-        """One line of digits and ``_``."""
+        """Returns one line: colours as digits, ``_`` outside the grid."""
         return "".join(WRITTEN[symbol] for symbol in board.tolist())
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """Whether the header stands and no cell is blank: more nobody but the author of the task can tell."""
+        """Returns whether the header is unchanged and no cell is blank; only the task's author knows its rule."""
         return (inputs[:, :HEADER] == answers[:, :HEADER]).all(-1) & (answers > 0).all(-1)
 
     def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
-        """Colours as digits, nothing outside a grid."""
+        """Returns the board's colours as digits, a space outside the grid."""
         return [WRITTEN[symbol].replace("_", " ") for symbol in board[HEADER:].tolist()]
 
     def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
-        """Colours as digits, ``_`` outside a grid."""
+        """Returns the board's colours as digits, ``_`` outside the grid."""
         return [f"{char} " for char in self.format(answer)[HEADER:]]
 
     @cached_property
     def _turns(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """For each of the eight turns: (8, N*N) the cells of the board, (8, 8) those of the header's position."""
+        """For each of the eight turns: (8, N*N) source cells of the board, (8, 8) source cells of the position."""
         places = turned(np.arange(self.size**2).reshape(self.size, self.size))
         after = [[(places == was[turn]).all(1).argmax() for was in places] for turn in places]
-        # A board in position p goes to position after[p], so that cell is taken from cell p.
+        # A turn takes a board from position p to after[p], so the new cell after[p] is taken from the old cell p.
         return places, np.argsort(after, 1)
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """Turn and mirror the grids, rename all colours but black."""
+        """Turns and mirrors the grids, and renames all colours but black."""
         turn = rng.integers(POSITIONS, size=count)
         places, positions = self._turns
         cells = np.tile(np.arange(self.layout.width), (count, 1))
@@ -165,11 +165,11 @@ class Arc(Task):
         return Symmetries(cells, names)
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-        """There is no generator: raises InputError."""
+        """Raises InputError: there is no generator."""
         raise InputError(f"{self.name} puzzles are written by people: make a set of them with `eqr data`")
 
 
 @cache
 def arc_of(size: int = LARGEST, tasks: int = 400) -> Arc:
-    """The task with grids of up to ``size`` x ``size`` and so many rules."""
+    """Returns the task with grids of up to ``size`` x ``size`` and ``tasks`` rules."""
     return Arc(size, tasks)

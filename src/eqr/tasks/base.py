@@ -1,4 +1,4 @@
-"""What a puzzle is. Knows symbols, boards and rules; knows nothing of models, files or training."""
+"""The base of all tasks. Knows symbols, boards and rules; knows nothing of models, files or training."""
 
 import re
 from abc import ABC, abstractmethod
@@ -18,11 +18,11 @@ from eqr.evidence import Solution
 from eqr.types import Ids, Layout
 
 Boards = NDArray[np.uint8]
-"""(B, L) ids on the data side, where torch is not needed."""
+"""(B, L) ids as numpy arrays, for code that handles data and needs no torch."""
 
 
 Checker = Callable[[list[list[str]], list[list[str]]], bool]
-"""Whether the answer, rows of characters, solves the question."""
+"""``check(question, answer)`` returns whether the answer solves the question; both are rows of characters."""
 
 SIDE = 12
 """Pixels of a cell's side in a picture."""
@@ -35,52 +35,52 @@ COLOURS = np.array(
     ],
     np.uint8,
 )
-"""The same of a blank and of the first symbols, for tasks that have no colours of their own."""
+"""Red, green and blue of a blank and of the first symbols, for tasks that have no colours of their own."""
 
 
 def family_and_sizes(name: str) -> tuple[str, list[int]]:
-    """The family and the sizes that a task's name states: ``maze30`` is maze of 30, ``arc5x149`` arc of 5 and 149."""
+    """Splits a task's name into family and sizes: ``maze30`` into maze and 30, ``arc5x149`` into arc, 5 and 149."""
     family, sizes = re.fullmatch(r"(.*?)((?:\d+x)*\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
     return family, [int(size) for size in sizes.split("x") if size]
 
 
 def squeezed(text: str) -> str:
-    """``text`` without white space and the lines people draw into boards (``|``, ``+``, ``-``)."""
+    """Returns ``text`` without white space and without the lines that people draw into boards (``|``, ``+``, ``-``)."""
     return "".join(char for char in text if not char.isspace() and char not in "|+-")
 
 
 def reached(solution: Solution, checked: bool = True) -> str:
-    """How an answer was reached, in one line for people; ``checked`` is whether its task has rules to check it by."""
+    """Describes in one line how an answer was reached; ``checked`` says whether the task has rules to check it by."""
     state = "not checked" if not checked else "valid" if solution.valid else "NOT valid"
     ended = "converged" if solution.converged else "halted" if solution.halted else "not converged"
     return f"{state}, {ended}, residual {solution.residual:.1e}, depth {solution.depth}"
 
 
 class Puzzle(NamedTuple):
-    """A generated puzzle with its one solution."""
+    """A generated puzzle with its only solution."""
 
     question: NDArray[np.uint8]
     answer: NDArray[np.uint8]
     rating: int
-    """Difficulty; its unit is the task's."""
+    """Difficulty, in a unit that depends on the task."""
 
 
 @dataclass(frozen=True)
 class Symmetries:
-    """One symmetry for each of B boards: its cells change places, its symbols change names."""
+    """One symmetry for each of B boards: it moves the board's cells and renames the board's symbols."""
 
     cells: NDArray[np.intp]
-    """(B, L) the cell that each cell of the new board is taken from."""
+    """(B, L) for each cell of the new board, the cell of the old board that it is taken from."""
     symbols: NDArray[np.uint8]
-    """(B, V + 1) the new id of each id; 0 stays 0."""
+    """(B, V + 1) for each old id, the new id; 0 stays 0."""
 
     def apply(self, boards: Boards) -> Boards:
-        """The boards under their symmetries; new arrays."""
+        """Returns the boards under their symmetries, as new arrays."""
         moved = np.take_along_axis(boards, self.cells, 1).astype(np.intp)
         return np.take_along_axis(self.symbols, moved, 1)
 
     def undo(self, boards: Boards) -> Boards:
-        """The boards of which ``boards`` are the images."""
+        """Returns the boards whose images under the symmetries are ``boards``."""
         names = np.argsort(self.symbols, 1).astype(np.uint8)
         named = np.take_along_axis(names, boards.astype(np.intp), 1)
         return np.take_along_axis(named, np.argsort(self.cells, 1), 1)
@@ -89,18 +89,18 @@ class Symmetries:
 class Task(ABC):
     """A family of puzzles on one board shape.
 
-    A subclass has a ``name``, a ``layout``, ``parse`` and ``format``; everything else has a default that works.
-    Two tasks are equal if they are of one class and agree in name, layout and options.
+    A subclass needs a ``name``, a ``layout``, ``parse`` and ``format``; everything else has a default that works.
+    Two tasks are equal if they have the same class, name, layout and options.
     """
 
     name: str
-    """The family's name and the sizes of this board, such as maze30: ``task_named`` makes the task from it."""
+    """The family and the sizes of the board, such as maze30; ``task_named`` makes the task from this name."""
     layout: Layout
     """Board shape and relations between cells."""
     has_rules: bool = False
-    """Whether ``is_solved`` can tell a right answer from a wrong one."""
+    """True if ``is_solved`` can tell a right answer from a wrong one."""
     options: Mapping[str, Any] = MappingProxyType({})
-    """What ``TASKS[family]`` needs besides the sizes, as JSON values; saved with a model."""
+    """Arguments that ``TASKS[family]`` needs besides the sizes, as JSON values; saved with a model."""
 
     @property
     def family(self) -> str:
@@ -117,39 +117,39 @@ class Task(ABC):
         return type(self), self.name, self.layout, dict(self.options)
 
     def akin(self, other: "Task") -> bool:
-        """Whether a network trained on this task may answer ``other``: the same symbols mean the same."""
+        """Returns whether a network trained on this task may answer ``other``: symbols mean the same in both."""
         return type(self) is type(other)
 
     def sized(self, cells: int) -> "Task":
-        """The same family on a board of ``cells`` cells; itself if it has no such board."""
+        """Returns the family's task on a board of ``cells`` cells; itself if the family has no such board."""
         return self
 
     def larger(self) -> "Task":
-        """The next larger board of the family; raises InputError if boards of this family have one size."""
+        """Returns the task on the family's next larger board; raises InputError if all its boards have one size."""
         raise InputError(f"{self.name} has no larger boards to grow to: set grow_to=0")
 
     def with_checker(self, check: "Checker") -> "Task":
-        """The task with a judge of its answers; raises InputError if it takes none."""
+        """Returns the task with ``check`` as judge of its answers; raises InputError if the task takes no checker."""
         raise InputError(f"{self.name} is not a grid task, leave the checker out")
 
     def cells_in(self, text: str) -> int:
-        """Cells of the board written in ``text``."""
+        """Returns the number of cells of the board in ``text``."""
         return len(squeezed(text))
 
     def lines_of(self, line: str) -> int:
-        """How many lines like this one make a board: 1 if it is a whole one."""
+        """Returns how many lines like ``line`` make a board: 1 if ``line`` is a whole board."""
         return self.layout.rows if self.cells_in(line) == self.layout.cols else 1
 
     @abstractmethod
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read one puzzle, (L,) ids; raises InputError saying what is wrong and where."""
+        """Parses one puzzle into (L,) ids; raises InputError saying what is wrong and where."""
 
     @abstractmethod
     def format(self, board: Integer[Tensor, " L"]) -> str:
-        """Write one board on one line; the inverse of ``parse``."""
+        """Writes one board on one line; the inverse of ``parse``."""
 
     def encode(self, puzzles: str | Sequence[str]) -> Ids:
-        """(B, L) ids of one puzzle or several given as text; raises InputError as ``parse`` does."""
+        """Parses one puzzle or several into (B, L) ids; raises InputError as ``parse`` does."""
         puzzles = [puzzles] if isinstance(puzzles, str) else puzzles
         boards = [self.parse(text) for text in puzzles]
         return torch.from_numpy(np.array(boards, np.int64).reshape(len(boards), self.layout.width))
@@ -157,26 +157,26 @@ class Task(ABC):
     def named_rule(
         self, rule_cells: Integer[Tensor, "R H"]
     ) -> tuple[Integer[Tensor, " R"], Integer[Tensor, " R"], Integer[Tensor, "R V"]]:
-        """The rule and the position that the rule cells name, and for each symbol, from 0, the one it stands for.
+        """Returns the rule and the position that the rule cells name, and each symbol's original symbol, from 0.
 
-        For tasks whose layout has rules.
+        Only for tasks whose layout has rules.
         """
         raise NotImplementedError(f"{self.name} has no rule cells")
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """Whether each answer obeys all rules and keeps the clues. Needs no label.
+        """Returns whether each answer obeys all rules and keeps the clues. Needs no label.
 
-        By default no rule is known: an answer must have no blank cell and keep clues that are fixed.
+        The default knows no rules: an answer must have no blank cell and must keep the clues if they are fixed.
         """
         complete = (answers > 0).all(-1)
         return complete & ((inputs == 0) | (inputs == answers)).all(-1) if self.layout.clues_fixed else complete
 
     def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
-        """Each cell of the board as text, rule cells left out; by default the characters of ``format``."""
+        """Returns each cell of the board as text, without rule cells; by default the characters of ``format``."""
         return list(self.format(board)[self.layout.rule_cells :])
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """The puzzle, the answer beside it, and how it was reached."""
+        """Returns text for people: the puzzle, the answer beside it, and how the answer was reached."""
         question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
         sides = [np.array(self.cells(board)).reshape(self.layout.rows, -1) for board in (question, solution.answer)]
         lines = [
@@ -186,48 +186,48 @@ class Task(ABC):
         return "\n".join([*lines, reached(solution, self.has_rules)])
 
     def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
-        """Each cell of an answer's board in two characters, for a terminal."""
+        """Returns each cell of the answer's board as two characters, for a terminal."""
         return [f"{cell} " for cell in self.cells(answer)]
 
     def picture(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> NDArray[np.uint8]:
-        """(H, W, 3) red, green and blue: an answer with a square for each cell, in the colour of its symbol."""
+        """Returns an (H, W, 3) RGB picture of the answer: one square per cell, in the colour of the cell's symbol."""
         symbols = answer[self.layout.rule_cells :].view(self.layout.rows, self.layout.cols).numpy()
         return painted(COLOURS[symbols % len(COLOURS)], line=1)
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """``count`` random symmetries of the task: they make puzzles of puzzles, and answers of their answers.
+        """Draws ``count`` random symmetries: each maps a puzzle to another puzzle, and its answer to that one's answer.
 
-        By default each changes nothing.
+        By default a symmetry changes nothing.
         """
         return Symmetries(np.tile(np.arange(self.layout.width), (count, 1)), names_kept(count, self.layout.symbols))
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-        """Endless stream of puzzles rated ``least`` to ``most``, a function of ``seed`` alone.
+        """Returns an endless stream of puzzles rated ``least`` to ``most``, a function of ``seed`` alone.
 
-        Raises InputError if there are no such puzzles, or the task has no generator.
+        Raises InputError if there are no such puzzles, or if the task has no generator.
         """
         raise InputError(f"nothing generates {self.name} puzzles: give a file of them with --data")
 
 
 def names_kept(count: int, symbols: int) -> NDArray[np.uint8]:
-    """(count, symbols + 1) symbols of ``Symmetries`` that rename none."""
+    """Returns the (count, symbols + 1) ``Symmetries.symbols`` that rename nothing."""
     return np.tile(np.arange(symbols + 1, dtype=np.uint8), (count, 1))
 
 
 def names_shuffled(count: int, symbols: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(count, symbols + 1) symbols of ``Symmetries`` that rename all of them at random."""
+    """Returns (count, symbols + 1) ``Symmetries.symbols`` that rename all symbols at random."""
     names = names_kept(count, symbols)
     names[:, 1:] = rng.permuted(names[:, 1:], axis=1)
     return names
 
 
 def turned(board: NDArray[np.intp]) -> NDArray[np.intp]:
-    """(8, L) the cells of a square ``board`` (N, N) of cell numbers in its eight positions, the given one first."""
+    """Returns (8, L) the eight positions of a square ``board`` (N, N) of cell numbers, the given position first."""
     return np.stack([np.rot90(side, turns).ravel() for side in (board, board.T) for turns in range(4)])
 
 
 def painted(colours: NDArray[np.uint8], line: int = 0) -> NDArray[np.uint8]:
-    """(H, W, 3) a picture of cells of these colours (rows, cols, 3), with lines of so many pixels between them."""
+    """Returns an (H, W, 3) picture of cells in ``colours`` (rows, cols, 3), separated by lines ``line`` pixels wide."""
     picture = colours.repeat(SIDE, 0).repeat(SIDE, 1)
     for edge in range(line):
         picture[edge::SIDE] = LINE

@@ -1,8 +1,8 @@
-"""Your own puzzles: grids of one shape and one alphabet, known by a file of questions and answers alone.
+"""Custom puzzles: grids of one shape and one alphabet, known only from a file of questions and answers.
 
-A symbol is a character: id i is the i-th of the alphabet, id 0 the blank. White space in a row means nothing; ``/`` and
-line ends part rows. The rules are not known here. A checker, a function of the user's, may tell right answers from
-wrong ones; it is given by whoever runs the program and never kept with a model.
+A symbol is a character: id i is the i-th character of the alphabet, id 0 the blank. White space in a row is ignored;
+``/`` and line ends separate rows. The task does not know the rules. A checker, a function that the user writes, may
+tell right answers from wrong ones; whoever runs the program supplies it, and it is never saved with a model.
 """
 
 import re
@@ -21,25 +21,25 @@ from eqr.types import Layout
 
 ROW_ENDS = re.compile(r"[/\r\n]")
 MOST_SYMBOLS = 255
-"""Boards are kept in bytes."""
+"""Longest alphabet: a cell is kept in one byte, and 0 is the blank."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridConfig:
-    """Board of a grid task, and what is the same under its symmetries."""
+    """Board and symmetries of a grid task."""
 
     rows: int
     cols: int
     symbols: str
-    """The alphabet in order, one character a symbol."""
+    """The alphabet in order, one character per symbol."""
     blank: str
-    """The character of a cell to be found; empty if questions have none."""
+    """The character of a cell to find; empty if questions have no blanks."""
     clues_fixed: bool
-    """Whether a given symbol is that cell's answer; if not, every cell is answered."""
+    """True if a given symbol is the cell's answer; False if every cell is answered anew."""
     interchangeable: bool
-    """Whether puzzles stay puzzles when symbols swap their names."""
+    """True if a puzzle stays a puzzle when its symbols swap names."""
     dihedral: bool
-    """Whether they do when the board is turned or mirrored."""
+    """True if a puzzle stays a puzzle when its board is turned or mirrored."""
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.cols < 1:
@@ -51,33 +51,33 @@ class GridConfig:
         written = self.symbols + self.blank
         if len(self.blank) > 1 or len(set(written)) < len(written) or "".join(lines_in(written)) != written:
             raise InputError(
-                f"symbols {self.symbols!r} with blank {self.blank!r} cannot be read back: each must be another "
-                "character, none of them '/' or white space"
+                f"symbols {self.symbols!r} with blank {self.blank!r} cannot be read back: each must be a "
+                "different character, and none may be '/' or white space"
             )
 
     def described(self) -> str:
-        """What puzzles are like, in one line for people."""
+        """Describes the puzzles in one line for people."""
         return ", ".join(
             (
                 f"{self.rows}x{self.cols}",
                 f"symbols {self.symbols} ({'interchangeable' if self.interchangeable else 'each of its own kind'})",
                 f"blank {self.blank!r}" if self.blank else "no blanks",
-                "given cells stand" if self.clues_fixed else "given cells may change, every cell is answered",
+                "given cells are fixed" if self.clues_fixed else "given cells may change, every cell is answered",
                 "boards may be turned and mirrored" if self.dihedral else "boards keep their position",
             )
         )
 
 
 def lines_in(text: str) -> list[str]:
-    """The rows written in ``text``, without white space; one if nothing parts them."""
+    """Returns the rows written in ``text``, without white space; a single row if nothing separates rows."""
     lines = ("".join(line.split()) for line in ROW_ENDS.split(text))
     return [line for line in lines if line]
 
 
 def cells_of(text: str, rows: int, cols: int) -> str:
-    """The cells written in ``text``, row by row; raises InputError unless they make ``rows`` x ``cols``."""
+    """Returns the cells written in ``text``, row by row; raises InputError unless they form ``rows`` x ``cols``."""
     lines = lines_in(text)
-    cure = f"give {rows} rows of {cols}, with '/' or a line end between rows or nothing at all"
+    cure = f"give {rows} rows of {cols}, separated by '/', by line ends or by nothing"
     if len(lines) <= 1:
         cells = "".join(lines)
         if len(cells) != rows * cols:
@@ -92,14 +92,14 @@ def cells_of(text: str, rows: int, cols: int) -> str:
 
 
 class Grid(Task):
-    """Give every cell the symbol that the answers of the file would give it."""
+    """Give every cell a symbol, as the answers in the training file do."""
 
     name = "grid"
 
     def __init__(self, config: GridConfig, check: Checker | None = None) -> None:
         self.config, self.check, self.has_rules = config, check, check is not None
         self.options = asdict(config)
-        # An id 0 where there are no blanks is nobody's: "?" only shows it.
+        # Without blanks no character is read as id 0; "?" only displays it.
         self.written = (config.blank or "?") + config.symbols
         self.ids = {char: symbol for symbol, char in enumerate(self.written) if symbol or config.blank}
         self.layout = Layout(
@@ -117,19 +117,19 @@ class Grid(Task):
         return (*super()._identity(), self.check)
 
     def akin(self, other: Task) -> bool:
-        """Grids of one alphabet and one kind of symmetry; the checker does not matter to a network."""
+        """Returns whether ``other`` is a grid with the same configuration; the checker does not matter to a network."""
         return isinstance(other, Grid) and other.config == self.config
 
     def with_checker(self, check: Checker) -> "Grid":
-        """The task with a judge of its answers."""
+        """Returns the task with ``check`` as judge of its answers."""
         return Grid(self.config, check)
 
     def cells_in(self, text: str) -> int:
-        """Every character that is neither white space nor ``/``."""
+        """Counts every character that is neither white space nor ``/``."""
         return sum(map(len, lines_in(text)))
 
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read one character a cell, row by row."""
+        """Parses one character per cell, row by row, into (L,) ids."""
         cells = cells_of(text, self.config.rows, self.config.cols)
         for cell, char in enumerate(cells):
             if char not in self.ids:
@@ -137,16 +137,16 @@ class Grid(Task):
                 blank = f"and {self.config.blank!r} for blanks " if self.config.blank else ""
                 raise InputError(
                     f"row {row + 1}, column {col + 1} holds {char!r}: only {self.config.symbols} {blank}are read, "
-                    "correct it or train on a file that has it"
+                    "correct it, or train on a file that uses it"
                 )
         return np.array([self.ids[char] for char in cells], np.uint8)
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
-        """One line of symbols."""
+        """Returns one line of symbols."""
         return "".join(self.written[symbol] for symbol in board.tolist())
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """Whether no cell is blank, given cells stand where they do, and the checker, if there is one, agrees."""
+        """Returns whether no cell is blank, fixed clues are kept, and the checker, if there is one, agrees."""
         good = (answers > 0).all(-1)
         if self.config.clues_fixed:
             good &= ((inputs == 0) | (inputs == answers)).all(-1)
@@ -162,11 +162,11 @@ class Grid(Task):
         return [[self.written[symbol] for symbol in row] for row in board.view(self.config.rows, -1).tolist()]
 
     def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
-        """The symbols themselves."""
+        """Returns the symbol of each cell."""
         return [self.written[symbol] for symbol in board.tolist()]
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """Those that were said to be there: other names for symbols, other positions of the board."""
+        """Draws the symmetries that the configuration allows: other names for symbols, other positions of the board."""
         board = np.arange(self.layout.cells).reshape(self.config.rows, -1)
         places = board.reshape(1, -1)
         if self.config.dihedral:
@@ -177,12 +177,12 @@ class Grid(Task):
         return Symmetries(places[rng.integers(len(places), size=count)], names)
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-        """There is no generator: raises InputError."""
+        """Raises InputError: there is no generator."""
         raise _your_own()
 
 
 def grid_of(**board: Any) -> Grid:
-    """The grid task of a board, given as the fields of GridConfig; raises InputError without them."""
+    """Returns the grid task of a board given as the fields of GridConfig; raises InputError without them."""
     if not board:
         raise _your_own()
     return Grid(from_json(GridConfig, board, "grid"))
@@ -190,6 +190,6 @@ def grid_of(**board: Any) -> Grid:
 
 def _your_own() -> InputError:
     return InputError(
-        "grid puzzles are your own: nothing generates them, write a CSV with the columns question and answer and give "
-        "it to `eqr train grid --data`"
+        "grid puzzles cannot be generated: write a CSV with the columns question and answer and give it to "
+        "`eqr train grid --data`"
     )

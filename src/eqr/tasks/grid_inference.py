@@ -1,4 +1,4 @@
-"""What is this board? Shape, alphabet, blank and the standing of clues, read off questions and answers."""
+"""Infers a grid's shape, alphabet and blank, and whether clues are fixed, from questions and answers."""
 
 import re
 from collections.abc import Iterable
@@ -13,10 +13,10 @@ USUAL_BLANKS = ".0"
 def inferred(
     puzzles: Iterable[tuple[str, str, str]], board: str | None, interchangeable: bool, dihedral: bool
 ) -> tuple[GridConfig, str]:
-    """The board of ``puzzles`` (place, question, answer), and the place of the first given cell that changes, if any.
+    """Returns the board of ``puzzles`` (place, question, answer), and the place of the first given cell that changes.
 
-    ``board``, such as 4x6, says what lines of cells do not: how many make a row. Raises InputError if the grids differ
-    in shape, or theirs is not known.
+    The place is empty if no given cell changes. ``board``, such as 4x6, states the shape of grids written without
+    separators between rows. Raises InputError if the grids differ in shape, or if their shape is unknown.
     """
     shape = _stated(board) if board else None
     asked: set[str] = set()
@@ -25,12 +25,12 @@ def inferred(
     for place, question, answer in puzzles:
         try:
             shape = shape or _shape_of(question)
-            cells, found = (cells_of(text, *shape) for text in (question, answer))
+            asked_cells, answer_cells = (cells_of(text, *shape) for text in (question, answer))
         except InputError as error:
             raise InputError(f"{place}: {error}") from None
-        asked.update(cells)
-        answered.update(found)
-        for given, new in zip(cells, found, strict=True):
+        asked.update(asked_cells)
+        answered.update(answer_cells)
+        for given, new in zip(asked_cells, answer_cells, strict=True):
             if given != new:
                 changes.setdefault(given, place)
     if shape is None:
@@ -57,7 +57,7 @@ def _stated(board: str) -> tuple[int, int]:
 
 
 def _shape_of(text: str) -> tuple[int, int]:
-    """Rows and columns of a board whose rows are parted, or which is square."""
+    """Returns the rows and columns of a board; without separators between rows it must be square."""
     lines = lines_in(text)
     if len(lines) > 1:
         return len(lines), len(lines[0])
@@ -65,14 +65,14 @@ def _shape_of(text: str) -> tuple[int, int]:
     side = isqrt(cells)
     if not cells or side * side != cells:
         raise InputError(
-            f"the question has {cells} cells in one row, which make no square: say --board ROWSxCOLUMNS, or put '/' or "
-            "a line end between the rows"
+            f"the question has {cells} cells in one row, which do not form a square: give --board ROWSxCOLUMNS, or put "
+            "'/' or a line end between the rows"
         )
     return side, side
 
 
 def _blank_of(only_asked: set[str]) -> str:
-    """The blank among the characters that no answer holds: a usual one, or the only one; empty if there is none."""
+    """Returns the blank among the characters that no answer holds: a usual one, or the only one, or ``""``."""
     for char in USUAL_BLANKS:
         if char in only_asked:
             return char

@@ -1,4 +1,4 @@
-"""Mazes on square boards: mark the shortest way from S to G. Knows the rules; making mazes is in ``maze_carving``.
+"""Mazes on square boards: mark the shortest path from S to G. Knows the rules; ``maze_carving`` makes the mazes.
 
 Symbols: 1 wall, 2 open, 3 start S, 4 goal G, 5 path. The answer repeats the question and marks open cells as path, so
 no cell of a question is blank and every cell is answered. Steps go up, down, left and right.
@@ -24,18 +24,18 @@ from eqr.types import Layout
 WALL, OPEN, START, GOAL, PATH = range(1, 6)
 IDS = {"#": WALL, ".": OPEN, " ": OPEN, "_": OPEN, "S": START, "G": GOAL, "o": PATH}
 WRITTEN = "?#.SGo"
-"""Symbol of each id; an open cell is a dot because spaces at the ends of a line get lost. Id 0 is no cell of a maze."""
+"""Character of each id; an open cell is a dot because spaces at the ends of a line get lost. No cell has id 0."""
 DRAWN = ("? ", "██", "  ", "S ", "G ", "· ")
-"""Two characters a cell make it about square on a terminal; ``?`` where an answer contradicts its question."""
+"""Two characters of each id, about square on a terminal; ``?`` where an answer contradicts its question."""
 COLOURS = np.array(
     [(214, 64, 159), (43, 48, 59), (250, 247, 240), (26, 127, 75), (190, 48, 48), (244, 169, 64)], np.uint8
 )
-"""Red, green and blue of the same."""
+"""Red, green and blue of each id."""
 LETTERS = {
     START: (".####", "#....", ".###.", "....#", "####."),
     GOAL: (".####", "#....", "#..##", "#...#", ".####"),
 }
-"""What marks the ends in a picture, where colours may look alike."""
+"""Letters that mark start and goal in a picture, where their colours may look alike."""
 SMALLEST, LARGEST = 5, 99
 PAPER = 30
 """Size of the paper's mazes, whose paths take 100 to 140 steps (EqR appendix C)."""
@@ -47,15 +47,17 @@ class Maze(Task):
     has_rules = True
 
     def __init__(self, size: int) -> None:
-        """Raises InputError for a size that no maze has."""
+        """Raises InputError for a size out of range."""
         if not SMALLEST <= size <= LARGEST:
-            raise InputError(f"a maze of {size}x{size} is not made: sizes are {SMALLEST} to {LARGEST}, take maze30")
+            raise InputError(
+                f"a maze of {size}x{size} is not supported: sizes are {SMALLEST} to {LARGEST}, such as maze30"
+            )
         self.name, self.size = f"maze{size}", size
         self.longest = open_cells(size) - 1
         """Steps of a path through every open cell."""
-        # Beyond the 0.9th power such paths get too rare to be found.
+        # Paths longer than the 0.9th power of the open cells are too rare to find.
         self.usual = (100, 140) if size == PAPER else (size - 2, int(open_cells(size) ** 0.9))
-        """Steps of generated paths unless said otherwise."""
+        """Fewest and most steps of generated paths by default."""
         self.layout = Layout(
             rows=size,
             cols=size,
@@ -68,29 +70,29 @@ class Maze(Task):
         )
 
     def sized(self, cells: int) -> Task:
-        """The maze of as many cells, if they make a square of a possible size."""
+        """Returns the maze of ``cells`` cells if they form a square of a supported size; else itself."""
         size = isqrt(cells)
         return maze_of(size) if size * size == cells and SMALLEST <= size <= LARGEST else self
 
     def larger(self) -> Task:
-        """The maze with one node more on each side."""
+        """Returns the maze with one more node along each side."""
         return maze_of(self.size + 2)
 
     def cells_in(self, text: str) -> int:
-        """Spaces count: they are open cells."""
+        """Counts all characters but row ends, spaces included: a space is an open cell."""
         return sum(map(len, _rows(text)))
 
     def lines_of(self, line: str) -> int:
-        """A line is a whole maze if it makes a square and has both ends; else a row of a maze as high as it is wide."""
+        """Returns 1 if ``line`` is a whole maze (a square with S and G); else the rows of a maze of that width."""
         cells = self.cells_in(line)
         square = self.sized(cells).layout.cells == cells
         whole = square and "S" in line and "G" in line
         return 1 if whole or len(_rows(line)) > 1 or cells > LARGEST else max(1, cells)
 
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read ``#``, ``S``, ``G``, ``o`` and a dot, underscore or space for open, in one line or row by row.
+        """Parses ``#``, ``S``, ``G``, ``o``, and a dot, underscore or space for an open cell, into (L,) ids.
 
-        Rows end with a line end or ``/``.
+        The maze is one line, or rows that end with a line end or ``/``.
         """
         rows = _rows(text)
         uneven = next((number for number, row in enumerate(rows, 1) if len(row) != len(rows)), 0)
@@ -128,11 +130,11 @@ class Maze(Task):
         return f"row {row + 1}, column {col + 1}"
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
-        """One line of ``#``, ``.``, ``S``, ``G`` and ``o``."""
+        """Returns one line of ``#``, ``.``, ``S``, ``G`` and ``o``."""
         return "".join(WRITTEN[symbol] for symbol in board.tolist())
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """The question stands, and the marked cells lead from S to G in as few steps as any way does."""
+        """Returns whether the question is unchanged and the marked cells are a shortest path from S to G."""
         stands = ((answers == inputs) | ((inputs == OPEN) & (answers == PATH))).all(-1)
         possible = stands & ((inputs == START).sum(-1) == 1) & ((inputs == GOAL).sum(-1) == 1)
         solved = torch.zeros(len(inputs), dtype=torch.bool)
@@ -143,24 +145,24 @@ class Maze(Task):
     def _is_shortest(self, answer: list[int]) -> bool:
         start, goal = answer.index(START), answer.index(GOAL)
         marked = distances([symbol in (PATH, GOAL) for symbol in answer], start, self.size)[goal]
-        # A way through marked cells that needs each of them is the whole of what is marked.
+        # If the shortest path through marked cells uses all of them, nothing else is marked.
         if marked != answer.count(PATH) + 1:
             return False
         return marked == distances([symbol != WALL for symbol in answer], start, self.size)[goal]
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """The maze with the path marked, ``?`` where the answer contradicts the question, and how it was reached."""
+        """Returns the maze as text, with the path marked and ``?`` where the answer contradicts the question."""
         question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
         cells = self.drawn(question, solution.answer)
         grid = "\n".join("".join(cells[at : at + self.size]).rstrip() for at in range(0, len(cells), self.size))
         return f"{grid}\n{reached(solution)}"
 
     def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:
-        """Each cell in two characters, ``?`` where the answer contradicts the question."""
+        """Returns each cell as two characters, ``?`` where the answer contradicts the question."""
         return [DRAWN[symbol] for symbol in _stands(puzzle, answer).tolist()]
 
     def picture(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> NDArray[np.uint8]:
-        """(H, W, 3) the maze with the path and both ends marked; see COLOURS."""
+        """Returns an (H, W, 3) picture of the maze with the path and both ends marked; see COLOURS."""
         symbols = _stands(puzzle, answer).view(self.size, self.size).numpy()
         picture = painted(COLOURS[symbols])
         for end, letter in LETTERS.items():
@@ -170,17 +172,17 @@ class Maze(Task):
         return picture
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """Turn and mirror each board into one of its eight positions."""
+        """Turns and mirrors each board into one of its eight positions."""
         positions = turned(np.arange(self.layout.cells).reshape(self.size, self.size))
         cells = positions[rng.integers(len(positions), size=count)]
         return Symmetries(cells, names_kept(count, self.layout.symbols))
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-        """Mazes with one way between any two open cells; the rating is the number of steps from S to G.
+        """Returns mazes with one path between any two open cells; the rating is the number of steps from S to G.
 
-        Lengths are uniform from ``least`` to ``most``, or as is usual for the size. One thread makes
-        them whatever ``workers`` says. An even board is an odd one and a line of wall more at the bottom and the right,
-        as in the Maze-Unique set of the paper (appendix C).
+        Lengths are uniform from ``least`` to ``most``, by default those usual for the size. One thread makes the mazes,
+        whatever ``workers`` is. A board of even size is one of odd size with another line of wall at the bottom and the
+        right, as in the Maze-Unique set of the paper (appendix C).
         """
         most = max(self.usual[1], least) if most is None else most
         least = least or (self.usual[0] if self.usual[0] <= most else 1)
@@ -189,28 +191,27 @@ class Maze(Task):
                 f"paths of {least} to {most} steps in a {self.name} are not possible: "
                 f"a path has at least 1 step and at this size at most {self.longest}"
             )
-        found = mazes(self.size, seed, least, most)
-        return (_puzzle(passable, path) for passable, path in found)
+        return (_puzzle(passable, path) for passable, path in mazes(self.size, seed, least, most))
 
 
 @cache
 def maze_of(size: int = PAPER) -> Maze:
-    """The mazes of ``size`` x ``size``."""
+    """Returns the task of ``size`` x ``size`` mazes."""
     return Maze(size)
 
 
 def _rows(text: str) -> list[str]:
-    """``text`` cut at line ends and slashes; a space is an open cell."""
+    """Splits ``text`` at line ends and slashes; keeps spaces, which are open cells."""
     return [row for row in re.split(r"[\r\n/]+", text) if row]
 
 
 def _stands(puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> Integer[Tensor, " L"]:
-    """The answer, 0 where it contradicts the question."""
+    """Returns the answer, 0 where it contradicts the question."""
     return torch.where((answer == puzzle) | ((puzzle == OPEN) & (answer == PATH)), answer, 0)
 
 
 def _puzzle(passable: bytearray, path: list[int]) -> Puzzle:
-    """The maze with S and G at the ends of ``path``."""
+    """Returns the maze with S and G at the ends of ``path``."""
     question = np.where(np.frombuffer(passable, np.uint8), OPEN, WALL).astype(np.uint8)
     question[path[0]], question[path[-1]] = START, GOAL
     answer = question.copy()

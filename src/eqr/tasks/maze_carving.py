@@ -1,7 +1,7 @@
-"""Ways through square boards, and mazes carved out of them. Knows which cells are passable; no symbols, no tensors.
+"""Paths through square boards, and mazes carved out of them. Knows which cells are passable; no symbols, no tensors.
 
-Contract: cells are numbered row by row, ``passable`` holds a truth value for each; steps go up, down, left and right. A
-carved maze is perfect: exactly one way leads from any open cell to any other.
+Contract: cells are numbered row by row; ``passable`` holds a truth value for each cell; steps go up, down, left and
+right. A carved maze is perfect: exactly one path leads from any open cell to any other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ import numpy as np
 from eqr.errors import InputError
 
 PATIENCE = 2_000
-"""Mazes without a path of the length wanted after which the search for one is given up."""
+"""Mazes to try for a path of the wanted length before the search gives up."""
 
 
 @cache
 def _neighbours(size: int) -> list[list[int]]:
-    """The cells one step from each cell."""
+    """Returns, for each cell, the cells one step away."""
     cells = np.pad(np.arange(size**2).reshape(size, size), 1, constant_values=-1)
     around = np.stack([cells[:-2, 1:-1], cells[2:, 1:-1], cells[1:-1, :-2], cells[1:-1, 2:]], -1)
     return [[near for near in four if near >= 0] for four in around.reshape(-1, 4).tolist()]
@@ -25,7 +25,7 @@ def _neighbours(size: int) -> list[list[int]]:
 
 @cache
 def _doors(size: int) -> dict[int, list[tuple[int, int]]]:
-    """For each node the nodes beside it, with the cell between. Nodes are the cells on odd rows and columns."""
+    """Returns, for each node, its neighbours and the cells between. Nodes are the cells in odd rows and columns."""
     odd = range(1, 2 * ((size - 1) // 2), 2)
     nodes = {row * size + col for row in odd for col in odd}
     ways = (-size, size, -1, 1)
@@ -33,25 +33,25 @@ def _doors(size: int) -> dict[int, list[tuple[int, int]]]:
 
 
 def open_cells(size: int) -> int:
-    """Open cells of a carved maze: its nodes, and the cells of a tree between them."""
+    """Returns the number of open cells of a carved maze: its nodes, and the cells of the tree that joins them."""
     return 2 * ((size - 1) // 2) ** 2 - 1
 
 
 def distances(passable: Sequence[int], start: int, size: int) -> list[int]:
-    """Steps from ``start`` to every cell through passable ones; -1 where no way leads."""
-    neighbours, found, queue = _neighbours(size), [-1] * len(passable), [start]
-    found[start] = 0
+    """Returns the steps from ``start`` to every cell through passable cells; -1 for a cell out of reach."""
+    neighbours, steps_to, queue = _neighbours(size), [-1] * len(passable), [start]
+    steps_to[start] = 0
     for cell in queue:
-        steps = found[cell] + 1
+        steps = steps_to[cell] + 1
         for near in neighbours[cell]:
-            if passable[near] and found[near] < 0:
-                found[near] = steps
+            if passable[near] and steps_to[near] < 0:
+                steps_to[near] = steps
                 queue.append(near)
-    return found
+    return steps_to
 
 
 def carved(size: int, rng: np.random.Generator) -> bytearray:
-    """A spanning tree of the nodes by randomized depth-first search: 1 for open cells, 0 for walls."""
+    """Carves a spanning tree of the nodes by randomized depth-first search; returns 1 for open cells, 0 for walls."""
     passable, doors = bytearray(size**2), _doors(size)
     draws = iter(rng.random(len(doors)).tolist())
     stack = [list(doors)[int(next(draws) * len(doors))]]
@@ -68,9 +68,10 @@ def carved(size: int, rng: np.random.Generator) -> bytearray:
 
 
 def path_of(length: int, passable: bytearray, size: int, rng: np.random.Generator) -> list[int]:
-    """The cells of a random path of ``length`` steps in a tree, from start to goal; empty if it has none."""
+    """Returns the cells of a random path of ``length`` steps in a tree, from start to goal; empty if there is none."""
     cells = rng.permutation(np.flatnonzero(np.frombuffer(passable, np.uint8))).tolist()
-    # In a tree the cell farthest from any cell ends a longest path, and an end of it is the farthest cell of all.
+    # In a tree, the cell farthest from an arbitrary cell is one end of a longest path, and the cell farthest from that
+    # end is the other end. Any cell's greatest distance is to one of the two ends, so they show which cells can start.
     first = distances(passable, cells[0], size)
     one_end = distances(passable, first.index(max(first)), size)
     if max(one_end) < length:
@@ -85,13 +86,13 @@ def path_of(length: int, passable: bytearray, size: int, rng: np.random.Generato
 
 
 def mazes(size: int, seed: int, least: int, most: int) -> Iterator[tuple[bytearray, list[int]]]:
-    """Endless stream of mazes (passable cells, cells of the path), with paths of ``least`` to ``most`` steps.
+    """Yields mazes without end (passable cells, cells of the path), with paths of ``least`` to ``most`` steps.
 
-    Raises InputError when such paths are too rare to be found.
+    Raises InputError if paths of the length drawn are too rare to find.
     """
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     while True:
-        # The length is drawn first and kept until a maze has it, or short paths would be the more frequent ones.
+        # The length is drawn first and kept until a maze has such a path; otherwise short paths would be more frequent.
         length = int(rng.integers(least, most + 1))
         for _ in range(PATIENCE):
             passable = carved(size, rng)
@@ -102,5 +103,5 @@ def mazes(size: int, seed: int, least: int, most: int) -> Iterator[tuple[bytearr
         else:
             raise InputError(
                 f"none of {PATIENCE:,} mazes of {size}x{size} has a path of {length} steps: "
-                f"such are too rare to be found, take shorter paths or a larger board"
+                f"such mazes are too rare to find, use shorter paths or a larger board"
             )

@@ -1,4 +1,4 @@
-"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; solving by search is in ``sudoku_search``."""
+"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; ``sudoku_search`` solves by search."""
 
 from collections.abc import Iterator
 from functools import cache, cached_property
@@ -21,7 +21,7 @@ BOXES = {9: (3, 3), 6: (2, 3), 4: (2, 2)}
 
 
 def units_of(box_rows: int, box_cols: int) -> NDArray[np.int64]:
-    """(3V, V) cells of every row, column and box, in that order."""
+    """Returns (3V, V) the cells of every row, column and box, in that order."""
     side = box_rows * box_cols
     cells = np.arange(side * side).reshape(side, side)
     boxes = cells.reshape(box_cols, box_rows, box_rows, box_cols).transpose(0, 2, 1, 3).reshape(side, side)
@@ -46,7 +46,7 @@ class Sudoku(Task):
         return torch.from_numpy(units_of(self.box_rows, self.box_cols))
 
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Read digits with ``.`` or ``0`` for blanks; white space and drawn lines are ignored."""
+        """Parses digits, with ``.`` or ``0`` for blanks, into (L,) ids; ignores white space and drawn lines."""
         text = squeezed(text)
         cells, allowed = self.layout.cells, DIGITS[: self.side]
         if len(text) != cells:
@@ -77,17 +77,17 @@ class Sudoku(Task):
         )
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
-        """One line of digits, ``.`` for blanks."""
+        """Returns one line of digits, with ``.`` for blanks."""
         return "".join("." if symbol == 0 else str(symbol) for symbol in board.tolist())
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
-        """Every unit holds every symbol once, and every clue stands."""
+        """Returns whether every unit holds every symbol once and every clue is kept."""
         symbols = torch.arange(1, self.side + 1)
         permutation = (answers[:, self._units].sort(-1).values == symbols).all(-1).all(-1)
         return permutation & ((inputs == 0) | (inputs == answers)).all(-1)
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """The puzzle, the answer beside it, and how it was reached."""
+        """Returns text for people: the puzzle, the answer beside it, and how the answer was reached."""
         question = self.parse(puzzle).tolist() if isinstance(puzzle, str) else puzzle.tolist()
         left, right = self._grid(question), self._grid(solution.answer.tolist())
         arrow = ["  ->  " if i == len(left) // 2 else "      " for i in range(len(left))]
@@ -105,7 +105,7 @@ class Sudoku(Task):
         return lines
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """Relabel symbols, shuffle bands, stacks and the lines within them; transpose where boxes are square."""
+        """Relabels symbols, shuffles bands, stacks and the lines within them; transposes half if boxes are square."""
         relabel = names_shuffled(count, self.side, rng)
         rows = _shuffled_lines(count, self.box_cols, self.box_rows, rng)
         cols = _shuffled_lines(count, self.box_rows, self.box_cols, rng)
@@ -116,9 +116,9 @@ class Sudoku(Task):
         return Symmetries(cells.reshape(count, -1), relabel)
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-        """Minimal puzzles with one solution; the rating counts guesses of the bitmask solver."""
+        """Returns minimal puzzles with one solution; the rating is the number of guesses of the bitmask solver."""
         if most is not None and not least <= most:
-            raise InputError(f"there are no puzzles of {least} to {most} guesses: give a range that does not end early")
+            raise InputError(f"there are no puzzles of {least} to {most} guesses: the first limit exceeds the second")
         from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
 
         return generate(geometry(units_of(self.box_rows, self.box_cols)), seed, least, most, workers)
@@ -126,14 +126,14 @@ class Sudoku(Task):
 
 @cache
 def sudoku_of(side: int = 9) -> Sudoku:
-    """Sudoku with ``side`` symbols: 9, 6 (boxes of 2x3) or 4 (boxes of 2x2)."""
+    """Returns Sudoku with ``side`` symbols: 9, 6 (boxes of 2x3) or 4 (boxes of 2x2); raises InputError for others."""
     if side not in BOXES:
-        raise InputError(f"a Sudoku of {side}x{side} is not made: sides are {', '.join(map(str, BOXES))}")
+        raise InputError(f"a Sudoku of {side}x{side} is not supported: sides are {', '.join(map(str, BOXES))}")
     return Sudoku("sudoku" if side == 9 else f"sudoku{side}", *BOXES[side])
 
 
 def _shuffled_lines(count: int, groups: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """(count, groups*size) line orders that keep the lines of a group together."""
+    """Draws (count, groups*size) orders of lines that keep the lines of a group together."""
     group = rng.permuted(np.tile(np.arange(groups), (count, 1)), axis=1)
     within = rng.permuted(np.tile(np.arange(size), (count, groups, 1)), axis=2)
     lines: NDArray[np.intp] = group[:, :, None] * size + within

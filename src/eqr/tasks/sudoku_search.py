@@ -1,8 +1,8 @@
 """A bitmask Sudoku solver and a generator of minimal puzzles, compiled by numba.
 
 Contract: boards are flat uint8 arrays, 0 for a blank and 1..V for symbols; the candidates of a cell are the bits of
-one integer. The solver propagates naked and hidden singles and branches on the first cell with fewest candidates; the
-number of branches it tries until uniqueness is proved is a puzzle's rating. Nothing here knows of tensors or models.
+one integer. The solver propagates naked and hidden singles and branches on the first cell with fewest candidates. A
+puzzle's rating is the number of branches it tries until uniqueness is proved. Nothing here knows of tensors or models.
 """
 
 import math
@@ -22,7 +22,7 @@ Board = NDArray[np.uint8]
 _compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
 
 PATIENCE = 200_000
-"""Puzzles without one that is hard enough after which the search for such is given up."""
+"""Puzzles to try without finding one in the wanted range before the search gives up."""
 
 
 class Geometry(NamedTuple):
@@ -31,11 +31,11 @@ class Geometry(NamedTuple):
     units: NDArray[np.int64]
     """(3V, V) the cells of every row, column and box."""
     peers: NDArray[np.int64]
-    """(L, P) the cells that share a unit with a cell."""
+    """(L, P) for each cell, the other cells that share a unit with it."""
 
 
 def geometry(units: NDArray[np.int64]) -> Geometry:
-    """Units and peers of a board with these ``units`` (3V, V)."""
+    """Returns the geometry of a board with these ``units`` (3V, V)."""
     cells = range(units.max() + 1)
     peers = [sorted({int(c) for unit in units if cell in unit for c in unit} - {cell}) for cell in cells]
     return Geometry(units, np.array(peers))
@@ -43,7 +43,7 @@ def geometry(units: NDArray[np.int64]) -> Geometry:
 
 @_compiled()
 def _propagate(candidates, done, queue, waiting, units, peers):  # type: ignore[no-untyped-def]
-    """Apply naked and hidden singles until nothing changes; False on a contradiction."""
+    """Applies naked and hidden singles until nothing changes; returns False on a contradiction."""
     side = units.shape[1]
     every = (1 << side) - 1
     while True:
@@ -60,7 +60,7 @@ def _propagate(candidates, done, queue, waiting, units, peers):  # type: ignore[
                     candidates[peer] = left
                     if left == 0:
                         return False
-                    if left & (left - 1) == 0:
+                    if left & (left - 1) == 0:  # one bit: a naked single
                         queue[waiting] = peer
                         waiting += 1
         for u in range(units.shape[0]):
@@ -71,12 +71,12 @@ def _propagate(candidates, done, queue, waiting, units, peers):  # type: ignore[
                 once |= mask
             if once != every:
                 return False
-            hidden = once & ~twice
+            hidden = once & ~twice  # symbols that only one cell of the unit can take
             for k in range(side):
                 cell = units[u, k]
                 bit = candidates[cell] & hidden
                 if bit and not done[cell]:
-                    if bit & (bit - 1):
+                    if bit & (bit - 1):  # two symbols have this as their only cell
                         return False
                     candidates[cell] = bit
                     queue[waiting] = cell
@@ -89,7 +89,7 @@ def _propagate(candidates, done, queue, waiting, units, peers):  # type: ignore[
 
 @_compiled()
 def _load(board, candidates, done, queue, units, peers):  # type: ignore[no-untyped-def]
-    """Start from the clues of ``board``; False if they contradict each other."""
+    """Starts from the clues of ``board`` and propagates them; returns False if they contradict each other."""
     every = (1 << units.shape[1]) - 1
     waiting = 0
     for cell in range(board.shape[0]):
@@ -104,11 +104,11 @@ def _load(board, candidates, done, queue, units, peers):  # type: ignore[no-unty
 
 @_compiled()
 def _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution):  # type: ignore[no-untyped-def]
-    """Depth-first search from level 0 of the stacks; returns (solutions found up to ``limit``, branches tried)."""
+    """Searches depth-first from level 0 of the stacks; returns (solutions found up to ``limit``, branches tried)."""
     cells, side = candidates.shape[1], units.shape[1]
     branch_cell = np.empty(cells + 1, np.int64)
     untried = np.empty(cells + 1, np.int64)
-    found, guesses, level = 0, 0, 0
+    solutions, guesses, level = 0, 0, 0
     descend = True
     while level >= 0:
         if descend:
@@ -122,12 +122,12 @@ def _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution
                         count += 1
                     if count < fewest:
                         fewest, cell = count, c
-                        if count == 2:
+                        if count == 2:  # no open cell has fewer after propagation
                             break
             if cell < 0:
-                found += 1
+                solutions += 1
                 solution[:] = candidates[level]
-                if found >= limit:
+                if solutions >= limit:
                     break
                 level -= 1
                 descend = False
@@ -139,7 +139,7 @@ def _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution
             descend = False
             continue
         bit = mask & -mask
-        if shuffle:
+        if shuffle:  # reservoir sampling: every candidate is equally likely
             count = 0
             while mask:
                 count += 1
@@ -156,12 +156,12 @@ def _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution
         descend = _propagate(candidates[level + 1], done[level + 1], queue, 1, units, peers)
         if descend:
             level += 1
-    return found, guesses
+    return solutions, guesses
 
 
 @_compiled()
 def _solve(board, units, peers, limit, shuffle, rng, answer):  # type: ignore[no-untyped-def]
-    """Solve ``board`` into ``answer``; returns (solutions found up to ``limit``, branches tried)."""
+    """Solves ``board`` into ``answer``; returns (solutions found up to ``limit``, branches tried)."""
     cells = board.shape[0]
     candidates = np.empty((cells + 1, cells), np.int64)
     done = np.empty((cells + 1, cells), np.uint8)
@@ -169,19 +169,22 @@ def _solve(board, units, peers, limit, shuffle, rng, answer):  # type: ignore[no
     if not _load(board, candidates[0], done[0], queue, units, peers):
         return 0, 0
     solution = np.zeros(cells, np.int64)
-    found, guesses = _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution)
+    solutions, guesses = _search(candidates, done, queue, units, peers, limit, shuffle, rng, solution)
     for cell in range(cells):
         symbol, bit = 0, solution[cell]
         while bit:
             symbol += 1
             bit >>= 1
         answer[cell] = symbol
-    return found, guesses
+    return solutions, guesses
 
 
 @_compiled()
 def _generate(units, peers, rng, question, answer):  # type: ignore[no-untyped-def]
-    """Fill a board at random, then take clues away in random order while the solution stays unique."""
+    """Fills a board at random, then removes clues in random order while the solution stays unique; returns the rating.
+
+    The puzzle goes into ``question``, its solution into ``answer``.
+    """
     cells = question.shape[0]
     question[:] = 0
     _solve(question, units, peers, 1, True, rng, answer)
@@ -195,11 +198,11 @@ def _generate(units, peers, rng, question, answer):  # type: ignore[no-untyped-d
     for cell in order:
         clue = question[cell]
         question[cell] = 0
-        # Unique without this clue means: no solution has another symbol in this cell.
+        # The solution stays unique without this clue if no solution has another symbol in the clue's cell.
         if _load(question, candidates[0], done[0], queue, units, peers) and candidates[0, cell] != 1 << (clue - 1):
             candidates[0, cell] &= ~(1 << (clue - 1))
-            found, _ = _search(candidates, done, queue, units, peers, 1, False, rng, solution)
-            if found:
+            others, _ = _search(candidates, done, queue, units, peers, 1, False, rng, solution)
+            if others:
                 question[cell] = clue
     return _solve(question, units, peers, 2, False, rng, solution)[1]
 
@@ -209,29 +212,29 @@ def _rng(*key: int) -> np.random.Generator:
 
 
 def solve_board(board: Board, geo: Geometry, limit: int = 2) -> tuple[int, Board]:
-    """Number of solutions of ``board`` (L,), counted up to ``limit``, and the last one found (zeros if none)."""
+    """Returns the number of solutions of ``board`` (L,), up to ``limit``, and the last one found (zeros if none)."""
     answer = np.zeros_like(board)
-    found, _ = _solve(board, geo.units, geo.peers, limit, False, _rng(0), answer)
-    return int(found), answer
+    solutions, _ = _solve(board, geo.units, geo.peers, limit, False, _rng(0), answer)
+    return int(solutions), answer
 
 
 def generate_one(geo: Geometry, seed: int, index: int) -> Puzzle:
-    """The minimal puzzle number ``index`` of the stream ``seed``."""
+    """Returns the minimal puzzle number ``index`` of the stream ``seed``."""
     question, answer = (np.zeros(len(geo.peers), np.uint8) for _ in range(2))
     rating = _generate(geo.units, geo.peers, _rng(seed, index), question, answer)
     return Puzzle(question, answer, int(rating))
 
 
 def generate(geo: Geometry, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-    """Endless stream of puzzles rated ``least`` to ``most``; the same for any number of ``workers``.
+    """Yields puzzles rated ``least`` to ``most`` without end; the stream does not depend on the number of ``workers``.
 
-    Raises InputError when such puzzles are too rare to be found.
+    Raises InputError if such puzzles are too rare to find.
     """
     chunk, upper = 64, math.inf if most is None else most
 
     def block(number: int) -> list[Puzzle]:
-        found = (generate_one(geo, seed, i) for i in range(number * chunk, (number + 1) * chunk))
-        return [puzzle for puzzle in found if least <= puzzle.rating <= upper]
+        generated = (generate_one(geo, seed, i) for i in range(number * chunk, (number + 1) * chunk))
+        return [puzzle for puzzle in generated if least <= puzzle.rating <= upper]
 
     with ThreadPoolExecutor(workers) as pool:
         first, last_found = 0, 0

@@ -1,1 +1,1 @@
-"""What a terminal shows: progress, boards that settle, pictures."""
+"""Output for people: progress, boards that settle, pictures."""

@@ -1,4 +1,4 @@
-"""Progress on a terminal, and only there."""
+"""A progress bar, shown on a terminal only."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ def progress_bar(title: str, total: float) -> Iterator[Callable[[float, str], No
     """Yields ``advance(amount, text)``; the bar goes to standard error and disappears when done."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
-    # What is printed meanwhile goes above the bar, unless standard output leads elsewhere.
+    # Text printed meanwhile appears above the bar, unless standard output is redirected.
     above = sys.stdout.isatty()
     hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden, redirect_stdout=above) as progress:

@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from eqr.storage.files import write_atomically
 
 EASY_TO_SEE = 360
-"""Pixels up to which small pictures are enlarged by whole factors."""
+"""Size in pixels up to which small pictures are enlarged, by whole factors."""
 
 
 def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture (H, W, 3), by a whole factor larger if it is small."""
+    """Returns the picture (H, W, 3), enlarged by a whole factor if it is small."""
     times = max(1, EASY_TO_SEE // max(picture.shape))
     return picture.repeat(times, 0).repeat(times, 1)
 
 
 def save_picture(picture: NDArray[np.uint8], path: Path) -> None:
-    """Write a picture (H, W, 3), enlarged if it is small, as PNG; raises InputError if it cannot be written."""
-    from PIL import Image  # a tenth of a second, and needed by few commands
+    """Writes a picture (H, W, 3) as PNG, enlarged if it is small; raises InputError if the file cannot be written."""
+    from PIL import Image  # takes a tenth of a second to import, and few commands need it
 
     write_atomically(path, lambda part: Image.fromarray(enlarged(picture)).save(part, format="png"))
 
 
 def save_animation(pictures: Sequence[NDArray[np.uint8]], seconds: Sequence[float], path: Path) -> None:
-    """Write pictures of one size as a GIF that starts anew at its end, each shown for so long."""
+    """Writes pictures of one size as a GIF that repeats; ``seconds`` holds how long each picture is shown."""
     from PIL import Image
 
     first, *others = (Image.fromarray(picture) for picture in pictures)
@@ -36,7 +36,7 @@ def save_animation(pictures: Sequence[NDArray[np.uint8]], seconds: Sequence[floa
 
 
 def lettered(letters: Sequence[str], paper: NDArray[np.uint8], ink: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Cells of so many pixels with a letter in each, in the colours of ``paper`` and ``ink`` (rows, cols, 3)."""
+    """Draws a letter into each cell of ``side`` pixels, coloured ``ink`` on ``paper``, both (rows, cols, 3)."""
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(paper.repeat(side, 0).repeat(side, 1))
@@ -48,7 +48,7 @@ def lettered(letters: Sequence[str], paper: NDArray[np.uint8], ink: NDArray[np.u
 
 
 def captioned(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """The picture with a line of text below it."""
+    """Returns the picture with a line of text below it."""
     from PIL import Image, ImageDraw, ImageFont
 
     line = Image.new("RGB", (picture.shape[1], 24), "white")

@@ -1,4 +1,4 @@
-"""A board settling in the terminal, cells coloured by confidence. PuzzleSampler only; the engine does the work."""
+"""Shows a board settling in the terminal, cells coloured by confidence. Only draws; the engine does the work."""
 
 import time
 
@@ -15,12 +15,12 @@ COLOURS = ("red", "dark_orange", "yellow", "green3", "bright_green")
 
 
 def _board(answer: Int[Tensor, " L"], confidence: Tensor, puzzle: Int[Tensor, " L"], task: Task) -> Text:
-    """What stands in the puzzle is white, what was found is coloured. A board wider than the terminal is cut."""
+    """Draws a board, the puzzle's cells in white, other cells in colour; crops a board wider than the terminal."""
     board, cells = Text(no_wrap=True, overflow="crop"), task.layout.cells
-    found = (answer != puzzle)[-cells:].tolist()  # a header comes first
+    changed = (answer != puzzle)[-cells:].tolist()  # rule cells come before the board
     sure = (confidence[-cells:] * len(COLOURS)).int().clamp(max=len(COLOURS) - 1).tolist()
     for cell, drawn in enumerate(task.drawn(puzzle, answer)):
-        board.append(drawn, style=COLOURS[sure[cell]] if found[cell] else "bold white")
+        board.append(drawn, style=COLOURS[sure[cell]] if changed[cell] else "bold white")
         if (cell + 1) % task.layout.cols == 0:
             board.append("\n")
     board.right_crop()
@@ -30,7 +30,7 @@ def _board(answer: Int[Tensor, " L"], confidence: Tensor, puzzle: Int[Tensor, " 
 def replay(
     history: History, puzzle: Int[Tensor, " L"], task: Task, console: Console, seconds_per_segment: float = 0.08
 ) -> None:
-    """Replay a trajectory on ``console``; on anything but a terminal only the last board is printed."""
+    """Replays a trajectory on ``console``; prints only the last board if the console is not a terminal."""
     segments = zip(history.answers, history.confidence, history.residual.tolist(), strict=True)
     with Live(console=console, auto_refresh=False) as live:
         for depth, (answer, confidence, residual) in enumerate(segments, 1):

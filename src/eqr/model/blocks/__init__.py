@@ -1,4 +1,4 @@
-"""The blocks, by name. A new one is a file here and a line in this dict, or a plugin that adds the line."""
+"""The blocks by name. To add one, write a file here and a line in this dict, or a plugin that adds the line."""
 
 from eqr.errors import unknown
 from eqr.model.blocks.attention import AttentionBlock
@@ -20,7 +20,7 @@ BLOCKS: dict[str, type[Block]] = {
 
 
 def block_of(block: type[Block] | str) -> type[Block]:
-    """The class itself, or the one of that name; raises InputError if there is none."""
+    """Returns the class itself, or the block of that name; raises InputError if there is none."""
     if not isinstance(block, str):
         return block
     if block not in BLOCKS:

@@ -1,7 +1,7 @@
 """Attention block: self-attention over the cells with rotary positions, then SwiGLU. The paper's Maze block.
 
-Rotary positions are those of RoFormer (arXiv 2104.09864), along the cells in row-major order or, half of each head's
-channels each, by row and by column.
+Rotary positions are those of RoFormer (arXiv 2104.09864): along the cells in row-major order, or by row for half of
+each head's channels and by column for the other half.
 """
 
 import torch
@@ -19,13 +19,13 @@ BASE = 10_000.0
 
 
 def angles(positions: Float[Tensor, " C"], channels: int) -> Float[Tensor, "C E"]:
-    """Rotation of each channel at each position; channel c turns together with channel c + C/2."""
+    """Returns the rotation of each of E channels at each position; channels e and e + E/2 rotate together."""
     frequency = BASE ** -(torch.arange(0, channels, 2) / channels)
     return torch.outer(positions, frequency).repeat(1, 2)
 
 
 class AttentionBlock(Block):
-    """(R, C, D) -> (R, C, D). Told where cells are; its weights depend on neither L nor V."""
+    """(R, C, D) -> (R, C, D). Rotary positions tell it where cells are; its weights depend on neither L nor V."""
 
     takes_prefix = True
     positions = False
@@ -60,12 +60,12 @@ class AttentionBlock(Block):
         return h * self.cos + turned * self.sin
 
     def forward(self, h: Embedded) -> Embedded:
-        """Attend, then mix channels; post-norm residuals."""
+        """Attends over the cells, then mixes channels; post-norm residuals."""
         query, key, value = F.linear(h, self.qkv).view(*h.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         seen = F.scaled_dot_product_attention(self._turned(query), self._turned(key), value)
         h = rms_norm(h + F.linear(seen.transpose(1, 2).flatten(-2), self.out))
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
 
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum."""
+        """Returns the last matrix of each residual sum."""
         return [self.out, self.channel_out]

@@ -1,9 +1,9 @@
-"""Axial block: a (cell, symbol) pair sees its neighbours and every group of pairs it belongs to, by one summary.
+"""Axial block: a (cell, symbol) pair sees a summary of its neighbours and of every group of pairs it belongs to.
 
-Like ``relation`` it holds one vector of C channels for each symbol of each cell (D = V*C) and states which cells belong
-together and that symbols are interchangeable. The summary is a 3x3 convolution over the plane of the pair's symbol, if
-the layout has neighbours, plus a matrix of each group's mean; it is C wide, so many groups cost little. No weight
-depends on the number of rows, columns or symbols.
+Like ``relation``, it holds one vector of C channels for each symbol of each cell (D = V*C), and its structure states
+which cells belong together and that symbols are interchangeable. The summary is a 3x3 convolution over the plane of the
+pair's symbol, if the layout has neighbours, plus each group's mean times a matrix; it is only C wide, so many groups
+cost little. No weight depends on the number of rows, columns or symbols.
 """
 
 from functools import reduce
@@ -32,7 +32,7 @@ class AxialBlock(Block):
         self.group_in = nn.ParameterList([weight(channels, channels, generator) for _ in self.groups])
         self.near_in = weight(channels, 9 * channels, generator) if layout.near is not None else None
         if layout.near is not None:
-            # Neighbours along the second axis are as many places apart as there are symbols.
+            # In a plane of (rows, cols * V), neighbours along the second axis are V places apart: hence the dilation.
             self.planes = (layout.axes[layout.near[0]], layout.axes[layout.near[1]] * layout.symbols)
             self.apart = (1, layout.symbols)
         self.pair_in = weight(2 * hidden, channels, generator)
@@ -40,19 +40,19 @@ class AxialBlock(Block):
         self.pair_out = weight(channels, hidden, generator)
 
     def forward(self, h: Embedded) -> Embedded:
-        """One SwiGLU over pairs and their summaries; post-norm residual."""
+        """Applies one SwiGLU to pairs and their summaries; post-norm residual."""
         v = h.view(-1, *self.split)
         hidden = F.linear(v, self.pair_in) + F.linear(self._summary(v), self.summary_in)
         return rms_norm(v + F.linear(gated(hidden, -1), self.pair_out)).view(h.shape)
 
     def _summary(self, v: Float[Tensor, "R *axes V C"]) -> Float[Tensor, "R *axes V C"]:
         means: dict[tuple[int, ...], Tensor] = {(): v}
-        for axes in self.groups:  # one axis at a time, what is there already first
+        for axes in self.groups:  # one axis at a time, so that groups share the means of their first axes
             for done in (axes[:count] for count in range(1, len(axes) + 1)):
                 if done not in means:
                     means[done] = means[done[:-1]].mean(done[-1], keepdim=True)
         parts = [F.linear(means[axes], matrix) for axes, matrix in zip(self.groups, self.group_in, strict=True)]
-        # The small ones first: a sum grows to the full board once.
+        # The smallest parts first, so that the sum is broadcast to the full board only once.
         total = reduce(torch.add, sorted(parts, key=Tensor.numel))
         return total if self.near_in is None else total + self._near(v, self.near_in)
 
@@ -63,5 +63,5 @@ class AxialBlock(Block):
         return near.permute(0, 2, 3, 1).reshape(v.shape)
 
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum."""
+        """Returns the last matrix of each residual sum."""
         return [self.pair_out]

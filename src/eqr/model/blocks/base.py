@@ -1,4 +1,4 @@
-"""What every block is. A block maps (R, C, D) to (R, C, D), treats rows apart and knows nothing of recursion."""
+"""The base of all blocks. A block maps (R, C, D) to (R, C, D), keeps rows apart and knows nothing of recursion."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class BlockConfig:
     """Sizes of a block."""
 
     channels: int
-    """Width: C of each symbol of a cell for per-symbol blocks, else D of a cell."""
+    """Width of each symbol of a cell in per-symbol blocks; width D of a cell in other blocks."""
     expansion: float = 2.0
     """Hidden channels of the channel SwiGLU, as a multiple of ``channels``."""
     token_hidden: int = 128
@@ -29,7 +29,7 @@ class BlockConfig:
 
 
 def groups_of_pairs(layout: Layout) -> list[tuple[int, ...]]:
-    """Axes of (R, *axes, V, C) over which the pairs of a group lie: each relation, and the symbols of a cell."""
+    """Returns the axes of (R, *axes, V, C) that each kind of group spans: the relations, and the symbols of a cell."""
     # Axis 0 is R, so every axis of the layout moves by one.
     return [*(tuple(axis + 1 for axis in relation) for relation in layout.relations), (len(layout.axes) + 1,)]
 
@@ -37,27 +37,27 @@ def groups_of_pairs(layout: Layout) -> list[tuple[int, ...]]:
 class Block(nn.Module, ABC):
     """One residual step of the block stack F.
 
-    A subclass is made from a layout, the sizes and a generator of its weights, and maps (R, C, D) to (R, C, D) without
-    mixing rows. It may have parameters of any shape. Blocks reach the task through ``layout`` alone.
+    A subclass is made from a layout, the sizes and a generator for its weights, and maps (R, C, D) to (R, C, D) without
+    mixing rows. Its parameters may have any shape. A block knows the task only by ``layout``.
     """
 
     per_symbol: ClassVar[bool] = False
-    """Whether the width holds a vector for each symbol (D = V*C)."""
+    """True if the width holds a vector for each symbol (D = V*C)."""
     positions: ClassVar[bool] = True
-    """Whether cells differ for the block only if the input has learned position vectors."""
+    """True if the input of the block has a learned vector for each cell (see ``ModelConfig.learned_positions``)."""
     takes_prefix: ClassVar[bool] = False
-    """Whether C may count prefix tokens besides the cells of the board."""
+    """True if the block accepts prefix tokens besides the cells of the board."""
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__()
 
     @abstractmethod
     def forward(self, h: Embedded) -> Embedded:
-        """Map (R, C, D) to (R, C, D); C counts prefix tokens too."""
+        """Maps (R, C, D) to (R, C, D); C includes prefix tokens."""
 
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum: with these at 0 the block does nothing but normalise.
+        """Returns the last matrix of each residual sum; with all of them at 0 the block only normalises.
 
-        Needed only to deepen a trained network (``training.growth``); by default none is known.
+        Needed only to deepen a trained network (``training.growth``); by default the list is empty.
         """
         return []

@@ -9,7 +9,7 @@ from eqr.types import Embedded, Layout
 
 
 class MixerBlock(Block):
-    """(R, C, D) -> (R, C, D). Knows cells and symbols only by what it learns."""
+    """(R, C, D) -> (R, C, D). Knows of cells and symbols only what it learns."""
 
     takes_prefix = True
 
@@ -23,10 +23,10 @@ class MixerBlock(Block):
         self.channel_out = weight(channels, hidden, generator)
 
     def forward(self, h: Embedded) -> Embedded:
-        """Mix over cells, then over channels; post-norm residuals, each over the axis that was mixed."""
+        """Mixes over cells, then over channels; post-norm residuals, each normalised over the axis that was mixed."""
         h = rms_norm_cells(h + torch.matmul(self.token_out, gated(torch.matmul(self.token_in, h), 1)))
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
 
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum."""
+        """Returns the last matrix of each residual sum."""
         return [self.token_out, self.channel_out]

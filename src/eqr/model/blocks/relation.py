@@ -1,10 +1,11 @@
-"""Relation block: cells that belong together (a row, a column, a box) see the mean of each other.
+"""Relation block: cells that belong together (a row, a column, a box) see their common mean.
 
-Like ``symbol`` it holds one vector of C channels for each symbol of each cell (D = V*C). A (cell, symbol) pair then
-belongs to one group for each relation, namely the same symbol in the cells of its row, column or box, and to one more,
-the symbols of its own cell. The hidden layer of a SwiGLU sees the pair and, through a matrix for each kind of group,
-the mean of every group it belongs to. This states both that symbols are interchangeable and which cells constrain each
-other (relations as in Recurrent Relational Networks, arXiv 1711.08028): no weight depends on the size of the board.
+Like ``symbol``, it holds one vector of C channels for each symbol of each cell (D = V*C). A (cell, symbol) pair belongs
+to one group for each relation (the same symbol in the cells of its row, column or box) and to one more group (the
+symbols of its own cell). The hidden layer of a SwiGLU sees the pair and, through a matrix for each kind of group, the
+mean of every group that the pair belongs to. This structure states both that symbols are interchangeable and which
+cells constrain each other (relations as in Recurrent Relational Networks, arXiv 1711.08028). No weight depends on the
+size of the board.
 """
 
 import torch
@@ -32,16 +33,16 @@ class RelationBlock(Block):
         self.pair_out = weight(channels, hidden, generator)
 
     def forward(self, h: Embedded) -> Embedded:
-        """One SwiGLU over pairs and their groups; post-norm residual."""
+        """Applies one SwiGLU to pairs and the means of their groups; post-norm residual."""
         v = h.view(-1, *self.split)
         hidden = F.linear(v, self.pair_in)
         for axes, matrix in zip(self.groups, self.group_in, strict=True):
             mean = v
-            for axis in axes:  # one at a time: a mean over two axes that are not neighbours is four times slower
+            for axis in axes:  # one at a time: a mean over two axes that are not adjacent is four times slower
                 mean = mean.mean(axis, keepdim=True)
             hidden += F.linear(mean, matrix)
         return rms_norm(v + F.linear(gated(hidden, -1), self.pair_out)).view(h.shape)
 
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum."""
+        """Returns the last matrix of each residual sum."""
         return [self.pair_out]

@@ -1,7 +1,7 @@
 """Symbol block: equivariant to permutations of the V symbols (the idea as in SE-RRM, arXiv 2603.02193).
 
-The width is D = V*C, one vector of C channels for each symbol of each cell. It states a symmetry of the task
-(symbols are interchangeable); cells are told apart by what the block learns.
+The width is D = V*C: one vector of C channels for each symbol of each cell. The structure states one symmetry of the
+task (symbols are interchangeable); the block learns what distinguishes cells.
 """
 
 import torch
@@ -29,7 +29,7 @@ class SymbolBlock(Block):
         self.channel_out = weight(channels, hidden, generator)
 
     def forward(self, h: Embedded) -> Embedded:
-        """Mix over cells with weights shared by symbols, then over channels with a view of all symbols of the cell."""
+        """Mixes over cells with weights shared by symbols, then over channels, where all symbols of a cell are seen."""
         mixed = torch.matmul(self.token_out, gated(torch.matmul(self.token_in, h), 1))
         v = rms_norm((h + mixed).view(*h.shape[:2], *self.split))
         pooled = torch.cat([v.mean(-2, keepdim=True), v.amax(-2, keepdim=True)], -1)
@@ -37,5 +37,5 @@ class SymbolBlock(Block):
         return rms_norm(v + F.linear(hidden, self.channel_out)).flatten(-2)
 
     def outward(self) -> list[nn.Parameter]:
-        """The last matrix of each residual sum."""
+        """Returns the last matrix of each residual sum."""
         return [self.token_out, self.channel_out]
