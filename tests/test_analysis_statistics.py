@@ -20,8 +20,8 @@ from eqr.analysis import (
     traced,
     trajectory,
 )
+from eqr.analysis.basins import principal_components
 from eqr.analysis.frames import animation, frame
-from eqr.analysis.principal import principal_components
 from eqr.analysis.traces import turned_wrong
 from eqr.data.files import collect
 from eqr.engine import SolveConfig, evidence_stream

@@ -1,7 +1,7 @@
 """Errors that the user can fix. Each message is one sentence: what is wrong, where, the limit, the fix."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from inspect import formatannotation
 from typing import Any, TypeVar
@@ -29,6 +29,15 @@ def unknown(kind: str, name: str, known: Iterable[str], plugins: bool = False) -
     hint = f"did you mean {close[0]!r}? " if close else ""
     cure = ", or import the module that registers it (eqr --import MODULE COMMAND)" if plugins else ""
     return InputError(f"{kind} {name!r} is not known: {hint}choose one of {', '.join(names)}{cure}")
+
+
+def registered(kind: str, value: T | str, known: Mapping[str, T]) -> T:
+    """Returns the value itself, or the value registered under that name; raises InputError for an unknown name."""
+    if not isinstance(value, str):
+        return value
+    if value not in known:
+        raise unknown(kind, value, known, plugins=True)
+    return known[value]
 
 
 def missing_extra(thing: str, extra: str) -> InputError:

@@ -7,9 +7,9 @@ from typing import Any
 
 import tyro
 
-from eqr.errors import InputError, unknown
+from eqr.errors import InputError, registered, unknown
 from eqr.model import ModelConfig
-from eqr.model.blocks import block_of
+from eqr.model.blocks import BLOCKS
 from eqr.paper.presets import PAPER, SMALL, changed
 from eqr.tasks import Task
 from eqr.training.config import Preset, TrainConfig
@@ -116,7 +116,7 @@ def shrunk(preset: Preset) -> Preset:
 
 def of_board(preset: Preset, task: Task, interchangeable: bool, block: str | None = None) -> Preset:
     """The preset ``grid`` for this task, with a block that assumes of the board only what the user declared."""
-    chosen = block_of(block or ("relation" if interchangeable else "mixer"))
+    chosen = registered("block", block or ("relation" if interchangeable else "mixer"), BLOCKS)
     # Channels count per symbol of a cell in some blocks, per cell in others; a cell's vector holds several symbols.
     channels = preset.model.channels * (1 if chosen.per_symbol else 4)
     return changed(preset, {"task": task, "block": chosen, "channels": channels, "rotary": 2})

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from eqr.analysis.base import Finding, Row
-from eqr.analysis.principal import principal_components
 from eqr.analysis.starts import from_random_starts
 from eqr.analysis.states import Ends, right_rows, settle
 from eqr.engine import SolveConfig
@@ -36,6 +35,8 @@ MODES = {
     "d": "correct attractor, broad and stable",
 }
 """The landscapes of EqR Fig. 6."""
+COLUMNS = 8192
+"""Columns converted to double precision at a time, so that long vectors need little more memory than their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,26 @@ def mode_of(right: Bool[Tensor, " R"], period: Int[Tensor, " R"]) -> str:
     if share >= BROAD:
         return "d"
     return "b" if spurious >= SPURIOUS else "c"
+
+
+def principal_components(
+    vectors: Float[Tensor, "R N"], count: int = 2
+) -> tuple[Float[Tensor, "R Q"], Float[Tensor, " Q"]]:
+    """Coordinates of each vector along the first ``count`` components, and each component's share of the variance.
+
+    Computed from the R x R Gram matrix of the centred vectors, in double precision: exact, and without random numbers.
+    The sign of a component makes its largest coordinate positive.
+    """
+    gram = torch.zeros(len(vectors), len(vectors), dtype=torch.double)
+    for columns in torch.split(vectors, COLUMNS, 1):
+        centred = columns.double() - columns.double().mean(0)
+        gram += centred @ centred.T
+    values, axes = torch.linalg.eigh(gram)
+    largest = values.clamp(min=0).flip(0)[:count]
+    coordinates = axes.flip(1)[:, :count] * largest.sqrt()
+    furthest = coordinates.gather(0, coordinates.abs().argmax(0, keepdim=True))
+    shares = largest / gram.trace().clamp(min=1e-300)
+    return (coordinates * furthest.sign()).float(), shares.float()
 
 
 def basins_of(ends: Ends, right: Bool[Tensor, " R"], task: Task) -> Basins:

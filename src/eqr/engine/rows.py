@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,21 @@ Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
 
 
+class Segment(NamedTuple):
+    """The outcome of one segment of R rows."""
+
+    z: State
+    memory: Memory
+    residual: Float[Tensor, " R"]
+    """Relative residual of the last update."""
+    logits: Logits
+    halt_logit: Float[Tensor, " R"]
+
+
 def segment(
     model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U N C D"] | None
-) -> tuple[State, Memory, Float[Tensor, " R"], Logits, Float[Tensor, " R"]]:
-    """Runs one segment of every row; returns state, memory, residual of the last update, logits and halting logit.
+) -> Segment:
+    """Runs one segment of every row.
 
     The calls in each of the U updates add the noise. A residual never contains noise.
     """
@@ -43,7 +54,7 @@ def segment(
         z, fz, memory = solver.step(partial(model.update, x=x, noise=now), z, memory)
     if noise is not None:  # the residual is that of f without noise, so it takes one more evaluation
         fz = model.update(before, x)
-    return z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z)
+    return Segment(z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,17 +165,17 @@ class Rows:
     @torch.inference_mode()
     def _advance(self, part: slice) -> None:
         part = slice(part.start, min(part.stop, len(self.z) if self.static else len(self.rows)))
-        z, memory, residual, logits, self.halt_logit[part] = self.segment(
+        moved = self.segment(
             self.model, self.solver, self.z[part], self.x[part], tuple(m[part] for m in self.memory), self._noise(part)
         )
-        change = (logits - self.logits[part]).norm(dim=-1).mean(-1)
-        self.z[part], self.logits[part] = z, logits
-        for carried, new in zip(self.memory, memory, strict=True):
+        change = (moved.logits - self.logits[part]).norm(dim=-1).mean(-1)
+        self.z[part], self.logits[part], self.halt_logit[part] = moved.z, moved.logits, moved.halt_logit
+        for carried, new in zip(self.memory, moved.memory, strict=True):
             carried[part] = new
         # Before a row's first segment there are no logits to compare with.
         change = torch.where(self.age[part] > 0, change, torch.inf)
         self.age[part] += 1
-        self.residuals[part] = torch.cat([self.residuals[part, 1:], residual.unsqueeze(1)], 1)
+        self.residuals[part] = torch.cat([self.residuals[part, 1:], moved.residual.unsqueeze(1)], 1)
         self.changes[part] = torch.cat([self.changes[part, 1:], change.unsqueeze(1)], 1)
 
     def _noise(self, part: slice) -> Float[Tensor, "R U N C D"] | None:

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eqr.errors import InputError, unknown
-from eqr.model.blocks import BLOCKS, Block, BlockConfig, block_of
+from eqr.errors import InputError, registered, unknown
+from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
-from eqr.model.recursion import RECURSIONS, Recursion, recursion_of
+from eqr.model.recursion import RECURSIONS, Recursion
 from eqr.tasks import Task, task_of
 from eqr.types import Calibration, Embedded, Layout, Logits, Noise, State
 
@@ -107,8 +107,8 @@ class Reasoner(nn.Module):
         """
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
-        self.task, kind = task_of(task or config.task), block_of(block or config.block)
-        self.recursion = recursion_of(config.recursion)
+        self.task, kind = task_of(task or config.task), registered("block", block or config.block, BLOCKS)
+        self.recursion = registered("recursion", config.recursion, RECURSIONS)
         self.config = config = replace(config, task=self.task, block=kind, recursion=self.recursion)
         self.calibration: Calibration | None = None
         layout, channels = self.task.layout, config.channels

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 
-from eqr.errors import unknown
 from eqr.types import Embedded, State
 
 Call = Callable[[int, Embedded, Embedded], Embedded]
@@ -64,12 +63,3 @@ RECURSIONS: dict[str, Recursion] = {
     "hierarchical": Recursion(2, 1, hierarchical),
     "two_modules": Recursion(2, 2, two_modules),
 }
-
-
-def recursion_of(recursion: Recursion | str) -> Recursion:
-    """Returns the recursion itself, or the recursion of that name; raises InputError if there is none."""
-    if not isinstance(recursion, str):
-        return recursion
-    if recursion not in RECURSIONS:
-        raise unknown("recursion", recursion, RECURSIONS, plugins=True)
-    return RECURSIONS[recursion]

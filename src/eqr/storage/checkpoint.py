@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
-from eqr.errors import InputError, from_json, unknown
+from eqr.errors import InputError, from_json, registered, unknown
 from eqr.model import ModelConfig, Reasoner
-from eqr.model.blocks import Block, block_of
-from eqr.model.recursion import recursion_of
+from eqr.model.blocks import BLOCKS, Block
+from eqr.model.recursion import RECURSIONS
 from eqr.storage.files import write_atomically, write_text_atomically
 from eqr.storage.hub import fetched, is_on_hub
 from eqr.tasks import Task, task_named
@@ -148,8 +148,8 @@ def _config(path: Path, task: Task | None, block: type[Block] | None) -> ModelCo
         return replace(
             from_json(ModelConfig, values, str(path)),
             task=task or task_named(names["task"], options),
-            block=block or block_of(names["block"]),
-            recursion=recursion_of(names["recursion"]),
+            block=block or registered("block", names["block"], BLOCKS),
+            recursion=registered("recursion", names["recursion"], RECURSIONS),
         )
     except InputError as error:
         raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None

@@ -51,8 +51,8 @@ class Segment(nn.Module):
     ) -> tuple[State, Logits, Float[Tensor, " R"], Float[Tensor, " R"]]:
         """Returns the state after a segment, its logits and halting logit, and the residual of the last update."""
         x = self.model.embed(ids)
-        z, _, residual, logits, halt_logit = segment(self.model, Picard(), z, x, (), None)
-        return z, logits, halt_logit, residual
+        moved = segment(self.model, Picard(), z, x, (), None)
+        return moved.z, moved.logits, moved.halt_logit, moved.residual
 
 
 def export(model: Reasoner, path: Path) -> None:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from eqr.errors import InputError
+from eqr.errors import InputError, registered
 from eqr.model import ModelConfig
 from eqr.model.reasoner import name_in
 from eqr.training.loss import LOSSES, LossConfig
-from eqr.training.optim import OPTIMIZERS, MakeOptimizers, optimizer_of
+from eqr.training.optim import OPTIMIZERS, MakeOptimizers
 
 INCIDENTAL = (
     *("rows", "compile", "evaluated", "eval_depth"),
@@ -90,7 +90,7 @@ class TrainConfig(LossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "optimizer", optimizer_of(self.optimizer))
+        object.__setattr__(self, "optimizer", registered("optimizer", self.optimizer, OPTIMIZERS))
         for name in (
             "slots",
             "max_segments",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eqr.errors import unknown
+from eqr.errors import registered, unknown
 from eqr.model import Reasoner
 from eqr.types import State
 
@@ -35,7 +35,7 @@ class LossConfig:
     """Whether the halting loss also trains the network behind the state (TRM, EqR), or only the halting head."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", loss_of(self.loss))
+        object.__setattr__(self, "loss", registered("loss", self.loss, LOSSES))
         for name, known in (("loss_cells", ("blanks", "all")), ("supervise", ("updates", "segment"))):
             if vars(self)[name] not in known:
                 raise unknown(name, vars(self)[name], known)
@@ -78,15 +78,6 @@ LOSSES: dict[str, CellLoss] = {
     "softmax": softmax,
     "stablemax": stablemax,
 }
-
-
-def loss_of(loss: CellLoss | str) -> CellLoss:
-    """Returns the function, or the one with that name; raises InputError for an unknown name."""
-    if not isinstance(loss, str):
-        return loss
-    if loss not in LOSSES:
-        raise unknown("loss", loss, LOSSES, plugins=True)
-    return LOSSES[loss]
 
 
 def segment_loss(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from eqr.errors import InputError, unknown
+from eqr.errors import InputError
 from eqr.model import Reasoner
 
 BETAS = (0.9, 0.95)
@@ -46,15 +46,6 @@ OPTIMIZERS: dict[str, MakeOptimizers] = {
     "muon": muon,
     "adam_atan2": adam_atan2,
 }
-
-
-def optimizer_of(optimizer: MakeOptimizers | str) -> MakeOptimizers:
-    """Returns the function, or the one with that name; raises InputError for an unknown name."""
-    if not isinstance(optimizer, str):
-        return optimizer
-    if optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", optimizer, OPTIMIZERS, plugins=True)
-    return OPTIMIZERS[optimizer]
 
 
 def make_average(model: Reasoner, decay: float) -> AveragedModel:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eqr.errors import unknown
+from eqr.errors import registered
 
 
 class Thresholds(NamedTuple):
@@ -91,14 +91,11 @@ HALTING: dict[str, HaltingRule | Halts] = {
 
 def halting_rule(rule: Halting) -> HaltingRule:
     """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
-    name = ""
-    if isinstance(rule, str):
-        if rule not in HALTING:
-            raise unknown("halting rule", rule, HALTING, plugins=True)
-        name, rule = rule, HALTING[rule]
-    return rule if isinstance(rule, HaltingRule) else HaltingRule(name=name or named(rule), halts=rule)
+    found = registered("halting rule", rule, HALTING)
+    name = rule if isinstance(rule, str) else named(found)
+    return found if isinstance(found, HaltingRule) else HaltingRule(name=name, halts=found)
 
 
-def named(function: Callable[..., object]) -> str:
+def named(function: object) -> str:
     """The name of a function in reports."""
     return function.__name__ if isinstance(function, FunctionType) else type(function).__name__

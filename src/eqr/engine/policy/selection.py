@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eqr.engine.policy.halting import named
-from eqr.errors import unknown
+from eqr.errors import registered
 from eqr.evidence import Evidence
 
 Selects = Callable[[Evidence], int]
@@ -98,12 +98,9 @@ SELECTION: dict[str, SelectionRule | Selects] = {
 
 def selection_rule(rule: Selection) -> SelectionRule:
     """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
-    name = ""
-    if isinstance(rule, str):
-        if rule not in SELECTION:
-            raise unknown("selection rule", rule, SELECTION, plugins=True)
-        name, rule = rule, SELECTION[rule]
-    return rule if isinstance(rule, SelectionRule) else SelectionRule(name=name or named(rule), selects=rule)
+    found = registered("selection rule", rule, SELECTION)
+    name = rule if isinstance(rule, str) else named(found)
+    return found if isinstance(found, SelectionRule) else SelectionRule(name=name, selects=found)
 
 
 def choose(evidence: Evidence, rule: SelectionRule) -> int:

@@ -1,6 +1,5 @@
 """The blocks by name. To add one, write a file here and a line in this dict, or a plugin that adds the line."""
 
-from eqr.errors import unknown
 from eqr.model.blocks.attention import AttentionBlock
 from eqr.model.blocks.axial import AxialBlock
 from eqr.model.blocks.base import Block, BlockConfig
@@ -19,13 +18,4 @@ BLOCKS: dict[str, type[Block]] = {
 }
 
 
-def block_of(block: type[Block] | str) -> type[Block]:
-    """Returns the class itself, or the block of that name; raises InputError if there is none."""
-    if not isinstance(block, str):
-        return block
-    if block not in BLOCKS:
-        raise unknown("block", block, BLOCKS, plugins=True)
-    return BLOCKS[block]
-
-
-__all__ = ["BLOCKS", "Block", "BlockConfig", "block_of"]
+__all__ = ["BLOCKS", "Block", "BlockConfig"]
