@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def row_generator(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> torch.Generator:
-    """Returns the stream of one row's start and noise. Its key is the puzzle's ids, so neighbours do not matter."""
+    """Returns the stream of one row's start and noise. Its key is the puzzle's ids, not its place in a batch."""
     return torch.Generator().manual_seed(_key(f"{seed}/{restart}/", puzzle) >> 1)
 
 

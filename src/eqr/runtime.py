@@ -83,7 +83,7 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
 
 
 CACHED_ROWS = 8
-"""Rows that a CPU thread updates at a time, few enough for its cache: a row takes twice as long among 64."""
+"""Rows that a CPU thread updates at a time, so few that states stay in its cache; 64 take twice as long per row."""
 TRAINED_ROWS = 16
 """Rows that a CPU thread trains at a time, forward and backward."""
 

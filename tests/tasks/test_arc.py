@@ -155,5 +155,5 @@ def test_what_does_not_fit_is_refused() -> None:
             Arc(size, tasks)
     with pytest.raises(InputError, match="written by people"):
         next(itertools.islice(TASK.generate(seed=0), 1))
-    with pytest.raises(InputError, match="mixer block takes no meanings of colours"):
+    with pytest.raises(InputError, match="mixer block cannot follow rules about colours"):
         Reasoner(ModelConfig(task="arc5x2", block="mixer", channels=8))

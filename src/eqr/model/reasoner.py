@@ -255,7 +255,7 @@ def _refuse_misfit(block: type[Block], config: ModelConfig, layout: Layout) -> N
     """Raises InputError if the block cannot take the rules of the task or the prefix tokens of the configuration."""
     if layout.rules and not block.per_symbol:
         raise InputError(
-            f"the {name_in(BLOCKS, block)} block takes no meanings of colours: set model.block=axial, relation or "
+            f"the {name_in(BLOCKS, block)} block cannot follow rules about colours: set model.block=axial, relation or "
             "symbol"
         )
     if config.prefix_tokens and not block.takes_prefix:

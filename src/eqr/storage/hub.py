@@ -66,7 +66,7 @@ def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: b
 
 @contextmanager
 def _hub_errors(name: str) -> Iterator[None]:
-    """Raises errors of the hub or the network as an InputError of one sentence."""
+    """Turns errors of the hub, the network and the cache into an InputError of one sentence."""
     try:
         import httpx2
         from huggingface_hub import errors

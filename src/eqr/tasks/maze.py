@@ -151,7 +151,7 @@ class Maze(Task):
         return marked == distances([symbol != WALL for symbol in answer], start, self.size)[goal]
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
-        """Returns the maze as text, with the path marked and ``?`` where the answer contradicts the question."""
+        """Returns text: the maze, ``?`` where the answer contradicts the question, and how the answer was reached."""
         question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
         cells = self.drawn(question, solution.answer)
         grid = "\n".join("".join(cells[at : at + self.size]).rstrip() for at in range(0, len(cells), self.size))

@@ -105,7 +105,7 @@ class Sudoku(Task):
         return lines
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:
-        """Relabels symbols, shuffles bands, stacks and the lines within them; transposes half if boxes are square."""
+        """Relabels symbols, shuffles bands, stacks and their lines; if boxes are square, transposes half the boards."""
         relabel = names_shuffled(count, self.side, rng)
         rows = _shuffled_lines(count, self.box_cols, self.box_rows, rng)
         cols = _shuffled_lines(count, self.box_rows, self.box_cols, rng)
