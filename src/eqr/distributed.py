@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from eqr.errors import InputError, RankLost
+from eqr.errors import InputError, RankLost, missing_extra
 from eqr.runtime import pick_device
 
 T = TypeVar("T")
@@ -88,9 +88,7 @@ def joined_ranks(device: str, patience: timedelta) -> Iterator[tuple[Ranks, torc
         from lightning_fabric import Fabric
         from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError:
-        raise InputError(
-            "several processes need the extra 'train': pip install 'equilibrium-reasoners[train]'"
-        ) from None
+        raise missing_extra("a run of several processes", "train") from None
     kind, local = pick_device(device).type, int(os.environ["LOCAL_WORLD_SIZE"])
     strategy = DDPStrategy(timeout=patience)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=size // local, strategy=strategy)
