@@ -90,6 +90,10 @@ PRESETS: dict[str, Preset] = {
 }
 
 
+FLAGS = ("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds")
+"""Options of a run that are flags of ``eqr train``, so ``--set`` does not take them."""
+
+
 def shrunk(preset: Preset) -> Preset:
     """The preset with a narrow network, few slots and a budget of two minutes: a check that everything works."""
     model, train = preset.model, preset.train
@@ -148,6 +152,8 @@ def configured(preset: Preset | str, changes: list[str], tiny: bool = False) -> 
 def _value(config: TrainConfig | ModelConfig, key: str, text: str) -> Any:
     known = {field.name: type(field.default) for field in fields(config)}
     known["channels"] = int  # it has no default
+    if key in FLAGS:
+        raise InputError(f"--set {key}={text}: write --{key.replace('_', '-')} {text} instead")
     if key not in known:
         raise unknown("--set: option", key, known)
     try:

@@ -236,6 +236,7 @@ def test_the_learning_rate_warms_up_holds_and_falls_to_zero() -> None:
         ("sudoku_cpu", ["model.chanels=1"], "did you mean 'channels'"),
         ("sudoku_cpu", ["lr"], "write key=value"),
         ("sudoku_cpu", ["slots=many"], "a value of type int is needed"),
+        ("sudoku_cpu", ["save_minutes=1"], "write --save-minutes 1 instead"),
     ],
 )
 def test_unknown_presets_and_options_suggest_the_nearest(preset: str, changes: list[str], said: str) -> None:
@@ -244,8 +245,9 @@ def test_unknown_presets_and_options_suggest_the_nearest(preset: str, changes: l
 
 
 def test_changes_reach_the_network_and_the_run() -> None:
-    preset = configured("sudoku_cpu", ["lr=0.01", "compile=false", "model.channels=16"])
+    preset = configured("sudoku_cpu", ["lr=0.01", "compile=false", "model.channels=16", "model.halt_bias=-2.5"])
     assert (preset.train.lr, preset.train.compile, preset.model.channels) == (0.01, False, 16)
+    assert preset.model.halt_bias == -2.5
 
 
 def growing() -> Preset:
