@@ -102,7 +102,7 @@ def test_training_takes_arrays_and_tells_every_record(tmp_path: Path) -> None:
     assert report.puzzles == 10
     assert 0 <= report.exact_accuracy <= 1
     assert eqr.load(tmp_path / "run").task == run.model.task
-    with pytest.raises(eqr.InputError, match="the arrays holds values that are no symbol ids"):
+    with pytest.raises(eqr.InputError, match="the arrays, row 0, cell 0 holds -1"):
         eqr.train(TINY, data=(np.full((2, 16), -1), np.ones((2, 16), int)), config=SHORT)
 
 

@@ -186,7 +186,7 @@ def test_bad_input_gets_one_sentence_and_exit_code_2(
 ) -> None:
     monkeypatch.setattr("eqr.tasks.sudoku_search.PATIENCE", 1000)
     (tmp_path / "empty.csv").write_text("")
-    (tmp_path / "other.csv").write_text(f"puzzle,answer\n{EASY},{EASY}\n")
+    (tmp_path / "other.csv").write_text(f"board,answer\n{EASY},{EASY}\n")
     (tmp_path / "broken.csv").write_text(f"question\n{EASY}\n{EASY[:5]}\n")
     (tmp_path / "grid.txt").write_text("..3.2.6..\n9..3.5..1\n..18\n" + "........1\n" * 6)
     (tmp_path / "header.csv").write_text("question,answer\n")

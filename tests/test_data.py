@@ -39,7 +39,8 @@ def test_open_cells_written_as_spaces_are_kept_and_rows_of_a_maze_are_no_comment
     [
         ("", "is empty"),
         ("\n# only a comment\n", "is empty"),
-        ("puzzle,answer\na,b\n", "no 'question'"),
+        ("board,answer\na,b\n", "no 'question'"),
+        ("quizzes,puzzle\na,b\n", "the columns 'quizzes' and 'puzzle', and both may be the question"),
         ("source,question\na\n", "line 2 has 1 columns, its header has 2"),
         ("question,note\n" + '"' + "x" * 200_000, "is not a readable CSV"),
     ],
@@ -98,7 +99,7 @@ def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not an npz with arrays"):
         read_labelled(str(tmp_path / "c.npz"), TASK)
     np.savez(tmp_path / "d.npz", puzzles=np.full((2, 16), 9, np.uint8), solutions=np.full((2, 16), 9, np.uint8))
-    with pytest.raises(InputError, match="holds the symbol 9: sudoku4 has 0"):
+    with pytest.raises(InputError, match="row 0, cell 0 holds 9: sudoku4 has the symbols 0"):
         read_labelled(str(tmp_path / "d.npz"), TASK)
     with pytest.raises(InputError, match="at least 1 puzzle"):
         read_labelled(str(tmp_path / "d.npz"), TASK, limit=0)
@@ -124,3 +125,39 @@ def test_draws_leave_augmented_data_and_mazes_as_they_are() -> None:
     draws = PuzzleSampler(MAZE, [(puzzles, 1.0)], augment=False, reveal_share=1.0, reveal_most=1.0)
     known = {board.tobytes() for board in puzzles.questions}
     assert all(draws.draw(np.random.default_rng(number))[0].tobytes() in known for number in range(50))
+
+
+@pytest.mark.parametrize(
+    "head", ["quizzes,solutions", "puzzle,solution", "Question,Answer", "QUIZ;Solution", "puzzles\tanswers"]
+)
+def test_the_columns_of_well_known_files_are_read(tmp_path: Path, head: str) -> None:
+    mark = next(mark for mark in ",;\t" if mark in head)
+    puzzles = read_labelled(written(tmp_path, f"{head}\n{QUESTION}{mark}{ANSWER}\n"), TASK)
+    assert TASK.format(torch.from_numpy(puzzles.answers[0])) == ANSWER
+
+
+def test_a_fault_of_the_answer_is_told_of_the_answer(tmp_path: Path) -> None:
+    twice = "1142" + ANSWER[4:]
+    for answer, said in (
+        (twice, "line 2, in the answer: digit 1 is given 2 times in row 1"),
+        (ANSWER[:7], "line 2, in the answer: puzzle '1342421' has 7 cells"),
+        ("", "line 2 has no answer: add it or remove the row"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_labelled(written(tmp_path, f"question,answer\n{QUESTION},{answer}\n"), TASK)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(-1, "holds -1"), (5, "holds 5"), (1.5, "holds 1.5"), (np.nan, "holds nan"), ("a", "holds")]
+)
+def test_values_that_are_no_symbols_name_their_row_and_cell(tmp_path: Path, value: object, said: str) -> None:
+    questions = np.array([TASK.parse(QUESTION)] * 2).astype(np.array(value).dtype if value != -1 else int)
+    questions[1, 3] = value
+    np.savez(tmp_path / "x.npz", puzzles=questions, solutions=np.array([TASK.parse(ANSWER)] * 2))
+    place = "row 0, cell 0" if value == "a" else "row 1, cell 3"
+    with pytest.raises(InputError, match=rf"x\.npz, {place} {said}.*symbols 0 .blank. to 4"):
+        read_labelled(str(tmp_path / "x.npz"), TASK)
+    for shape in ((), (3,)):
+        np.savez(tmp_path / "y.npz", puzzles=np.zeros(shape, int), solutions=np.zeros(shape, int))
+        with pytest.raises(InputError, match=r"y\.npz holds shapes"):
+            read_labelled(str(tmp_path / "y.npz"), TASK)

