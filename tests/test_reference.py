@@ -477,7 +477,7 @@ def described(length: int, offset: int, shape: tuple[int, ...], stride: tuple[in
         (-48, 0, (6, 8), (8, 1), "0"),
         (48, 0, (10**9, 10**9), (0, 0), "0"),
         (48, 0, (10**9, 48), (0, 1), "0"),
-        (48, 0, (8, 6), (1, 8), "0"),
+        (48, 0, (8, 6), (1, 9), "0"),
         (48, 1, (6, 8), (8, 1), "0"),
         (48, -1, (6, 8), (8, 1), "0"),
         (48, 0, (-6, -8), (8, 1), "0"),
@@ -497,6 +497,21 @@ def test_a_tensor_costs_no_more_than_its_bytes(
     assert read_checkpoint(good).tensors["lm_head.weight"].shape == (6, 8)
     with pytest.raises(InputError, match=r"tensor 'lm_head\.weight'|declares more numbers|lacks its part"):
         read_checkpoint(with_pickle(file, described(length, offset, shape, stride, key)))
+
+
+@pytest.mark.parametrize("kind", ["views of one storage", "transposed"])
+def test_weights_may_be_views_of_one_storage_or_transposed(tmp_path: Path, kind: str) -> None:
+    plain = tensors(ARCH, seed=1)
+    if kind == "transposed":
+        laid = {name: value.T.contiguous().T if value.ndim == 2 else value for name, value in plain.items()}
+    else:
+        flat = torch.cat([value.flatten() for value in plain.values()])
+        parts = flat.split([value.numel() for value in plain.values()])
+        laid = {name: part.view_as(value) for (name, value), part in zip(plain.items(), parts, strict=True)}
+    torch.save({"model": laid, "config": {"arch": ARCH, "dataset": "sudoku"}}, tmp_path / "file.pth")
+    found = read_checkpoint(tmp_path / "file.pth").tensors
+    assert found.keys() == plain.keys()
+    assert all(torch.equal(found[name], value) for name, value in plain.items())
 
 
 def test_a_compressed_file_is_refused(file: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from eqr.errors import InputError
-from eqr.paper.reference.pickles import Described, unpickled
+from eqr.paper.reference.pickles import Described, Storage, unpickled
 
 DTYPES = {
     "torch.FloatStorage": torch.float32,
@@ -66,9 +66,17 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
     named = {**_named(path, content.get("model")), **averaged}
     if not named:
         raise InputError(f"{path} holds no weights: give a checkpoint as the reference trainer saves it")
-    if sum(abs(tensor.storage.length) for tensor in named.values()) > path.stat().st_size:
+    # Weights may be views of one storage, which counts once; together they are no larger than the file.
+    storages = {tensor.storage for tensor in named.values()}
+    counts = (math.prod(size for size in tensor.shape if isinstance(size, int)) for tensor in named.values())
+    if max(sum(abs(storage.length) for storage in storages), sum(map(abs, counts))) > path.stat().st_size:
         raise InputError(f"{path} declares more numbers than it has bytes: get the file again")
-    tensors = {name: _tensor(path, archive, roots[0], name, tensor) for name, tensor in named.items()}
+    numbers: dict[Storage, Tensor] = {}
+    tensors = {}
+    for name, tensor in named.items():
+        if tensor.storage not in numbers:
+            numbers[tensor.storage] = _numbers(path, archive, roots[0], name, tensor.storage)
+        tensors[name] = _tensor(path, name, tensor, numbers[tensor.storage])
     return Checkpoint(tensors=tensors, config=content["config"], averaged=bool(averaged))
 
 
@@ -96,17 +104,25 @@ def _stored(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(entry)
 
 
-def _tensor(path: Path, archive: zipfile.ZipFile, root: str, name: str, described: Described) -> Tensor:
-    storage, offset, shape, stride = described
+def _tensor(path: Path, name: str, described: Described, numbers: Tensor) -> Tensor:
+    """A tensor from the numbers of its storage; raises InputError unless it lies within them."""
+    _, offset, shape, stride = described
     sizes = [size for size in shape if isinstance(size, int) and size > 0]
-    if storage.kind not in DTYPES or not len(sizes) == len(shape) == len(stride) <= 8:
-        raise InputError(f"{path}: tensor {name!r} ({storage.kind}) is not an array of floating-point numbers")
-    dtype, count = DTYPES[storage.kind], math.prod(sizes)
-    data = bytearray(_stored(path, archive, f"{root}data/{storage.key}"))
-    row_major = all(
-        size == 1 or step == math.prod(sizes[axis + 1 :])
-        for axis, (size, step) in enumerate(zip(sizes, stride, strict=True))
-    )
-    if not row_major or len(data) != storage.length * dtype.itemsize or not 0 <= offset <= storage.length - count:
+    steps = [step for step in stride if isinstance(step, int) and 0 <= step <= len(numbers)]
+    if not len(sizes) == len(shape) == len(steps) == len(stride) <= 8:
+        raise InputError(f"{path}: tensor {name!r} is not an array of floating-point numbers")
+    last = offset + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
+    # A view may be transposed, but it may not be larger than its storage: a stride of 0 would let it swell.
+    if not 0 <= offset <= last < len(numbers) or math.prod(sizes) > len(numbers):
         raise InputError(f"{path}: tensor {name!r} does not fit its stored bytes: get the file again")
-    return torch.frombuffer(data, dtype=dtype)[offset : offset + count].view(sizes)
+    return torch.as_strided(numbers, sizes, steps, offset).clone(memory_format=torch.contiguous_format)
+
+
+def _numbers(path: Path, archive: zipfile.ZipFile, root: str, name: str, storage: Storage) -> Tensor:
+    """The numbers of a storage; raises InputError unless they are floating-point and all there."""
+    if storage.kind not in DTYPES:
+        raise InputError(f"{path}: tensor {name!r} ({storage.kind}) is not an array of floating-point numbers")
+    data, dtype = bytearray(_stored(path, archive, f"{root}data/{storage.key}")), DTYPES[storage.kind]
+    if not data or len(data) != storage.length * dtype.itemsize:
+        raise InputError(f"{path}: tensor {name!r} does not fit its stored bytes: get the file again")
+    return torch.frombuffer(data, dtype=dtype)
