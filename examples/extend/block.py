@@ -26,7 +26,7 @@ class LinesBlock(eqr.Block):
             nn.init.zeros_(layer.bias)
 
     def forward(self, h):
-        board = h.view(len(h), *self.board, -1)
+        board = h.view(-1, *self.board, h.shape[-1])  # -1, not len(h): an exported model takes any number of rows
         row, col = (board.mean(axis, keepdim=True).expand_as(board) for axis in (2, 1))
         edged = F.pad(board, (0, 0, 1, 1, 1, 1))  # zeros around the board
         near = (edged[:, 1:-1, :-2], edged[:, 1:-1, 2:], edged[:, :-2, 1:-1], edged[:, 2:, 1:-1])

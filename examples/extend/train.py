@@ -23,7 +23,7 @@ def main():
     # Seeds are streams of puzzles: training draws from 0, this is another one.
     puzzles = list(islice(Futoshiki(4).generate(1), 200))
     test = (np.array([puzzle.question for puzzle in puzzles]), np.array([puzzle.answer for puzzle in puzzles]))
-    print(f"{eqr.evaluate(run.model, test).exact_accuracy:.1%} of {len(puzzles)} other puzzles are right in every cell")
+    print(f"{eqr.evaluate(run.model, test).exact_accuracy:.1%} of {len(puzzles)} new puzzles are right in every cell")
 
     solution = eqr.solve(run.model, PUZZLE)
     print(run.model.task.render(PUZZLE, solution))
