@@ -30,5 +30,12 @@ def finetune(data, held_out, config, out="runs/finetuned"):
 
 if __name__ == "__main__":
     data, held_out = sys.argv[1:] or (generated(0, 1000), generated(1, 100))
-    # A trained network needs a small rate, and no revealed clues to get started.
-    finetune(data, held_out, eqr.TrainConfig(minutes=2, lr=5e-4, warmup_steps=20, reveal_share=0, compile=False))
+    config = eqr.TrainConfig(
+        minutes=2,
+        lr=5e-4,  # a trained network needs a small rate,
+        reveal_share=0,  # no revealed clues to get started,
+        ema=0.97,  # and in a short run an average over few steps, or the old weights outweigh the new
+        max_segments=4,  # it is to learn to answer after few segments
+        compile=False,
+    )
+    finetune(data, held_out, config)
