@@ -5,6 +5,9 @@ Only then: it makes small steps many times slower.
 
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,8 @@ if os.environ.get("EQR_SHAPES") == "1":
 
     install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
 
-TINY_RUN = Path(__file__).parent / "golden" / "tiny_run"
+ROOT = Path(__file__).parents[1]
+TINY_RUN = ROOT / "tests" / "golden" / "tiny_run"
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +40,25 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     shutil.copytree(TINY_RUN, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built of the source tree without network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    offline = ("--no-index", "--no-deps", "--no-build-isolation")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "--wheel-dir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    print(f"{path.name}: {path.stat().st_size:,} bytes")
+    return path
+
+
+@pytest.fixture(scope="session")
+def unpacked(wheel: Path) -> Path:
+    """A folder that holds the wheel's content alone: what PYTHONPATH needs in place of an installation."""
+    folder = wheel.parent / "unpacked"
+    zipfile.ZipFile(wheel).extractall(folder)
     return folder

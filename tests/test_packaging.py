@@ -18,26 +18,6 @@ EASY = "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9
 ANSWER = "483921657967345821251876493548132976729564138136798245372689514814253769695417382"
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built of the source tree without network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    offline = ("--no-index", "--no-deps", "--no-build-isolation")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "--wheel-dir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.whl")
-    print(f"{path.name}: {path.stat().st_size:,} bytes")
-    return path
-
-
-@pytest.fixture(scope="module")
-def unpacked(wheel: Path) -> Path:
-    folder = wheel.parent / "unpacked"
-    zipfile.ZipFile(wheel).extractall(folder)
-    return folder
-
-
 def test_the_wheel_holds_the_package_without_logs_of_training(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     source = ROOT / "src"

@@ -129,7 +129,7 @@ def of_board(preset: Preset, task: Task, interchangeable: bool, block: str | Non
 def preset_named(name: str) -> Preset:
     """The preset of that name; raises InputError for an unknown name."""
     if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
+        raise unknown("preset", name, PRESETS, plugins=True)
     return PRESETS[name]
 
 

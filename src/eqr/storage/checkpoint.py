@@ -152,7 +152,10 @@ def _config(path: Path, task: Task | None, block: type[Block] | None) -> ModelCo
             recursion=registered("recursion", names["recursion"], RECURSIONS),
         )
     except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
+        if str(path) in str(error):
+            raise
+        yours = "in Python, bring your own: eqr.load(FOLDER, task=..., block=...)"
+        raise InputError(f"{path}: {error}; {yours}") from None
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
