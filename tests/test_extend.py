@@ -134,6 +134,7 @@ def run(folder: Path, unpacked: Path) -> tuple[dict[str, dict[str, Any]], Typed]
     return dict(zip(COMMANDS, done.done, strict=True)), done
 
 
+@pytest.mark.slow
 def test_every_command_works_with_a_task_and_a_block_of_ones_own(
     run: tuple[dict[str, dict[str, Any]], Typed], folder: Path, unpacked: Path
 ) -> None:
@@ -155,6 +156,7 @@ def test_every_command_works_with_a_task_and_a_block_of_ones_own(
     assert (config["task"], config["block"]) == ("futoshiki4", "lines")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_a_block_with_biases_trains_under_muon(folder: Path) -> None:
     weights = load_file(folder / "runs" / "futoshiki" / "model.safetensors")
@@ -163,6 +165,7 @@ def test_a_block_with_biases_trains_under_muon(folder: Path) -> None:
     assert all(bias.ndim == 1 and bool(bias.any()) for bias in biases)  # they start at 0
 
 
+@pytest.mark.slow
 def test_rules_and_a_solver_of_ones_own_are_called(run: tuple[dict[str, dict[str, Any]], Typed]) -> None:
     calls = json.loads(run[1].stderr.splitlines()[-1])
     assert calls["quickest"] == 8  # once for each puzzle of `solve` and of `eval`
@@ -170,6 +173,7 @@ def test_rules_and_a_solver_of_ones_own_are_called(run: tuple[dict[str, dict[str
     assert calls["calm"] >= 4 + 4 + 4  # once a segment of `solve` and of `eval`, once a row of `sweep`
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_a_folder_that_needs_a_plugin_says_which_and_runs_no_code(folder: Path, unpacked: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "runs" / "futoshiki", tmp_path / "mine")
@@ -187,6 +191,7 @@ def test_a_folder_that_needs_a_plugin_says_which_and_runs_no_code(folder: Path, 
     assert not list(tmp_path.rglob("ran"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_an_installed_package_brings_its_plugin_by_an_entry_point(folder: Path, unpacked: Path, tmp_path: Path) -> None:
     installed = tmp_path / "installed"
@@ -202,6 +207,7 @@ def test_an_installed_package_brings_its_plugin_by_an_entry_point(folder: Path, 
     assert "depth 1" in done["out"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_the_service_answers_a_task_of_ones_own(folder: Path, unpacked: Path) -> None:
     serve = ("serve", "--models", "runs/futoshiki", "--port", "0", *ONE)
