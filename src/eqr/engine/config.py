@@ -148,7 +148,7 @@ class SolveConfig(RowConfig):
         }
 
 
-def _refuse_less(options: Mapping[str, tuple[float, float]]) -> None:
+def _refuse_less(options: Mapping[str, tuple[int | float, int]]) -> None:
     """Raises InputError for the first option that is less than its least value, or not finite."""
     for name, (value, least) in options.items():
         if not (least <= value < math.inf):
