@@ -31,6 +31,11 @@ ROOT = Path(__file__).parents[1]
 TINY_RUN = ROOT / "tests" / "golden" / "tiny_run"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long goes first, so that two processes end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the folder of a finished `eqr train sudoku4_tiny`, but for its state and its pool.
