@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -156,6 +157,11 @@ class Solution:
     def history(self) -> History | None:
         """The history of the selected row, if recorded."""
         return self.evidence.histories[self.restart] if self.evidence.histories else None
+
+
+def windows(values: Float[Tensor, "*K T"], width: int) -> Float[Tensor, "*K N W"]:
+    """Returns the last ``width`` values before each segment and after the last one; infinite where there is none."""
+    return F.pad(values, (width, 0), value=torch.inf).unfold(-1, width, 1)
 
 
 def recent_mean(values: Float[Tensor, "*R W"], count: Int[Tensor, "*R"]) -> Float[Tensor, "*R"]:

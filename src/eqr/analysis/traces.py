@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.evidence import Evidence, History, recent_mean
+from eqr.evidence import Evidence, History, recent_mean, windows
 from eqr.model import Reasoner
 
 
@@ -59,8 +59,7 @@ class Traces:
 
 def _recent_mean(values: Float[Tensor, "B K T"], window: int) -> Float[Tensor, "B K T"]:
     """The mean over the last ``window`` values, or over fewer at the start; infinite where the mean is not a number."""
-    windows = torch.nn.functional.pad(values, (window - 1, 0)).unfold(-1, window, 1)
-    mean = recent_mean(windows, torch.arange(1, values.shape[-1] + 1).expand(windows.shape[:-1]))
+    mean = recent_mean(windows(values, window)[..., 1:, :], torch.arange(1, values.shape[-1] + 1).expand_as(values))
     return torch.where(mean.isnan(), torch.inf, mean)
 
 

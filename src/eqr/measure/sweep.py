@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from eqr.data.files import Puzzles
@@ -17,7 +16,7 @@ from eqr.engine import SolveConfig, evidence_stream
 from eqr.engine.policy.breadth import enough_restarts, waves
 from eqr.engine.policy.halting import HALTING, HaltingRule, HaltInputs, halting_rule
 from eqr.engine.policy.selection import choose
-from eqr.evidence import Evidence, History, ended
+from eqr.evidence import Evidence, History, ended, windows
 from eqr.model import Reasoner
 
 
@@ -53,11 +52,6 @@ class Kept:
     """Halted rows whose answer when halted is their answer at full depth."""
     segments: float
     """Mean number of segments until halting, over the halted rows."""
-
-
-def windows(values: Float[Tensor, "*K T"], width: int) -> Float[Tensor, "*K N W"]:
-    """Returns the last ``width`` values before each segment and after the last one; infinite where there is none."""
-    return F.pad(values, (width, 0), value=torch.inf).unfold(-1, width, 1)
 
 
 def halts_at(history: History, model: Reasoner, config: SolveConfig) -> int | None:
