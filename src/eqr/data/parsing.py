@@ -23,6 +23,17 @@ class Text(NamedTuple):
     text: str
 
 
+class Refused(NamedTuple):
+    """A piece of the input that is no puzzle, in place of one: its place, and the reason."""
+
+    place: str
+    reason: str
+
+    def error(self) -> InputError:
+        """The error to raise if the rest of the input is not to be read."""
+        return InputError(f"{self.place}: {self.reason}")
+
+
 def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
     """Calls ``task.parse``; adds the place of the text to the error."""
     try:
