@@ -105,7 +105,7 @@ def registry() -> tyro.constructors.ConstructorRegistry:
     def by_name(
         info: tyro.constructors.PrimitiveTypeInfo,
     ) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
-        if info.type not in (Halting, Selection, Solver | str):
+        if info.type not in (Halting, Halting | None, Selection, Solver | str):
             return None
         return tyro.constructors.PrimitiveConstructorSpec(
             nargs=1,
@@ -119,6 +119,6 @@ def registry() -> tyro.constructors.ConstructorRegistry:
 
 
 def _written(value: Any) -> str:
-    if isinstance(value, str):
-        return value
+    if value is None or isinstance(value, str):
+        return value or "the model's own"
     return written(value) if isinstance(value, Solver) else str(value.name)

@@ -39,10 +39,13 @@ class _Request:
     model: Reasoner
     queue: PuzzleQueue
     puzzles: int
-    rows: int
-    """Most rows that the request may start."""
     answer: "Future[list[Evidence]]"
     evidence: list[Evidence] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are needed and have not started."""
+        return (self.puzzles - self.queue.taken) * self.queue.config.restarts_at_once + self.queue.waiting
 
 
 @dataclass(kw_only=True, eq=False)
@@ -99,13 +102,15 @@ class SolveServer:
     ) -> "Future[list[Evidence]]":
         """Queues puzzles of ids (L,); returns a future of their evidence. Cancelling the future frees its rows.
 
-        Only depth, breadth, seed, halting rule and suppositions are read from ``config``. ``on_snapshot`` is called by
+        Only depth, breadth, seed, halting rule and suppositions are read from ``config``; those that it leaves open are
+        the model's own settings. ``on_snapshot`` is called by
         the engine's thread. Raises Full or Closed.
         """
+        config = config.completed(model.settings)
         config.check(model.task)
         queue = PuzzleQueue(puzzles, config, model.calibration, on_snapshot)
-        rows = len(puzzles) * config.restarts
-        request = _Request(model=model, queue=queue, puzzles=len(puzzles), rows=rows, answer=Future())
+        rows = len(puzzles) * config.restarts_at_once
+        request = _Request(model=model, queue=queue, puzzles=len(puzzles), answer=Future())
         with self._change:
             if self._closed:
                 raise Closed
@@ -118,9 +123,9 @@ class SolveServer:
 
     @property
     def waiting(self) -> int:
-        """Rows that requests may still start."""
+        """Rows that requests need and that have not started, as far as is known before their puzzles are decided."""
         with self._change:
-            return sum(request.rows - request.queue.started for request in self._requests)
+            return sum(request.waiting for request in self._requests)
 
     @property
     def alive(self) -> bool:
@@ -182,8 +187,8 @@ class SolveServer:
             board.rows.drop(request.queue.moving)
             self._leave(board, request)
         started, ended = time.perf_counter(), board.queue.ended
-        turn(board.rows, board.queue)
-        self._count(board, time.perf_counter() - started, board.queue.ended - ended)
+        moved = turn(board.rows, board.queue)
+        self._count(board, time.perf_counter() - started, moved, board.queue.ended - ended)
         for request in list(board.requests):
             request.evidence += request.queue.answered()
             if len(request.evidence) == request.puzzles:
@@ -193,8 +198,7 @@ class SolveServer:
         if not board.requests and board.rows.model not in self.models:
             del self._boards[board.rows.model]
 
-    def _count(self, board: _Board, seconds: float, ended: int) -> None:
-        moved = len(board.rows.rows) + ended
+    def _count(self, board: _Board, seconds: float, moved: int, ended: int) -> None:
         board.spent += seconds
         self.busy += seconds
         self.ended += ended

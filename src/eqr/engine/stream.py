@@ -37,9 +37,10 @@ def evidence_stream(
     """Yields the evidence of each puzzle (ids, 0 = blank), in input order, once it and all earlier ones are decided.
 
     ``compile`` runs torch.compile on the segment where possible: slow to start, then faster. ``record`` keeps each
-    row's history; ``latents`` keeps latent states: of the row's end, or of all segments in its history. Raises
-    InputError if the options do not suit the task (``SolveConfig.check``).
+    row's history; ``latents`` keeps latent states: of the row's end, or of all segments in its history. Options that
+    ``config`` leaves open are the model's own. Raises InputError if they do not suit the task (``SolveConfig.check``).
     """
+    config = config.completed(model.settings)
     config.check(model.task)
     views = Views(model.task, config.views, config.seed)
     queue = PuzzleQueue(views.of(puzzles), config, model.calibration, on_snapshot)
@@ -99,7 +100,7 @@ def solve_stream(
     Args:
         model: A trained reasoner; texts may be boards of any size that the model can answer.
         puzzles: Any iterable of texts or of ids (L,), 0 = blank; read as slots become free.
-        config: How much compute a puzzle gets.
+        config: How much compute a puzzle gets; options that are not given are the model's own settings.
         compile: Run torch.compile on the segment where possible: slow to start, then faster.
         record: Keep each row's history (``Solution.history``).
         latents: Keep latent states: "end" in ``Evidence.states``, or with ``record`` "all" in ``History.z``.
@@ -129,7 +130,8 @@ def solve(
 ) -> Solution | list[Solution]:
     """Answers one puzzle given as text, or several given as a list of texts or as ids (B, L), 0 = blank.
 
-    An answer that breaks a rule is marked ``valid=False``. Raises InputError for a text that is not a puzzle.
+    Without ``config``, with the settings with which the model answers best. An answer that breaks a rule is marked
+    ``valid=False``. Raises InputError for a text that is not a puzzle.
     """
     if isinstance(puzzles, str):
         return next(solve_stream(model, [puzzles], config))

@@ -92,7 +92,7 @@ class Service:
             raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto:K")
         for name, value, most in (
             ("depth", config.depth, self.limits.depth),
-            ("suppose", config.suppose, self.limits.depth),
+            ("suppose", config.suppose or 0, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
             if value > most:
