@@ -9,7 +9,8 @@ import pytest
 import torch
 from alike import same
 
-from eqr.engine import SolveConfig, evidence_stream, select, solve
+from eqr.data.parsing import Refused
+from eqr.engine import SolveConfig, evidence_stream, outcomes, select, solve
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
@@ -261,3 +262,50 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         SolveConfig(**options)
+
+
+def test_pieces_that_are_no_puzzles_keep_their_place_among_the_answers(model: Reasoner) -> None:
+    good = "1..........4...."
+    pieces = [
+        "no puzzle",
+        good,
+        Refused("F.csv, line 7", "it has 1 column"),
+        good,
+        torch.zeros(7, dtype=torch.long),
+        ".",
+    ]
+    found = list(outcomes(model, pieces, CONFIG))
+    assert [isinstance(each, Refused) for each in found] == [True, False, True, False, True, True]
+    assert [each.place for each in found if isinstance(each, Refused)] == [
+        "puzzle 1",
+        "F.csv, line 7",
+        "puzzle 5",
+        "puzzle 6",
+    ]
+    assert str(found[2].error()) == "F.csv, line 7: it has 1 column"
+
+
+def test_however_many_pieces_are_no_puzzles_few_of_them_wait(model: Reasoner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqr.engine.stream.MOST_REFUSED", 50)
+    read = 0
+
+    def pieces() -> Iterator[str]:
+        nonlocal read
+        for read in itertools.count(1):
+            yield "1..........4...." if read == 1 else "no puzzle"
+
+    found = outcomes(model, pieces(), CONFIG)
+    for answered in range(1, 500):
+        next(found)
+        assert read <= answered + 50
+
+
+def test_an_input_that_fails_is_reported_after_the_answers_before_it(model: Reasoner) -> None:
+    def pieces() -> Iterator[str]:
+        yield "1..........4...."
+        raise InputError("the file ended early")
+
+    found = outcomes(model, pieces(), CONFIG)
+    next(found)
+    with pytest.raises(InputError, match="the file ended early"):
+        next(found)

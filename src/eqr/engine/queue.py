@@ -178,9 +178,9 @@ class PuzzleQueue:
 class FairQueue:
     """The askers who share the slots of one board.
 
-    The asker with the fewest needed rows under way comes first. When a quarter of the slots or fewer are free, an asker may
-    start a row only if it runs fewer rows than are free: an asker with many long rows cannot make others wait until one
-    of them ends.
+    The asker with the fewest needed rows under way comes first. When a quarter of the slots or fewer are free, an asker
+    may start a row only if it runs fewer rows than are free: an asker with many long rows cannot make others wait until
+    one of them ends.
     """
 
     def __init__(self, slots: int) -> None:

@@ -14,7 +14,7 @@ from math import ceil
 from jaxtyping import Int
 from torch import Tensor
 
-from eqr.data.parsing import Text, read_puzzle
+from eqr.data.parsing import Refused, Text, read_puzzle
 from eqr.data.serialise import Record, as_record
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, select
 from eqr.engine.queue import OnSnapshot
@@ -115,9 +115,13 @@ class Service:
         task, on = self.models[name].task, partial(self._on, name)
         try:
             config.check(task)
-            return [read_puzzle(task, Text(f"puzzles[{index}]", text), on) for index, text in enumerate(texts)]
         except InputError as error:
             raise Problem(422, str(error)) from None
+        read = [read_puzzle(task, Text(f"puzzles[{index}]", text), on) for index, text in enumerate(texts)]
+        for each in read:
+            if isinstance(each, Refused):
+                raise Problem(422, str(each.error()))
+        return [each for each in read if not isinstance(each, Refused)]
 
     def _on(self, name: str, task: Task) -> Reasoner:
         """The model on a board: always the same object, since the engine finds a board's slots by it."""
