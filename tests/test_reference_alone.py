@@ -3,6 +3,7 @@
 import pickletools
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from test_reference import ARCH, HIDDEN, TRM_ARCH, WIDTH, checkpoint, tensors, text
+from test_reference import ARCH, HIDDEN, TRM_ARCH, WIDTH, tensors, text
 from torch import Tensor
 
 from eqr.commands.import_reference import ImportReference
 from eqr.errors import InputError
-from eqr.paper.reference import pickles, read_checkpoint, to_reasoner
+from eqr.paper.reference import Checkpoint, pickles, read_checkpoint, to_reasoner
 from eqr.paper.reference.architecture import IMPORTED
 from eqr.paper.reference.pickles import unpickled
 from eqr.storage.checkpoint import load
@@ -93,7 +94,7 @@ def test_an_option_names_the_configuration(tmp_path: Path) -> None:
     path, other = saved(tmp_path, None), tmp_path / "other.yaml"
     assert message(path) == (
         "step_65100 holds weights without their configuration, and no all_config.yaml lies beside it: "
-        "give it with --config"
+        "give the configuration of the run with --config FILE"
     )
     other.write_text(yaml.dump({"arch": TRM_ALONE | {"H_cycles": 2}}))
     assert to_reasoner(read_checkpoint(path, other)).config.updates_per_segment == 2
@@ -131,8 +132,8 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("a
         (BOMB.encode(), "all_config.yaml, line 2, has an alias, which no configuration needs: write plain values"),
         (b"arch: !!python/object/apply:os.system [id]\n", "all_config.yaml, line 1, has a tag"),
         (b"arch: !!int x\n", "all_config.yaml, line 1, has a tag, which no configuration needs: write plain values"),
-        (b"arch: " + b"[" * 60_000, "all_config.yaml, line 1, has a value more than 20 levels deep"),
-        (b"#" * 70_000, "all_config.yaml has more than 65536 bytes, too many for a configuration"),
+        (b"arch: " + b"[" * 30_000, "all_config.yaml, line 1, has a value more than 20 levels deep"),
+        (b"#" * 40_000, "all_config.yaml has more than 32768 bytes, too many for a configuration"),
         (b"arch:\n\tname: x\n", "all_config.yaml, line 2, is not YAML (found character '\\t' that cannot start"),
         (b"arch: {name\n", "all_config.yaml, line 2, is not YAML (expected ',' or '}', but got '<stream end>')"),
         (b"arch: \xff\n", "all_config.yaml is not YAML"),
@@ -160,7 +161,7 @@ def test_a_configuration_that_is_no_file_gets_one_sentence(tmp_path: Path, monke
     )
     shutil.rmtree(tmp_path / "all_config.yaml")
     saved(tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
+    monkeypatch.setitem(sys.modules, "yaml", None)
     assert message(path) == (
         "reading all_config.yaml needs the extra 'import': pip install 'equilibrium-reasoners[import]'"
     )
@@ -214,12 +215,8 @@ def test_layers_of_a_module_that_a_network_lacks_are_no_matter(tmp_path: Path) -
 )
 def test_trm_has_sixteen_prefix_tokens_unless_it_says_another_number(fields: dict[str, int], tokens: int) -> None:
     arch = {name: value for name, value in TRM_ALONE.items() if name != "puzzle_emb_len"} | fields
-    given = checkpoint(ARCH, data_path="data/sudoku-extreme-1k-aug-1000")
-    given.config["arch"] = arch
     weights = alone(arch | {"puzzle_emb_len": tokens}, cells=81, vocabulary=11)
-    given.tensors.clear()
-    given.tensors.update({name: value.float() for name, value in weights.items()})
-    model = to_reasoner(given)
+    model = to_reasoner(Checkpoint(tensors=weights, config={"arch": arch}))
     assert (model.task.name, model.config.prefix_tokens) == ("sudoku", tokens)
 
 

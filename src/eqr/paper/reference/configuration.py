@@ -11,7 +11,7 @@ from eqr.paper.reference.pickles import shown
 
 BESIDE = "all_config.yaml"
 """Name of the file that the trainers of HRM and TRM write beside their weights."""
-MOST_BYTES, MOST_DEPTH = 2**16, 20
+MOST_BYTES, MOST_DEPTH = 2**15, 20
 NESTING = {"MappingStartEvent": 1, "SequenceStartEvent": 1, "MappingEndEvent": -1, "SequenceEndEvent": -1}
 
 
@@ -33,7 +33,10 @@ def read_config(path: Path) -> dict[object, object]:
         _refuse_all_but_plain(path, yaml.parse(text, Loader=yaml.SafeLoader))
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        mark, problem = (
+            getattr(error, "problem_mark", None),
+            getattr(error, "problem", None) or str(error).splitlines()[0],
+        )
         place = f"{path}, line {mark.line + 1}," if mark else f"{path}"
         raise InputError(f"{place} is not YAML ({shown(problem)}): {cure}") from None
     except InputError:

@@ -76,7 +76,8 @@ def _configuration(path: Path, own: object, given: Path | None) -> dict[object, 
     beside = path.parent / BESIDE
     if given is None and not beside.exists():
         raise InputError(
-            f"{path} holds weights without their configuration, and no {BESIDE} lies beside it: give it with --config"
+            f"{path} holds weights without their configuration, and no {BESIDE} lies beside it: give the "
+            "configuration of the run with --config FILE"
         )
     return read_config(given or beside)
 
