@@ -201,3 +201,15 @@ def test_on_any_screen_nothing_scrolls_sideways(opened: Page) -> None:
     solve(opened, breadth=1)
     verdict(opened, VALID)
     assert not scrolls_sideways(opened)
+
+
+def test_the_description_of_the_service_shows_and_sends_a_request(opened: Page) -> None:
+    opened.get_by_role("link", name="all endpoints").click()
+    expect(opened.get_by_text("/v1/solve/stream", exact=True)).to_be_visible()
+    opened.get_by_role("button", name="Answer puzzles").click()
+    opened.get_by_role("button", name="Try it out").click()
+    opened.get_by_role("button", name="Execute").click()
+    expect(opened.locator(".live-responses-table .response-col_status").last).to_contain_text("200", timeout=20_000)
+    expect(opened.locator(".live-responses-table .microlight").first).to_contain_text('"valid": true')
+    opened.get_by_role("link", name="Back to the page").click()
+    expect(opened.get_by_role("button", name="Solve")).to_be_visible()

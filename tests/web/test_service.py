@@ -300,3 +300,20 @@ def test_the_page_is_served_with_a_strict_policy_and_needs_nothing_from_elsewher
     refused(client.get("/static/../app.py"), 404, "not found")
     refused(client.get("/nothing"), 404, "not found")
     refused(client.put("/v1/solve"), 405, "method not allowed")
+
+
+def test_the_description_for_people_is_served_with_all_its_files(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    policy = page.headers["content-security-policy"]
+    assert policy == client.get("/").headers["content-security-policy"].replace(
+        "img-src 'self'", "img-src 'self' data:"
+    )
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"static/swagger/swagger-ui-bundle.js", "static/swagger/swagger-ui.css", "openapi.json"} < set(files)
+    for file in files:
+        assert "//" not in file
+        assert client.get(f"/{file.removeprefix('./')}").status_code == 200, file
+    version = re.search(r'PACKAGE_VERSION:"(\d+)\.', client.get("/static/swagger/swagger-ui-bundle.js").text)
+    assert version is not None
+    assert int(version[1]) >= 5  # earlier versions do not read OpenAPI 3.1
