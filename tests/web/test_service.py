@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 import eqr
 from eqr.cli import main
 from eqr.engine import SolveConfig
+from eqr.engine.policy.halting import HALTING, HaltInputs
 from eqr.web.app import create_app
 from eqr.web.service import EXAMPLES, Service
 from eqr.web.stream import Trajectories
@@ -180,6 +181,38 @@ def test_when_time_is_up_the_answer_is_503_and_the_rows_are_free() -> None:
         assert kind == "event: error"
         assert json.loads(data.removeprefix("data: "))["status"] == 503
         until(lambda: service.driver.rows == 0)
+
+
+def first_to_rest(inputs: HaltInputs) -> torch.Tensor:
+    """Stops the third of three rows at depth 5, and no other row."""
+    return (inputs.depth == 5) & (torch.arange(len(inputs.depth)) == 2)
+
+
+def test_when_time_is_up_the_decided_puzzles_are_answered_and_the_others_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(HALTING, "first to rest", first_to_rest)
+    others = [FIVE.replace("..#/#.", "#.#/#."), FIVE.replace("#.#.#", "#...#"), FIVE]
+    with service_of({"mazes": untrained()}, seconds=2, depth=10_000_000) as service:
+        client = TestClient(create_app(service))
+        asked = {"task": "maze", "depth": 10_000_000, "halt": "first to rest", "breadth": 1}
+        response = client.post("/v1/solve", json={**asked, "puzzles": [*others, SEVEN]})
+        assert response.status_code == 200
+        body = response.json()
+        assert body["complete"] is False
+        assert [answer["question"] for answer in body["answers"]] == [
+            text.replace("/", "") for text in (*others, SEVEN)
+        ]
+        *late, answer, last = body["answers"]
+        for other in (*late, last):
+            assert list(other) == ["question", "error"]
+            assert other["error"].startswith("time is up after 2 s: ask for fewer puzzles")
+        assert (answer["depth"], answer["halted"]) == (5, True)
+        until(lambda: service.driver.rows == 0)
+        counted = [value for name, value in metrics_of(client).items() if name.startswith("eqr_puzzles_total")]
+        assert sum(counted) == 1
+        body = client.post("/v1/solve", json={**asked, "puzzles": [FIVE], "depth": 5}).json()
+        assert body["complete"] is True
 
 
 def test_a_stopped_engine_is_503_everywhere() -> None:

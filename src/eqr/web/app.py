@@ -29,7 +29,7 @@ REFUSALS = {
     415: "The content type is not application/json.",
     422: "A value of the request is not valid; the sentence names a puzzle by its index, from 0.",
     429: "The queue is full; Retry-After says when to try again.",
-    503: "The request ran out of time, or the service is stopping.",
+    503: "No puzzle was decided in time, or the service is stopping.",
 }
 
 
@@ -115,15 +115,11 @@ def _solving(app: FastAPI, service: Service) -> None:
             raise Problem(415, "the body must be JSON: send it with the header content-type: application/json")
         asked = read_json(SolveAsked, await request.body())
         name, config = service.named(asked), service.config(asked)
-        seconds = service.limits.seconds
-        try:
-            async with asyncio.timeout(seconds):
-                records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
-        except TimeoutError:
-            raise Problem(
-                503, f"time is up after {seconds} s: ask for fewer puzzles, less depth or less breadth"
-            ) from None
-        return JSONResponse({"model": name, "answers": records}) if records else Response(status_code=GONE)
+        records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
+        if not records:
+            return Response(status_code=GONE)
+        complete = not any("error" in record for record in records)
+        return JSONResponse({"model": name, "complete": complete, "answers": records})
 
     @app.get(
         "/v1/solve/stream",

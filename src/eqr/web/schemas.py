@@ -66,13 +66,23 @@ class Answer(BaseModel):
     seconds: float = Field(description="The puzzle's share of the time of the rows iterated together.")
 
 
+class Undecided(BaseModel):
+    """A puzzle that was not decided in time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str
+    error: str = Field(description="Why there is no answer, and what to change, in one sentence.")
+
+
 class Answers(BaseModel):
     """Answers in the order of the puzzles."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(description="The model that answered.")
-    answers: list[Answer]
+    complete: bool = Field(description="False if the time was up before every puzzle was decided.")
+    answers: list[Answer | Undecided]
 
 
 class Segment(BaseModel):

@@ -18,6 +18,7 @@ from eqr.data.parsing import Text, read_puzzle
 from eqr.data.serialise import Record, as_record
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, select
 from eqr.engine.queue import OnSnapshot
+from eqr.engine.server import OnEvidence
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
@@ -133,12 +134,13 @@ class Service:
         puzzles: Sequence[Int[Tensor, " L"]],
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
+        on_evidence: OnEvidence | None = None,
     ) -> "Future[list[Evidence]]":
         """Hands puzzles to the engine; returns the future evidence. Raises Problem if the engine takes no more now."""
         try:
             if self.stopping:
                 raise Closed
-            return self.driver.submit(model, puzzles, config, on_snapshot)
+            return self.driver.submit(model, puzzles, config, on_snapshot, on_evidence)
         except Closed:
             raise stopping() from None
         except Full:
@@ -150,33 +152,58 @@ class Service:
             ) from None
 
     async def solve(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Record]:
-        """The answers, in order; raises Problem."""
-        read = await asyncio.to_thread(self.read, name, texts, config)
+        """The records of the puzzles, in order; raises Problem if no puzzle is decided in time."""
+        read: list[Read] = []
+        decided: dict[int, Evidence] = {}
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                read = await asyncio.to_thread(self.read, name, texts, config)
+                await self._decide(read, config, decided)
+            problem = None
+        except TimeoutError:
+            sentence = "ask for fewer puzzles, less depth or less breadth"
+            problem = Problem(503, f"time is up after {self.limits.seconds} s: {sentence}")
+        except Closed:
+            problem = stopping()
+        if problem and not decided:
+            raise problem
+        evidence = [decided.get(place) for place in range(len(read))]
+        return await asyncio.to_thread(self.records, name, read, evidence, config, problem)
+
+    async def _decide(self, read: Sequence[Read], config: SolveConfig, decided: dict[int, Evidence]) -> None:
+        """Adds the evidence of each puzzle to ``decided``, by its place in ``read``, as the engine decides it."""
         places: dict[Reasoner, list[int]] = {}
         for place, (model, _) in enumerate(read):
             places.setdefault(model, []).append(place)
+
+        def keep(at: Sequence[int], index: int, evidence: Evidence) -> None:
+            decided[at[index]] = evidence
+
         futures: list[Future[list[Evidence]]] = []
         try:
             for model, at in places.items():  # the engine moves boards of one size together
-                futures.append(self.submit(model, [read[place][1] for place in at], config))
-            parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        except Closed:
-            raise stopping() from None
+                puzzles = [read[place][1] for place in at]
+                futures.append(self.submit(model, puzzles, config, on_evidence=partial(keep, at)))
+            await asyncio.gather(*map(asyncio.wrap_future, futures))
         finally:  # this does nothing to futures that are done
             for future in futures:
                 future.cancel()
-        evidence: list[Evidence | None] = [None] * len(read)
-        for at, part in zip(places.values(), parts, strict=True):
-            for place, each in zip(at, part, strict=True):
-                evidence[place] = each
-        return await asyncio.to_thread(self.records, name, read, [each for each in evidence if each], config)
 
     def records(
-        self, name: str, read: Sequence[Read], evidence: Sequence[Evidence], config: SolveConfig
+        self,
+        name: str,
+        read: Sequence[Read],
+        evidence: Sequence[Evidence | None],
+        config: SolveConfig,
+        problem: Problem | None = None,
     ) -> list[Record]:
-        """The record of each puzzle, as ``eqr solve --json`` prints it."""
-        records = []
-        for (model, _), restarts in zip(read, evidence, strict=True):
+        """The record of each puzzle, as ``eqr solve --json`` prints it; ``problem`` says why one has no evidence."""
+        records = list[Record]()
+        for (model, puzzle), restarts in zip(read, evidence, strict=True):
+            if restarts is None:
+                assert problem
+                records.append({"question": model.task.format(puzzle), "error": problem.error})
+                continue
             record = as_record(model.task, select(restarts, config.selection, model.task))
             self.metrics.puzzles.labels(name, str(record["valid"]).lower()).inc()
             records.append(record)
