@@ -2,7 +2,7 @@
 
 import { paintScale } from "./colours.js";
 import { MazeEditor } from "./maze.js";
-import { BOXES, EXAMPLES, LARGEST, readMaze, readSudoku, room, rows } from "./puzzles.js";
+import { BOXES, EXAMPLES, LARGEST, misread, readMaze, readSudoku, room, rows } from "./puzzles.js";
 import { Replay } from "./replay.js";
 import { power, Results } from "./results.js";
 import { follow } from "./stream.js";
@@ -35,6 +35,7 @@ const puzzle = () => ({ task: task(), side: editor().side, question: editor().te
 
 /** The puzzle has changed: before the first run, the boards show it. */
 function written() {
+  complain("");
   if (!ran) results.lay(puzzle(), Math.min(SHOWN, Number($("breadth").value) || 1));
   if (document.activeElement === $("text")) return; // a user who types there keeps the text and the cursor
   $("text").value = task() === "maze" ? rows(maze.text, maze.side) : sudoku.text;
@@ -74,12 +75,19 @@ function offerSize(size) {
   $("size").replaceChildren(...sizes.map((n) => new Option(`${n} × ${n}`, n, false, n === size)));
 }
 
-/** Take a puzzle from any text; false if the text is not a puzzle. */
+/** Take a puzzle from any text; if the text is not a puzzle, say so and return false. */
 function take(text) {
   const [digits, walls] = [sudoku && readSudoku(text, sudoku.side), readMaze(text)];
-  if (!digits && !walls) return false;
-  put(digits ? "sudoku" : "maze", digits ?? walls);
-  return true;
+  if (digits || walls) put(digits ? "sudoku" : "maze", digits ?? walls);
+  complain(digits || walls || !text.trim() ? "" : misread(text, sudoku?.side));
+  return Boolean(digits || walls);
+}
+
+/** Show why a text was not taken; an empty sentence takes the last one away. */
+function complain(sentence) {
+  $("misread").textContent = sentence;
+  $("misread").hidden = !sentence;
+  if (sentence) say(sentence);
 }
 
 function verdict(kind, title, facts) {
@@ -88,6 +96,8 @@ function verdict(kind, title, facts) {
   $("facts").textContent = facts;
   say(`${title}. ${facts}`);
 }
+
+const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 function busy(now) {
   $("solve").textContent = now ? "Stop" : "Solve";
@@ -116,6 +126,7 @@ async function solve() {
     replay.reset();
     for (const id of ["replay", "legend"]) $(id).hidden = false;
     $("answer").hidden = true;
+    $("copy").textContent = "Copy";
     paintScale($("scale"));
     verdict("", "Settling …", `${query.breadth} start${query.breadth > 1 ? "s" : ""}, up to ${query.depth} segments each`);
     if (window.matchMedia("(max-width: 60rem)").matches) $("result").scrollIntoView();
@@ -124,7 +135,8 @@ async function solve() {
   } catch (error) {
     if (asking !== controller && asking) return; // another run has begun
     const stopped = error.name === "AbortError";
-    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? "The boards show the last segments." : error.message);
+    const shown = results.last && asking ? "The boards show the last segments." : "";
+    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? shown : `${sentence(error.message)} ${shown}`.trim());
     if (!stopped && !results.last) for (const id of ["replay", "legend"]) $(id).hidden = true;
   } finally {
     if (asking === controller) {
@@ -188,17 +200,22 @@ $("breadth").addEventListener("input", () => written());
 $("size").addEventListener("change", () => put("maze", room(Number($("size").value))));
 $("text").addEventListener("input", () => take($("text").value));
 $("copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText($("answer-text").textContent);
-  say("Copied.");
+  try {
+    await navigator.clipboard.writeText($("answer-text").textContent);
+    $("copy").textContent = "Copied";
+    say("Copied.");
+  } catch {
+    // Browsers keep the clipboard from pages that come neither by https nor from this machine.
+    getSelection().selectAllChildren($("answer-text"));
+    say("The answer is selected: copy it with your keyboard.");
+  }
 });
 document.addEventListener("paste", (event) => {
-  if (event.target === $("text")) return; // read as typed
-  if (take(event.clipboardData.getData("text"))) {
-    event.preventDefault();
-    say("Pasted.");
-  } else if (!(event.target instanceof HTMLInputElement)) {
-    say("The pasted text is neither a Sudoku nor a square maze with S and G.");
-  }
+  const text = event.clipboardData.getData("text");
+  if (event.target.closest?.("#text, .numbers")) return; // read as typed
+  if (event.target instanceof HTMLInputElement && text.trim().length < 2) return; // a digit for this cell
+  event.preventDefault();
+  if (take(text)) say("Pasted.");
 });
 const again = () => {
   maze.paint();

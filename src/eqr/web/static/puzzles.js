@@ -6,9 +6,19 @@ export const LARGEST = 99;
 
 /** Read a Sudoku of this side from `text`, with "." for blanks; null if the text is no such Sudoku. */
 export function readSudoku(text, side) {
-  const cells = text.replace(/[\s|+-]/g, "").replaceAll("0", ".");
   const known = "123456789".slice(0, side);
-  return cells.length === side * side && [...cells].every((char) => char === "." || known.includes(char)) ? cells : null;
+  const fits = (cells) => cells.length === side * side && [...cells].every((char) => char === "." || known.includes(char));
+  const bare = text.replace(/[\s|+,;]/g, "").replace(/[0*_?xX]/g, ".");
+  // A dash is a piece of a frame, or a blank.
+  return [bare.replaceAll("-", ""), bare.replaceAll("-", ".")].find(fits) ?? null;
+}
+
+/** Say why `text` is no puzzle for this page, where Sudokus have this side; null if no model here answers Sudokus. */
+export function misread(text, side) {
+  const cells = text.replace(/[\s|+,;-]/g, "").length;
+  const sudoku = side && `a Sudoku of ${side * side} cells (it has ${cells})`;
+  const maze = "a square maze of # . S and G";
+  return sudoku ? `This text is neither ${sudoku} nor ${maze}.` : `This text is not ${maze}.`;
 }
 
 /** Read a square maze from `text`, row by row or on one line; null if the text is no such maze. */
