@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -67,6 +68,7 @@ def paste(page: Page, text: str) -> None:
 
 
 def solve(page: Page, depth: int = 64, breadth: int = 2) -> None:
+    page.get_by_text("Your own", exact=True).click()
     page.get_by_label("Depth").fill(str(depth))
     page.get_by_label("Breadth").fill(str(breadth))
     page.get_by_role("button", name="Solve").click()
@@ -80,14 +82,37 @@ def scrolls_sideways(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
 
-def test_what_no_start_settles_on_is_solved_by_supposing(opened: Page) -> None:
-    opened.get_by_role("button", name="Too hard to settle").click()
+def test_best_settings_answer_a_puzzle_on_which_no_start_settles(opened: Page) -> None:
+    expect(opened.get_by_label("Best settings")).to_be_checked()
+    expect(opened.locator("#best")).to_have_text(
+        "The model’s own: up to 32 starts, as many as it takes. Each stops when the network is sure of its answer, "
+        "after 64 segments at the latest. An unsure start treats one of its own guesses as a clue for 3 segments at a time."
+    )
+    expect(opened.get_by_label("Breadth")).to_be_hidden()
+    opened.get_by_role("button", name="Needs guesses").click()
+    opened.get_by_role("button", name="Solve").click()
+    verdict(opened, VALID)
+    expect(opened.locator("#facts")).to_contain_text("ms · sure of its answer, residual")
+    run = re.search(r"start \d+ of (\d+)", opened.locator("#facts").inner_text())
+    expect(opened.locator(".board")).to_have_count(int(run[1]) if run else 1)
+    expect(opened.locator(".board.chosen")).to_have_count(1)
     solve(opened, breadth=4)
     verdict(opened, "Not valid")
+
+
+def test_suppositions_are_among_ones_own_settings(opened: Page) -> None:
+    opened.get_by_text("Your own", exact=True).click()
     opened.get_by_label("Suppose").check()
-    solve(opened, breadth=8)
+    with opened.expect_request("**/v1/solve/stream**") as asked:
+        solve(opened, depth=20, breadth=1)
+    query = parse_qs(urlsplit(asked.value.url).query)
+    assert (query["suppose"], query["halt"], query["breadth"], query["depth"]) == (["3"], ["learned"], ["1"], ["20"])
     verdict(opened, VALID)
-    expect(opened.locator("#facts")).to_contain_text("ms · halted, residual")
+    opened.get_by_text("Best settings", exact=True).click()
+    with opened.expect_request("**/v1/solve/stream**") as asked:
+        opened.get_by_role("button", name="Solve").click()
+    assert set(parse_qs(urlsplit(asked.value.url).query)) == {"task", "puzzle", "model"}
+    verdict(opened, VALID)
 
 
 def test_a_pasted_sudoku_is_solved_and_replayed_by_keyboard(opened: Page) -> None:
@@ -195,7 +220,7 @@ def test_the_answer_can_be_copied(opened: Page) -> None:
 
 
 def test_an_answer_that_is_wrong_is_said_to_be(opened: Page) -> None:
-    opened.get_by_role("button", name="Too hard to settle").click()
+    opened.get_by_role("button", name="Needs guesses").click()
     solve(opened, depth=8, breadth=1)
     verdict(opened, "Not valid")
     expect(opened.locator("#facts")).to_contain_text("not at rest")

@@ -114,7 +114,8 @@ def _solving(app: FastAPI, service: Service) -> None:
         if kind != "application/json":
             raise Problem(415, "the body must be JSON: send it with the header content-type: application/json")
         asked = read_json(SolveAsked, await request.body())
-        name, config = service.named(asked), service.config(asked)
+        name = service.named(asked)
+        config = service.config(name, asked)
         records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
         if not records:
             return Response(status_code=GONE)
@@ -134,7 +135,8 @@ def _solving(app: FastAPI, service: Service) -> None:
     )
     async def follow(request: Request) -> Response:
         asked = read_query(StreamAsked, request.query_params)
-        name, config = service.named(asked), service.config(asked)
+        name = service.named(asked)
+        config = service.config(name, asked)
         (read,) = await asyncio.to_thread(service.read, name, [asked.puzzle], config)
         return Events(Trajectories(service, name, read, config))
 

@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from math import ceil
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from eqr.data.parsing import Text, read_puzzle
 from eqr.data.serialise import Record, as_record
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, select
+from eqr.engine.config import AUTO
 from eqr.engine.queue import OnSnapshot
 from eqr.engine.server import OnEvidence
 from eqr.errors import InputError
@@ -28,7 +30,7 @@ from eqr.tasks import Task
 from eqr.web.limits import Limits
 from eqr.web.metrics import Metrics
 from eqr.web.problems import Problem, stopping
-from eqr.web.schemas import SEEDS, Asked, ModelFacts
+from eqr.web.schemas import SEEDS, Asked, ModelFacts, OwnSettings
 
 EXAMPLES = {
     "sudoku": "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3..",
@@ -47,7 +49,7 @@ class Service:
     def __init__(self, models: Mapping[str, Reasoner], driver: SolveServer, limits: Limits) -> None:
         self.models, self.driver, self.limits = dict(models), driver, limits
         self.metrics = Metrics(driver)
-        self.facts = [_facts(name, model) for name, model in models.items()]
+        self.facts = [_facts(name, model, self._completed(model, SolveConfig())) for name, model in models.items()]
         self.stopping = False
         self._sized: dict[tuple[str, str], Reasoner] = {}
         self._lock = threading.Lock()
@@ -76,31 +78,36 @@ class Service:
         cells = task.cells_in(text)
         return text if task.sized(cells).layout.cells == cells else ""
 
-    def config(self, asked: Asked) -> SolveConfig:
-        """The engine's options for a request; raises Problem for a value beyond the limits."""
+    def config(self, name: str, asked: Asked) -> SolveConfig:
+        """The engine's options for a request to a model; raises Problem for a value beyond the limits."""
+        given = asked.options()
         try:
-            config = SolveConfig(
-                depth=asked.depth,
-                breadth=asked.breadth,
-                seed=asked.seed,
-                halt=asked.halt,
-                select=asked.select,
-                suppose=asked.suppose,
-            )
+            config = SolveConfig(**given)
         except InputError as error:
             raise Problem(422, str(error)) from None
-        if isinstance(asked.breadth, str) and not config.adaptive:
-            raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto:K")
-        for name, value, most in (
+        if isinstance(config.breadth, str) and not config.adaptive:
+            raise Problem(422, f"breadth is {config.breadth!r}: give the number itself, or auto:K")
+        for option, value, most in (
             ("depth", config.depth, self.limits.depth),
             ("suppose", config.suppose or 0, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
-            if value > most:
-                raise Problem(422, f"{name} is {value}: this service allows at most {most}")
-        if not 0 <= asked.seed < SEEDS:
-            raise Problem(422, f"seed is {asked.seed}: it must be from 0 to {SEEDS - 1}")
-        return config
+            if option in given and value > most:
+                raise Problem(422, f"{option} is {value}: this service allows at most {most}")
+        if not 0 <= config.seed < SEEDS:
+            raise Problem(422, f"seed is {config.seed}: it must be from 0 to {SEEDS - 1}")
+        return self._completed(self.models[name], config)
+
+    def _completed(self, model: Reasoner, config: SolveConfig) -> SolveConfig:
+        """Fills in the model's own settings, cut to the limits of the service."""
+        config = config.completed(model.settings)
+        most = min(config.restarts, self.limits.breadth)
+        return replace(
+            config,
+            depth=min(config.depth, self.limits.depth),
+            suppose=min(config.suppose or 0, self.limits.depth),
+            breadth=f"{AUTO}{most}" if config.adaptive else most,
+        )
 
     def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Read]:
         """Parses the puzzles, each with the model on its board; raises Problem naming the first invalid text."""
@@ -108,7 +115,7 @@ class Service:
             raise Problem(422, "puzzles is empty: give at least one")
         if len(texts) > self.limits.puzzles:
             raise Problem(422, f"{len(texts)} puzzles are given: this service takes {self.limits.puzzles} at a time")
-        rows = len(texts) * config.restarts
+        rows = len(texts) * config.restarts_at_once
         if rows > self.limits.queue:
             raise Problem(
                 422, f"puzzles x breadth is {rows} rows: this service holds {self.limits.queue}, send fewer at a time"
@@ -210,7 +217,7 @@ class Service:
         return records
 
 
-def _facts(name: str, model: Reasoner) -> ModelFacts:
+def _facts(name: str, model: Reasoner, own: SolveConfig) -> ModelFacts:
     return ModelFacts(
         name=name,
         task=model.task.family,
@@ -219,6 +226,7 @@ def _facts(name: str, model: Reasoner) -> ModelFacts:
         block=name_in(BLOCKS, model.config.block),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         updates_per_segment=model.config.updates_per_segment,
+        settings=OwnSettings.model_validate({option: own.named()[option] for option in OwnSettings.model_fields}),
     )
 
 
