@@ -1,13 +1,14 @@
 """The page as a visitor meets it, in a real browser (Debian's chromium; `make browser` installs it)."""
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import ROOT, Process
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -86,7 +87,8 @@ def test_best_settings_answer_a_puzzle_on_which_no_start_settles(opened: Page) -
     expect(opened.get_by_label("Best settings")).to_be_checked()
     expect(opened.locator("#best")).to_have_text(
         "The model’s own: up to 32 starts, as many as it takes. Each stops when the network is sure of its answer, "
-        "after 64 segments at the latest. An unsure start treats one of its own guesses as a clue for 3 segments at a time."
+        "after 64 segments at the latest. An unsure start treats one of its own guesses as a clue for 3 segments at a "
+        "time."
     )
     expect(opened.get_by_label("Breadth")).to_be_hidden()
     opened.get_by_role("button", name="Needs guesses").click()
@@ -205,6 +207,37 @@ def test_when_the_service_is_gone_the_page_says_so(opened: Page) -> None:
     verdict(opened, "No answer")
     expect(opened.locator("#facts")).to_have_text("The service does not answer: start it, then press Solve again.")
     opened.unroute("**/v1/solve/stream**")
+
+
+def test_when_time_is_up_the_last_segments_stay(opened: Page) -> None:
+    segment = {"restart": 0, "depth": 1, "answer": "1" * 81, "confidence": [0.5] * 81, "residual": 0.5, "halt_logit": 0}
+    error = {"status": 503, "error": "time is up after 60 s: ask for less depth or breadth"}
+    events = "".join(
+        f"event: {kind}\ndata: {json.dumps(data)}\n\n" for kind, data in (("segment", segment), ("error", error))
+    )
+    opened.route("**/v1/solve/stream**", lambda route: route.fulfill(body=events, content_type="text/event-stream"))
+    opened.get_by_role("button", name="Solve").click()
+    verdict(opened, "No answer")
+    expect(opened.locator("#facts")).to_have_text(f"{error['error']}. The boards show the last segments.")
+    expect(opened.locator(".board .face")).to_have_attribute("aria-label", re.compile("1" * 81))
+
+
+def test_the_model_that_is_chosen_stays_when_the_puzzle_changes(opened: Page) -> None:
+    def twice(route: Route) -> None:
+        offered = route.fetch().json()
+        (sudoku,) = (model for model in offered["models"] if model["task"] == "sudoku")
+        other = {"name": "other", "settings": {"depth": 64, "breadth": 2, "halt": "residual", "suppose": 0}}
+        route.fulfill(json={**offered, "models": [*offered["models"], {**sudoku, **other}]})
+
+    opened.route("**/v1/models", twice)
+    opened.reload()
+    opened.get_by_label("Model").select_option("other")
+    expect(opened.locator("#best")).to_have_text(
+        "The model’s own: 2 starts. Each stops when it is at rest, after 64 segments at the latest."
+    )
+    expect(opened.locator(".board")).to_have_count(2)
+    opened.get_by_role("button", name="Hard").click()
+    expect(opened.get_by_label("Model")).to_have_value("other")
 
 
 def test_the_answer_can_be_copied(opened: Page) -> None:

@@ -61,7 +61,8 @@ function pick() {
   $("supposing").hidden = kind === "maze"; // its answers cannot be given as clues
   const models = offered.models.filter((model) => model.task === kind);
   $("models").hidden = models.length < 2;
-  $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  const chosen = $("model").value;
+  $("model").replaceChildren(...models.map(({ name }) => new Option(name, name, false, name === chosen)));
   choose();
   const fits = kind === "maze" || sudoku?.side === 9;
   $("examples").replaceChildren(
