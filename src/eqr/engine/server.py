@@ -7,7 +7,7 @@ those of ``solve_stream``, whatever other requests there are, since rows do not 
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -25,6 +25,9 @@ from eqr.runtime import RowWorkers, row_workers
 CELLS = 16 * 1024
 """Most cells under way on one board (16 rows of 32x32), so that a turn of large mazes does not delay other boards."""
 
+OnEvidence = Callable[[int, Evidence], None]
+"""Called with the index of a puzzle in its request, and the puzzle's evidence."""
+
 
 class Full(Exception):
     """The queue has no room for the request now."""
@@ -40,7 +43,21 @@ class _Request:
     queue: PuzzleQueue
     puzzles: int
     answer: "Future[list[Evidence]]"
+    on_evidence: OnEvidence | None
     evidence: list[Evidence] = field(default_factory=list)
+    told: set[int] = field(default_factory=set)
+    """Puzzles of which ``on_evidence`` has been told."""
+
+    def collect(self) -> bool:
+        """Takes the evidence of the puzzles decided since the last call; returns whether all are decided."""
+        if self.on_evidence:
+            # Puzzles leave the queue in order, but are told at once: an earlier one may still be under way.
+            for index, entry in enumerate(self.queue.under_way, len(self.evidence)):
+                if entry.evidence and index not in self.told:
+                    self.told.add(index)
+                    self.on_evidence(index, entry.evidence)
+        self.evidence += self.queue.answered()
+        return len(self.evidence) == self.puzzles
 
     @property
     def waiting(self) -> int:
@@ -99,18 +116,20 @@ class SolveServer:
         puzzles: Sequence[Int[Tensor, " L"]],
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
+        on_evidence: OnEvidence | None = None,
     ) -> "Future[list[Evidence]]":
         """Queues puzzles of ids (L,); returns a future of their evidence. Cancelling the future frees its rows.
 
-        Only depth, breadth, seed, halting rule and suppositions are read from ``config``; those that it leaves open are
-        the model's own settings. ``on_snapshot`` is called by
-        the engine's thread. Raises Full or Closed.
+        Only depth, breadth, seed, halting rule and suppositions are read from ``config``; options that it leaves open
+        are the model's own settings. The engine's thread calls ``on_snapshot`` after each segment of each row, and
+        ``on_evidence`` once for each puzzle, as soon as the puzzle is decided: who stops waiting for the future has the
+        evidence so far. Raises Full or Closed.
         """
         config = config.completed(model.settings)
         config.check(model.task)
         queue = PuzzleQueue(puzzles, config, model.calibration, on_snapshot)
         rows = len(puzzles) * config.restarts_at_once
-        request = _Request(model=model, queue=queue, puzzles=len(puzzles), answer=Future())
+        request = _Request(model=model, queue=queue, puzzles=len(puzzles), answer=Future(), on_evidence=on_evidence)
         with self._change:
             if self._closed:
                 raise Closed
@@ -190,8 +209,7 @@ class SolveServer:
         moved = turn(board.rows, board.queue)
         self._count(board, time.perf_counter() - started, moved, board.queue.ended - ended)
         for request in list(board.requests):
-            request.evidence += request.queue.answered()
-            if len(request.evidence) == request.puzzles:
+            if request.collect():
                 self._leave(board, request)
                 if request.answer.set_running_or_notify_cancel():
                     request.answer.set_result(request.evidence)
