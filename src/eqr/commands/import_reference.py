@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from eqr.commands.flags import Folder
 from eqr.errors import InputError
 from eqr.paper.reference import read_checkpoint, to_reasoner
 from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
@@ -19,7 +20,7 @@ class ImportReference:
 
     file: tyro.conf.Positional[str]
     """The .pth file."""
-    out: tyro.conf.Positional[str]
+    out: tyro.conf.Positional[Folder[str]]
     """Folder for the model; a folder that already holds a model is refused."""
     cells: int | None = None
     """Number of cells of a board, for attention models whose configuration does not name the data set."""
