@@ -134,8 +134,10 @@ class Sudoku(Task):
         """Returns minimal puzzles with one solution; the rating is the number of guesses of the bitmask solver."""
         if most is not None and not least <= most:
             raise InputError(f"there are no puzzles of {least} to {most} guesses: the first limit exceeds the second")
-        from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
+        # numba takes a second to import
+        from eqr.tasks.sudoku_search import generate, geometry, say_once_that_it_compiles
 
+        say_once_that_it_compiles()  # here, not at the first puzzle: a progress bar may have the terminal by then
         return generate(geometry(units_of(self.box_rows, self.box_cols)), seed, least, most, workers)
 
 
