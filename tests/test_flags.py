@@ -92,6 +92,10 @@ def test_names_of_options_in_help_are_flags() -> None:
         (["solve", "--depth", "x"], "--depth x: a whole number is needed"),
         (["solve", "--depth", "2.5"], "--depth 2.5: a whole number is needed"),
         (["solve", "--tol", "small"], "--tol small: a number is needed"),
+        (
+            ["solve", "--protocol", "papr"],
+            "protocol 'papr' is not known: did you mean 'paper'? choose one of best, paper",
+        ),
         (["solve", "--json=yes"], "--json=yes: --json takes no value"),
         (["eval", "--data", "x.csv", "y.csv"], "unrecognized options: y.csv: `eqr eval --help` lists the options"),
         (["--completion", "csh"], "shell 'csh' is not known"),

@@ -13,9 +13,9 @@ from eqr.cli import main
 
 SAMENESS = json.loads((Path(__file__).parent / "golden" / "sameness.json").read_text())
 SETTINGS = {
-    "default": [],
+    "default": ["--halt", "residual", "--breadth", "1"],
     "suppose": ["--halt", "learned", "--suppose", "3", "--breadth", "auto:8"],
-    "anderson": ["--solver", "anderson"],
+    "anderson": ["--halt", "residual", "--breadth", "1", "--solver", "anderson"],
 }
 
 

@@ -66,10 +66,13 @@ class Seen:
         if len(answers) != len(sent):
             self.counts["swapped"] += 1
         for (question, known), answer in zip(sent, answers, strict=False):
-            text = str(answer["answer"])
             self.counts["puzzles"] += 1
-            self.counts["solved"] += answer["valid"] is True
             self.counts["swapped"] += answer["question"] != question
+            if "error" in answer:  # the request ran out of time
+                self.errors["undecided"] += 1
+                continue
+            text = str(answer["answer"])
+            self.counts["solved"] += answer["valid"] is True
             self.counts["wrong"] += answer["valid"] is True and text != known
             self.counts["unsteady"] += self.first.setdefault(question, text) != text
 

@@ -110,6 +110,10 @@ class RowWorkers:
         """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere all."""
         return rows if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
 
+    def rows_at_once(self, rows: int) -> int:
+        """Returns how many of ``rows`` rows take no more time than one: one for each thread of a CPU; elsewhere all."""
+        return rows if self.device.type != "cpu" else min(rows, self.threads)
+
     def map(self, function: Callable[[T], U], parts: Sequence[T]) -> list[U]:
         """Returns the results of ``function`` on each part, in order.
 

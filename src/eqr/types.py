@@ -100,3 +100,15 @@ class Calibration:
     """Name of the puzzles that the thresholds were measured on."""
     depth: int
     window: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options of ``SolveConfig`` with which a network answers best, measured by ``eqr calibrate``."""
+
+    halt: str = "residual"
+    """Name of the halting rule."""
+    suppose: int = 0
+    """Segments for which an unsure row holds a supposition; 0: never."""
+    breadth: int | str = 1
+    """1, or auto:K."""

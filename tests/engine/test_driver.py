@@ -11,6 +11,7 @@ import torch
 from alike import eventually, same
 
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, evidence_stream
+from eqr.engine.policy.halting import HaltInputs
 from eqr.engine.queue import FairQueue, PuzzleQueue
 from eqr.evidence import Evidence, History, Snapshot
 from eqr.model import ModelConfig, Reasoner
@@ -128,6 +129,30 @@ def test_beyond_its_queue_the_engine_takes_nothing() -> None:
         with pytest.raises(Full):
             driver.submit(MODEL, boards(20), SolveConfig())
         assert driver.submit(MODEL, boards(2), SolveConfig(depth=2)).result(20)
+
+
+def test_the_evidence_of_a_puzzle_is_told_at_once_although_an_earlier_puzzle_is_under_way() -> None:
+    told: dict[int, Evidence] = {}
+
+    def third_row(inputs: HaltInputs) -> torch.Tensor:
+        return (inputs.depth >= 3) & (torch.arange(len(inputs.depth)) == 2)
+
+    config = SolveConfig(depth=100_000, breadth=1, halt=third_row, suppose=0)
+    puzzles = boards(3)
+    with running() as driver:
+        future = driver.submit(
+            MODEL, puzzles, config, on_evidence=lambda index, evidence: told.update({index: evidence})
+        )
+        until(lambda: 2 in told)
+        assert not future.done()
+        future.cancel()
+        until(lambda: driver.rows == 0)
+        ends = dict(told)
+        every = driver.submit(MODEL, puzzles, SolveConfig(depth=3), on_evidence=told.__setitem__).result(20)
+    assert list(ends) == [2]
+    assert torch.equal(ends[2].puzzle, puzzles[2])
+    assert list(told) == [2, 0, 1]
+    assert [told[index] for index in range(3)] == every
 
 
 def test_each_segment_is_told_in_order() -> None:

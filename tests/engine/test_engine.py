@@ -9,13 +9,14 @@ import pytest
 import torch
 from alike import same
 
-from eqr.engine import SolveConfig, evidence_stream, select, solve
+from eqr.data.parsing import Refused
+from eqr.engine import SolveConfig, evidence_stream, outcomes, select, solve
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
-from eqr.types import Calibration
+from eqr.types import Calibration, Settings
 
 TASK = task_named("sudoku4")
 CONFIG = SolveConfig(depth=24, tol=0.05)
@@ -130,6 +131,59 @@ def test_auto_breadth_gives_more_restarts_only_where_they_are_needed(
         assert torch.equal(few.answers, all_of_them.answers[: len(few.answers)])
 
 
+OWN = Settings(halt="learned", suppose=3, breadth="auto:32")
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "halt", "suppose", "breadth"),
+    [
+        ({}, OWN, "learned", 3, "auto:32"),
+        ({}, None, "residual", 0, 1),
+        ({"breadth": 4}, OWN, "learned", 3, 4),
+        ({"suppose": 0}, OWN, "learned", 0, "auto:32"),
+        ({"halt": "residual"}, OWN, "residual", 0, "auto:32"),  # suppositions need a rule that knows when it is right
+        ({"halt": "fixed"}, OWN, "fixed", 0, 1),
+        ({"suppose": 6}, None, "learned", 6, 1),
+        ({"breadth": "auto:4"}, Settings(halt="fixed"), "residual", 0, "auto:4"),
+        ({"protocol": "paper"}, OWN, "fixed", 0, 1),
+        ({"protocol": "paper", "breadth": 16}, OWN, "fixed", 0, 16),
+        ({"protocol": "paper", "halt": "learned", "suppose": 3}, OWN, "learned", 3, 1),
+    ],
+)
+def test_options_that_are_not_given_are_the_models_own_where_they_suit(
+    given: dict[str, object], own: Settings | None, halt: str, suppose: int, breadth: int | str
+) -> None:
+    config = SolveConfig(**given).completed(own)
+    assert (config.halting.name, config.suppose, config.breadth) == (halt, suppose, breadth)
+    assert config.completed(Settings(breadth="auto:5")) == config
+
+
+def test_a_model_is_solved_with_its_own_settings(
+    model: Reasoner, puzzles: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "settings", Settings(halt="learned", suppose=2, breadth="auto:3"))
+    explicit = SolveConfig(depth=24, halt="learned", suppose=2, breadth="auto:3")
+    for mine, theirs in zip(
+        run(model, puzzles[36:], SolveConfig(depth=24)), run(model, puzzles[36:], explicit), strict=True
+    ):
+        assert same(mine, theirs)
+    assert {len(found.depth) for found in run(model, puzzles[36:], SolveConfig(depth=24, breadth=2))} == {2}
+    assert all(found.depth == 24 for found in run(model, puzzles[:3], SolveConfig(depth=24, protocol="paper")))
+
+
+@pytest.mark.parametrize("patience", [1, 100])
+def test_restarts_ahead_of_their_need_change_no_answer(
+    patience: int, model: Reasoner, puzzles: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SolveConfig(depth=12, breadth="auto:20", tol=0.05)
+    alone = [run(model, puzzle[None], replace(config, rows=1))[0] for puzzle in puzzles[34:]]
+    assert max(len(found.depth) for found in alone) == 20
+    monkeypatch.setattr("eqr.engine.queue.PATIENCE", patience)
+    for rows in (5, 64):
+        found = run(model, puzzles[34:], replace(config, rows=rows))
+        assert all(same(*pair) for pair in zip(found, alone, strict=True))
+
+
 def test_puzzles_are_taken_as_places_become_free(model: Reasoner, puzzles: torch.Tensor) -> None:
     taken = 0
 
@@ -199,9 +253,59 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
         ({"solver": "anderson:history=many"}, "a value of type int is needed"),
         ({"noise": float("inf")}, "noise is inf"),
         ({"suppose": -1}, "suppose is -1"),
-        ({"suppose": 6}, "suppose is 6: rows must know when they are right"),
+        ({"suppose": 6, "halt": "residual"}, "suppose is 6: rows must know when they are right"),
+        ({"suppose": 6, "protocol": "paper"}, "suppose is 6: rows must know when they are right"),
+        ({"breadth": "auto:4", "protocol": "paper"}, "breadth auto:4 needs rows that halt"),
+        ({"protocol": "papers"}, "protocol 'papers' is not known: did you mean 'paper'"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         SolveConfig(**options)
+
+
+def test_pieces_that_are_no_puzzles_keep_their_place_among_the_answers(model: Reasoner) -> None:
+    good = "1..........4...."
+    pieces = [
+        "no puzzle",
+        good,
+        Refused("F.csv, line 7", "it has 1 column"),
+        good,
+        torch.zeros(7, dtype=torch.long),
+        ".",
+    ]
+    found = list(outcomes(model, pieces, CONFIG))
+    assert [isinstance(each, Refused) for each in found] == [True, False, True, False, True, True]
+    assert [each.place for each in found if isinstance(each, Refused)] == [
+        "puzzle 1",
+        "F.csv, line 7",
+        "puzzle 5",
+        "puzzle 6",
+    ]
+    assert str(found[2].error()) == "F.csv, line 7: it has 1 column"
+
+
+def test_however_many_pieces_are_no_puzzles_few_of_them_wait(model: Reasoner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqr.engine.stream.MOST_REFUSED", 50)
+    read = 0
+
+    def pieces() -> Iterator[str]:
+        nonlocal read
+        for read in itertools.count(1):
+            yield "1..........4...." if read == 1 else "no puzzle"
+
+    found = outcomes(model, pieces(), CONFIG)
+    for answered in range(1, 500):
+        next(found)
+        assert read <= answered + 50
+
+
+def test_an_input_that_fails_is_reported_after_the_answers_before_it(model: Reasoner) -> None:
+    def pieces() -> Iterator[str]:
+        yield "1..........4...."
+        raise InputError("the file ended early")
+
+    found = outcomes(model, pieces(), CONFIG)
+    next(found)
+    with pytest.raises(InputError, match="the file ended early"):
+        next(found)

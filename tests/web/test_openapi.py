@@ -78,6 +78,10 @@ def test_limits_are_told_to_those_who_read_the_description() -> None:
     assert body["puzzles"] == {**body["puzzles"], "minItems": 1, "maxItems": 8}
     assert body["breadth"]["anyOf"][0]["maximum"] == 8
     assert body["task"]["enum"] == ["maze", "sudoku"]
+    assert body["protocol"] == {**body["protocol"], "enum": ["best", "paper"], "default": "best"}
+    assert [name for name in body if "default" not in body[name]] == [
+        *("task", "model", "breadth", "halt", "suppose", "puzzles")
+    ]
     assert set(paths["/v1/solve"]["post"]["responses"]) == {"200", "408", "413", "415", "422", "429", "503"}
     query = {one["name"]: one for one in paths["/v1/solve/stream"]["get"]["parameters"]}
     assert [name for name, one in query.items() if one["required"]] == ["task", "puzzle"]

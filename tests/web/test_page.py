@@ -1,12 +1,14 @@
 """The page as a visitor meets it, in a real browser (Debian's chromium; `make browser` installs it)."""
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from serving import ROOT, Process
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -40,13 +42,18 @@ def browser() -> Iterator[Browser]:
         yield playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
 
 
+def expected(message: str) -> bool:
+    """Whether the browser says of itself that a request got no answer, which tests bring about."""
+    return "422" in message or "ERR_CONNECTION_REFUSED" in message
+
+
 @pytest.fixture
 def opened(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page under a context's options; nothing may be said on the console or asked of others."""
     context = browser.new_context(**getattr(request, "param", {}))
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
     page, complaints = context.new_page(), list[str]()
-    page.on("console", lambda message: complaints.append(message.text) if "422" not in message.text else None)
+    page.on("console", lambda message: complaints.append(message.text) if not expected(message.text) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda asked: None if asked.url.startswith(address) else complaints.append(asked.url))
     page.goto(address)
@@ -62,6 +69,7 @@ def paste(page: Page, text: str) -> None:
 
 
 def solve(page: Page, depth: int = 64, breadth: int = 2) -> None:
+    page.get_by_text("Your own", exact=True).click()
     page.get_by_label("Depth").fill(str(depth))
     page.get_by_label("Breadth").fill(str(breadth))
     page.get_by_role("button", name="Solve").click()
@@ -75,14 +83,38 @@ def scrolls_sideways(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
 
-def test_what_no_start_settles_on_is_solved_by_supposing(opened: Page) -> None:
-    opened.get_by_role("button", name="Too hard to settle").click()
+def test_best_settings_answer_a_puzzle_on_which_no_start_settles(opened: Page) -> None:
+    expect(opened.get_by_label("Best settings")).to_be_checked()
+    expect(opened.locator("#best")).to_have_text(
+        "The model’s own: up to 32 starts, as many as it takes. Each stops when the network is sure of its answer, "
+        "after 64 segments at the latest. An unsure start treats one of its own guesses as a clue for 3 segments at a "
+        "time."
+    )
+    expect(opened.get_by_label("Breadth")).to_be_hidden()
+    opened.get_by_role("button", name="Needs guesses").click()
+    opened.get_by_role("button", name="Solve").click()
+    verdict(opened, VALID)
+    expect(opened.locator("#facts")).to_contain_text("ms · sure of its answer, residual")
+    run = re.search(r"start \d+ of (\d+)", opened.locator("#facts").inner_text())
+    expect(opened.locator(".board")).to_have_count(int(run[1]) if run else 1)
+    expect(opened.locator(".board.chosen")).to_have_count(1)
     solve(opened, breadth=4)
     verdict(opened, "Not valid")
+
+
+def test_suppositions_are_among_ones_own_settings(opened: Page) -> None:
+    opened.get_by_text("Your own", exact=True).click()
     opened.get_by_label("Suppose").check()
-    solve(opened, breadth=8)
+    with opened.expect_request("**/v1/solve/stream**") as asked:
+        solve(opened, depth=20, breadth=1)
+    query = parse_qs(urlsplit(asked.value.url).query)
+    assert (query["suppose"], query["halt"], query["breadth"], query["depth"]) == (["3"], ["learned"], ["1"], ["20"])
     verdict(opened, VALID)
-    expect(opened.locator("#facts")).to_contain_text("ms · halted, residual")
+    opened.get_by_text("Best settings", exact=True).click()
+    with opened.expect_request("**/v1/solve/stream**") as asked:
+        opened.get_by_role("button", name="Solve").click()
+    assert set(parse_qs(urlsplit(asked.value.url).query)) == {"task", "puzzle", "model"}
+    verdict(opened, VALID)
 
 
 def test_a_pasted_sudoku_is_solved_and_replayed_by_keyboard(opened: Page) -> None:
@@ -127,21 +159,101 @@ def test_digits_are_typed_and_arrow_keys_move(opened: Page) -> None:
     expect(first).to_be_focused()
     opened.locator("summary").click()
     expect(opened.locator("#text")).to_have_value(re.compile(r"^57\.{9}9\.{69}$"))
+    first.focus()
+    opened.keyboard.type("..3 4066")
+    expect(opened.locator("#text")).to_have_value(re.compile(r"^\.\.3\.4\.66\.\.\.9\.{69}$"))
 
 
 def test_what_the_service_refuses_is_shown(opened: Page) -> None:
     paste(opened, "55" + "." * 79)
     solve(opened)
     verdict(opened, "No answer")
-    expect(opened.locator("#facts")).to_have_text(re.compile("digit 5 is given 2 times in row 1"))
-    paste(opened, "neither")
-    expect(opened.locator("#said")).to_have_text(re.compile("neither a Sudoku nor a square maze"))
+    expect(opened.locator("#facts")).to_have_text(re.compile(r"^digit 5 is given 2 times in row 1.*\.$"))
     solve(opened, depth=0)
     expect(opened.locator("#facts")).to_have_text("Depth must be a whole number from 1 to 1024.")
 
 
+def test_a_text_that_is_no_puzzle_is_shown_to_be_none(opened: Page) -> None:
+    said = "This text is neither a Sudoku of 81 cells (it has 80) nor a square maze of # . S and G."
+    paste(opened, "." * 80)
+    expect(opened.locator("#misread")).to_have_text(said)
+    expect(opened.locator("#said")).to_have_text(said)
+    paste(opened, "." * 81)
+    expect(opened.locator("#misread")).to_be_hidden()
+    opened.locator("summary").click()
+    opened.locator("#text").fill("53")
+    expect(opened.locator("#misread")).to_contain_text("(it has 2)")
+    opened.get_by_role("button", name="Easy").click()
+    expect(opened.locator("#misread")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "blank_and_rows",
+    [("0", "{}"), ("*", "{}\n"), ("_", "{},"), ("-", "{}\n"), ("x", "{};"), (".", "|{}|\n")],
+    ids=["zeros", "stars", "underlines", "dashes", "crosses", "frame"],
+)
+def test_a_sudoku_is_pasted_as_people_write_it(opened: Page, blank_and_rows: tuple[str, str]) -> None:
+    blank, row = blank_and_rows
+    cells = puzzle("norvig easy50 #7")["question"]
+    rows = [cells[at : at + 9].replace(".", blank) for at in range(0, 81, 9)]
+    paste(opened, "".join(row.format(one) for one in rows))
+    opened.locator("summary").click()
+    expect(opened.locator("#text")).to_have_value(cells)
+
+
+def test_when_the_service_is_gone_the_page_says_so(opened: Page) -> None:
+    opened.route("**/v1/solve/stream**", lambda route: route.abort("connectionrefused"))
+    solve(opened)
+    verdict(opened, "No answer")
+    expect(opened.locator("#facts")).to_have_text("The service does not answer: start it, then press Solve again.")
+    opened.unroute("**/v1/solve/stream**")
+
+
+def test_when_time_is_up_the_last_segments_stay(opened: Page) -> None:
+    segment = {"restart": 0, "depth": 1, "answer": "1" * 81, "confidence": [0.5] * 81, "residual": 0.5, "halt_logit": 0}
+    error = {"status": 503, "error": "time is up after 60 s: ask for less depth or breadth"}
+    events = "".join(
+        f"event: {kind}\ndata: {json.dumps(data)}\n\n" for kind, data in (("segment", segment), ("error", error))
+    )
+    opened.route("**/v1/solve/stream**", lambda route: route.fulfill(body=events, content_type="text/event-stream"))
+    opened.get_by_role("button", name="Solve").click()
+    verdict(opened, "No answer")
+    expect(opened.locator("#facts")).to_have_text(f"{error['error']}. The boards show the last segments.")
+    expect(opened.locator(".board .face")).to_have_attribute("aria-label", re.compile("1" * 81))
+
+
+def test_the_model_that_is_chosen_stays_when_the_puzzle_changes(opened: Page) -> None:
+    def twice(route: Route) -> None:
+        offered = route.fetch().json()
+        (sudoku,) = (model for model in offered["models"] if model["task"] == "sudoku")
+        other = {"name": "other", "settings": {"depth": 64, "breadth": 2, "halt": "residual", "suppose": 0}}
+        route.fulfill(json={**offered, "models": [*offered["models"], {**sudoku, **other}]})
+
+    opened.route("**/v1/models", twice)
+    opened.reload()
+    opened.get_by_label("Model").select_option("other")
+    expect(opened.locator("#best")).to_have_text(
+        "The model’s own: 2 starts. Each stops when it is at rest, after 64 segments at the latest."
+    )
+    expect(opened.locator(".board")).to_have_count(2)
+    opened.get_by_role("button", name="Hard").click()
+    expect(opened.get_by_label("Model")).to_have_value("other")
+
+
+def test_the_answer_can_be_copied(opened: Page) -> None:
+    solve(opened, breadth=1)
+    verdict(opened, VALID)
+    opened.get_by_role("button", name="Copy").click()
+    expect(opened.get_by_role("button", name="Copied")).to_be_visible()
+    assert opened.evaluate("navigator.clipboard.readText()") == opened.locator("#answer-text").inner_text()
+    opened.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    opened.get_by_role("button", name="Copied").click()
+    expect(opened.locator("#said")).to_have_text("The answer is selected: copy it with your keyboard.")
+    assert opened.evaluate("getSelection().toString()") == opened.locator("#answer-text").inner_text()
+
+
 def test_an_answer_that_is_wrong_is_said_to_be(opened: Page) -> None:
-    opened.get_by_role("button", name="Too hard to settle").click()
+    opened.get_by_role("button", name="Needs guesses").click()
     solve(opened, depth=8, breadth=1)
     verdict(opened, "Not valid")
     expect(opened.locator("#facts")).to_contain_text("not at rest")
@@ -201,3 +313,15 @@ def test_on_any_screen_nothing_scrolls_sideways(opened: Page) -> None:
     solve(opened, breadth=1)
     verdict(opened, VALID)
     assert not scrolls_sideways(opened)
+
+
+def test_the_description_of_the_service_shows_and_sends_a_request(opened: Page) -> None:
+    opened.get_by_role("link", name="all endpoints").click()
+    expect(opened.get_by_text("/v1/solve/stream", exact=True)).to_be_visible()
+    opened.get_by_role("button", name="Answer puzzles").click()
+    opened.get_by_role("button", name="Try it out").click()
+    opened.get_by_role("button", name="Execute").click()
+    expect(opened.locator(".live-responses-table .response-col_status").last).to_contain_text("200", timeout=20_000)
+    expect(opened.locator(".live-responses-table .microlight").first).to_contain_text('"valid": true')
+    opened.get_by_role("link", name="Back to the page").click()
+    expect(opened.get_by_role("button", name="Solve")).to_be_visible()

@@ -13,7 +13,10 @@ from starlette.testclient import TestClient
 
 import eqr
 from eqr.cli import main
+from eqr.data.serialise import as_record
 from eqr.engine import SolveConfig
+from eqr.engine.policy.halting import HALTING, HaltInputs
+from eqr.storage.checkpoint import load
 from eqr.web.app import create_app
 from eqr.web.service import EXAMPLES, Service
 from eqr.web.stream import Trajectories
@@ -96,7 +99,10 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
         ({"puzzles": [BLANK], "depth": 101}, "depth is 101: this service allows at most 100"),
         ({"puzzles": [BLANK], "depth": 0}, "depth is 0: it must be 1 or more"),
         ({"puzzles": [BLANK], "depth": 10**400}, "depth"),
-        ({"puzzles": [BLANK], "suppose": 6}, "suppose is 6: rows must know when they are right: use halt learned"),
+        (
+            {"puzzles": [BLANK], "suppose": 6, "halt": "either"},
+            "suppose is 6: rows must know when they are right: use halt learned",
+        ),
         ({"puzzles": [BLANK], "suppose": 101, "halt": "learned"}, "suppose is 101: this service allows at most 100"),
         (
             {"task": "maze", "puzzles": [FIVE], "suppose": 6, "halt": "learned"},
@@ -109,6 +115,9 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
         ({"puzzles": [BLANK], "breadth": None}, "breadth: it must be K or auto:K, where K is a number"),
         ({"puzzles": [BLANK] * 8, "breadth": 8}, "puzzles x breadth is 64 rows: this service holds 60"),
         ({"puzzles": [BLANK], "breadth": "auto:2", "halt": "fixed"}, "needs rows that halt"),
+        ({"puzzles": [BLANK], "breadth": "auto:2", "protocol": "paper"}, "needs rows that halt"),
+        ({"puzzles": [BLANK], "protocol": "worst"}, "protocol: it must be 'best' or 'paper'"),
+        ({"puzzles": [BLANK], "halt": None}, "halt: it must be a valid string"),
         ({"puzzles": [BLANK], "select": "best"}, "selection rule 'best' is not known"),
         ({"puzzles": [BLANK], "seed": -1}, "seed is -1"),
         ({"puzzles": [BLANK], "task": "chess"}, "task 'chess' is not answered here: choose one of maze, sudoku"),
@@ -182,6 +191,38 @@ def test_when_time_is_up_the_answer_is_503_and_the_rows_are_free() -> None:
         until(lambda: service.driver.rows == 0)
 
 
+def first_to_rest(inputs: HaltInputs) -> torch.Tensor:
+    """Stops the third of three rows at depth 5, and no other row."""
+    return (inputs.depth == 5) & (torch.arange(len(inputs.depth)) == 2)
+
+
+def test_when_time_is_up_the_decided_puzzles_are_answered_and_the_others_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(HALTING, "first to rest", first_to_rest)
+    others = [FIVE.replace("..#/#.", "#.#/#."), FIVE.replace("#.#.#", "#...#"), FIVE]
+    with service_of({"mazes": untrained()}, seconds=2, depth=10_000_000) as service:
+        client = TestClient(create_app(service))
+        asked = {"task": "maze", "depth": 10_000_000, "halt": "first to rest", "breadth": 1}
+        response = client.post("/v1/solve", json={**asked, "puzzles": [*others, SEVEN]})
+        assert response.status_code == 200
+        body = response.json()
+        assert body["complete"] is False
+        assert [answer["question"] for answer in body["answers"]] == [
+            text.replace("/", "") for text in (*others, SEVEN)
+        ]
+        *late, answer, last = body["answers"]
+        for other in (*late, last):
+            assert list(other) == ["question", "error"]
+            assert other["error"].startswith("time is up after 2 s: ask for fewer puzzles")
+        assert (answer["depth"], answer["halted"]) == (5, True)
+        until(lambda: service.driver.rows == 0)
+        counted = [value for name, value in metrics_of(client).items() if name.startswith("eqr_puzzles_total")]
+        assert sum(counted) == 1
+        body = client.post("/v1/solve", json={**asked, "puzzles": [FIVE], "depth": 5}).json()
+        assert body["complete"] is True
+
+
 def test_a_stopped_engine_is_503_everywhere() -> None:
     with service_of({"mazes": untrained()}) as service:
         client = TestClient(create_app(service))
@@ -213,7 +254,8 @@ def test_a_stream_tells_every_segment_of_every_restart_and_then_the_answer(clien
         if restart == done["restart"]:
             assert mine[-1]["answer"] == record["answer"]
             assert len(mine) == record["depth"]
-            assert sum(data["residual"] for data in mine[-3:]) / 3 == pytest.approx(record["residual"], rel=1e-4)
+            last = [data["residual"] for data in mine[-3:]]
+            assert sum(last) / len(last) == pytest.approx(record["residual"], rel=1e-4)
 
 
 def test_what_a_reader_leaves_unread_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +304,41 @@ def test_models_and_limits_are_told(client: TestClient) -> None:
         ("mazes", "maze", True),
     ]
     assert offered["limits"] == {"puzzles": 8, "depth": 100, "breadth": 8}
+    # The Sudoku model's own breadth is auto:32: the limit of this service cuts it.
+    assert [model["settings"] for model in offered["models"]] == [
+        {"depth": 64, "breadth": "auto:8", "halt": "learned", "suppose": 3},
+        {"depth": 64, "breadth": 1, "halt": "residual", "suppose": 0},
+    ]
+
+
+def test_a_request_without_options_gets_the_best_settings_of_the_model(client: TestClient) -> None:
+    hard = "4.....5.8.3..........7......2.....6.....5.8......1.......6.3.7.5..2.....1.8......"
+    model = eqr.load("sudoku")
+    for asked, config in (
+        ({}, SolveConfig(breadth="auto:8")),
+        ({"depth": 5}, SolveConfig(breadth="auto:8", depth=5)),
+        ({"halt": "residual"}, SolveConfig(halt="residual", breadth="auto:8", suppose=0)),
+        ({"suppose": 0, "breadth": 2}, SolveConfig(halt="learned", breadth=2, suppose=0)),
+        ({"protocol": "paper", "depth": 7}, SolveConfig(halt="fixed", breadth=1, suppose=0, depth=7)),
+    ):
+        (answer,) = solve(client, puzzles=[hard], **asked)
+        (alone,) = eqr.solve(model, [hard], config)
+        assert {**answer, "seconds": 0} == {**as_record(model.task, alone), "seconds": 0}, asked
+        assert answer["valid"] or asked
+
+
+def test_own_settings_are_cut_to_the_limits_and_given_ones_refused() -> None:
+    with service_of({"sudoku": load("sudoku")}, depth=2, breadth=1, queue=2) as service:
+        client = TestClient(create_app(service))
+        (facts,) = client.get("/v1/models").json()["models"]
+        assert facts["settings"] == {"depth": 2, "breadth": "auto:1", "halt": "learned", "suppose": 2}
+        answers = solve(client, puzzles=EASY[:2])
+        assert [answer["depth"] <= 2 and answer["restarts"] == 1 for answer in answers] == [True, True]
+        for asked in ({"breadth": 2}, {"depth": 64}, {"suppose": 3}):
+            refused(client.post("/v1/solve", json={"task": "sudoku", "puzzles": EASY[:1], **asked}), 422, "at most")
+        schema = client.get("/openapi.json").json()["paths"]["/v1/solve"]["post"]["requestBody"]
+        fields = schema["content"]["application/json"]["schema"]["properties"]
+        assert (fields["depth"]["default"], fields["depth"]["maximum"]) == (2, 2)
 
 
 def metrics_of(client: TestClient) -> dict[str, float]:
@@ -300,3 +377,20 @@ def test_the_page_is_served_with_a_strict_policy_and_needs_nothing_from_elsewher
     refused(client.get("/static/../app.py"), 404, "not found")
     refused(client.get("/nothing"), 404, "not found")
     refused(client.put("/v1/solve"), 405, "method not allowed")
+
+
+def test_the_description_for_people_is_served_with_all_its_files(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    policy = page.headers["content-security-policy"]
+    assert policy == client.get("/").headers["content-security-policy"].replace(
+        "img-src 'self'", "img-src 'self' data:"
+    )
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"static/swagger/swagger-ui-bundle.js", "static/swagger/swagger-ui.css", "openapi.json"} < set(files)
+    for file in files:
+        assert "//" not in file
+        assert client.get(f"/{file.removeprefix('./')}").status_code == 200, file
+    version = re.search(r'PACKAGE_VERSION:"(\d+)\.', client.get("/static/swagger/swagger-ui-bundle.js").text)
+    assert version is not None
+    assert int(version[1]) >= 5  # earlier versions do not read OpenAPI 3.1

@@ -22,5 +22,5 @@ def _restarted(model: Reasoner, init: str) -> Reasoner:
     other = Reasoner(replace(model.config, init=init))
     weights = {name: value for name, value in model.state_dict(keep_vars=True).items() if name != "start"}
     other.load_state_dict(weights, strict=False, assign=True)
-    other.task, other.calibration = model.task, model.calibration
+    other.task, other.calibration, other.settings = model.task, model.calibration, model.settings
     return other.to(model.answer_head.device).train(model.training)

@@ -31,7 +31,7 @@ from eqr.commands.flags import Expert, Folder
 from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
-from eqr.data.parsing import Text, read_puzzle
+from eqr.data.parsing import Refused, Text, read_puzzle
 from eqr.engine import SolveConfig
 from eqr.engine.config import RowConfig
 from eqr.errors import DISTRIBUTION, InputError
@@ -156,8 +156,10 @@ class Analyse:
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose a lower number")
             batch = puzzles.batch()
             return model.for_task(puzzles.task), batch.inputs[-1], batch.labels[-1], str(number)
-        model, ids = read_puzzle(model.task, Text("--puzzle", text), model.for_task)
-        return model, ids, None, ""
+        read = read_puzzle(model.task, Text("--puzzle", text), model.for_task)
+        if isinstance(read, Refused):
+            raise read.error()
+        return *read, None, ""
 
     def _landscape(
         self,

@@ -15,13 +15,13 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from itertools import pairwise
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import tyro
 
 from eqr.engine import SolveConfig
 from eqr.engine.config import RowConfig
-from eqr.errors import InputError
+from eqr.errors import InputError, unknown
 from eqr.solvers import Solver, written
 from eqr.web.limits import Limits
 
@@ -44,6 +44,7 @@ VALUES = {
     "breadth": "K|auto:K",
     "breadths": "N,N,...",
     "checker": "MODULE:FUNCTION",
+    "config": "FILE",
     "data": "FILE",
     "depths": "N,N,...",
     "device": "DEVICE",
@@ -103,6 +104,12 @@ class Flag:
         return frozenset(get_args(bare) if get_origin(bare) in (Union, UnionType) else [bare]) - {NoneType}
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """All values, if only some words are values."""
+        words = [get_args(kind) if get_origin(kind) is Literal else () for kind in self.kinds]
+        return sum(words, ()) if all(words) else ()
+
+    @property
     def is_list(self) -> bool:
         """Whether the option takes any number of values."""
         return any(get_origin(kind) in (list, tuple) for kind in self.kinds)
@@ -136,7 +143,7 @@ class Flag:
         """The name of the value, such as FILE."""
         given = next((note.metavar for note in self.notes if getattr(note, "metavar", None)), None)
         number = NUMBERS.get(self.kinds)
-        return given or (number[0] if number else VALUES.get(self.field, "TEXT"))
+        return given or (number[0] if number else "|".join(self.choices) or VALUES.get(self.field, "TEXT"))
 
     @property
     def called(self) -> str:
@@ -168,6 +175,8 @@ class Flag:
     def _reading(self) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
         def read(words: list[str]) -> Any:
             _, called, number = NUMBERS.get(self.kinds, ("", "", None))
+            if self.choices and words[0] not in self.choices:
+                raise unknown(self.field, words[0], self.choices)
             if number is None:
                 return int(words[0]) if int in self.kinds and words[0].isdecimal() else words[0]
             try:

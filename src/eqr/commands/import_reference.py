@@ -1,4 +1,4 @@
-"""``eqr import-reference``: converts a checkpoint of the reference trainer to a model folder."""
+"""``eqr import-reference``: converts a checkpoint of the trainer of EqR, TRM or HRM to a model folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,17 @@ from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
 
 @dataclass(frozen=True, kw_only=True)
 class ImportReference:
-    """Read a checkpoint of the reference trainer (locuslab/EqR: EqR and TRM) and write it as a model folder.
+    """Read a checkpoint of the trainer of EqR, TRM or HRM and write it as a model folder.
 
     Nothing in the file is run: only its weights and its configuration are read.
     """
 
     file: tyro.conf.Positional[str]
-    """The .pth file."""
+    """The file of weights: step_N or a .pth file."""
     out: tyro.conf.Positional[Folder[str]]
     """Folder for the model; a folder that already holds a model is refused."""
+    config: str | None = None
+    """YAML configuration of the run; by default the one in the file, else all_config.yaml beside the file."""
     cells: int | None = None
     """Number of cells of a board, for attention models whose configuration does not name the data set."""
 
@@ -30,15 +32,17 @@ class ImportReference:
         out = Path(self.out)
         if any((out / name).exists() for name in (CONFIG, WEIGHTS)):
             raise InputError(f"{out} already holds a model: give a new folder")
-        checkpoint = read_checkpoint(Path(self.file))
+        checkpoint = read_checkpoint(Path(self.file), Path(self.config) if self.config else None)
         model = to_reasoner(checkpoint, self.cells)
         try:
             save(model, out)
         except OSError as error:
             raise InputError(f"{out} cannot be made ({error.strerror}): give another folder") from None
+        for note in checkpoint.notes:
+            print(note)
         names = model.config.named()
         print(
-            f"read {names['task']}: {'EMA' if checkpoint.averaged else 'plain'} weights, {names['block']} block, "
+            f"read {names['task']}: {checkpoint.weights}, {names['block']} block, "
             f"width {names['channels']}, layers {names['layers']}, {names['recursion']} recursion, "
             f"{sum(weight.numel() for weight in model.parameters()):,} parameters"
         )

@@ -42,17 +42,17 @@ def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
         raise InputError(f"{place}: {error}") from None
 
 
-def read_puzzle(task: Task, written: Text, for_task: Callable[[Task], T]) -> tuple[T, Int[Tensor, " L"]]:
+def read_puzzle(task: Task, written: Text, for_task: Callable[[Task], T]) -> tuple[T, Int[Tensor, " L"]] | Refused:
     """Parses a puzzle of the task's family; returns ``for_task`` of the task resized to its board, and the ids.
 
-    Raises InputError, with the place, if the text is not a puzzle or ``for_task`` refuses a board of its size.
+    Returns Refused if the text is not a puzzle, or if ``for_task`` raises InputError for a board of its size.
     """
     sized = task.sized(task.cells_in(written.text))
-    board = parse_at(sized, written.place, written.text)
     try:
+        board = sized.parse(written.text)
         return for_task(sized), torch.from_numpy(board).long()
     except InputError as error:
-        raise InputError(f"{written.place}: {error}") from None
+        return Refused(written.place, str(error))
 
 
 def boards_of(task: Task, lines: Iterator[Text]) -> Iterator[Text]:

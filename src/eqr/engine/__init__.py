@@ -6,7 +6,7 @@ compute goes to the puzzles that still need it, and memory depends only on the n
 
 from eqr.engine.config import SolveConfig
 from eqr.engine.server import Closed, Full, SolveServer
-from eqr.engine.stream import evidence_stream, select, solve, solve_stream, trajectory
+from eqr.engine.stream import evidence_stream, outcomes, select, solve, solve_stream, trajectory
 
 __all__ = [
     "Closed",
@@ -14,6 +14,7 @@ __all__ = [
     "SolveConfig",
     "SolveServer",
     "evidence_stream",
+    "outcomes",
     "select",
     "solve",
     "solve_stream",

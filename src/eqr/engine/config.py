@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import cast
+from dataclasses import dataclass, fields, replace
+from typing import Literal, cast
 
 from eqr.engine.policy.halting import UNCALIBRATED, Halting, HaltingRule, Thresholds, halting_rule
 from eqr.engine.policy.selection import Selection, SelectionRule, selection_rule
-from eqr.errors import InputError
+from eqr.errors import InputError, unknown
 from eqr.solvers import Solver, solver_of, written
 from eqr.tasks import Task
-from eqr.types import Calibration
+from eqr.types import Calibration, Settings
 
 AUTO = "auto:"
+PLAIN = Settings()
+"""Settings of a model that was never calibrated."""
+PAPER = Settings(halt="fixed")
+"""Settings of the published protocol: full depth, one start, no suppositions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,44 +56,79 @@ class RowConfig:
 class SolveConfig(RowConfig):
     """How much compute a puzzle gets, and which restart answers.
 
-    ``halt``, ``select`` and ``solver`` take an object or a name; a name is replaced by its object.
+    ``halt``, ``select`` and ``solver`` take an object or a name; a name is replaced by its object. ``breadth``,
+    ``halt`` and ``suppose`` are the model's own where they are not given (``completed``).
     """
 
     depth: int = 64
     """Most segments that a row may use."""
-    breadth: int | str = 1
-    """Random restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer."""
+    breadth: int | str | None = None
+    """Random restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer; by default
+    the model's own setting."""
     views: int = 1
     """Symmetries of the task under which each puzzle is solved; the first leaves the puzzle unchanged. Each view has
     its own restarts, and selection sees those of all views (``vote``: the augmentation voting of HRM and TRM)."""
     select: Selection = "residual"
     """Which restart answers: residual, logit_change, vote, halt_score, first, or verifier (an upper bound: the task's
     own checker chooses)."""
-    halt: Halting = "residual"
-    """When a row stops: residual (it settled), learned (the halting head says so), either, or fixed (at ``depth``)."""
-    suppose: int = 0
+    halt: Halting | None = None
+    """When a row stops: residual (it settled), learned (the halting head says so), either, or fixed (at ``depth``); by
+    default the model's own setting."""
+    suppose: int | None = None
     """Segments for which an unsure row treats one of its own guesses as a clue. Then the row drops the guess, and its
-    answer must hold without it. 0: never. Needs a task with fixed clues, and halt learned."""
+    answer must hold without it. 0: never. Needs a task with fixed clues, and halt learned. By default the model's own
+    setting."""
+    protocol: Literal["best", "paper"] = "best"
+    """Where breadth, halt and suppose come from if they are not given: best (the settings with which the model answers
+    best, as ``eqr calibrate`` measured them) or paper (fixed depth, one start, no suppositions: figures that compare
+    with published ones)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse_less({"depth": (self.depth, 1), "views": (self.views, 1), "suppose": (self.suppose, 0)})
-        object.__setattr__(self, "halt", halting_rule(self.halt))
+        _refuse_less({"depth": (self.depth, 1), "views": (self.views, 1), "suppose": (self.suppose or 0, 0)})
+        if self.halt is not None:
+            object.__setattr__(self, "halt", halting_rule(self.halt))
         object.__setattr__(self, "select", selection_rule(self.select))
-        text = str(self.breadth).removeprefix(AUTO)
-        if not text.isdecimal() or int(text) < 1:
+        text = str(self.breadth or 1).removeprefix(AUTO)
+        if not text.isdecimal() or int(text) < 1 or self.breadth == 0:
             raise InputError(f"breadth is {self.breadth}: it must be K or auto:K, where K is a number of 1 or more")
-        if self.adaptive and not self.halting.ends_early:
+        if self.protocol not in ("best", "paper"):
+            raise unknown("protocol", self.protocol, ("best", "paper"))
+        # Without a halting rule these two choose one that suits them (``completed``), but not against the protocol.
+        chosen = self.halt is not None or self.protocol == "paper"
+        halting = self.halting if self.halt is not None else halting_rule(PAPER.halt)
+        if self.adaptive and chosen and not halting.ends_early:
             raise InputError(
                 f"breadth {self.breadth} needs rows that halt: use halt residual, learned or either, or a fixed breadth"
             )
-        if self.suppose and not self.halting.knows_right:
+        if self.suppose and chosen and not halting.knows_right:
             raise InputError(f"suppose is {self.suppose}: rows must know when they are right: use halt learned")
+
+    def completed(self, own: Settings | None) -> "SolveConfig":
+        """Returns the options with breadth, halt and suppose filled in where they are not given.
+
+        Under the protocol "best" the values are those of ``own``, the model's settings, or PLAIN if it has none. Of
+        these, an option that does not suit the given ones has its PLAIN value. Nothing changes the second time.
+        """
+        own = PAPER if self.protocol == "paper" else own or PLAIN
+        halt = halting_rule(own.halt if self.halt is None else self.halt)
+        if self.halt is None and self.suppose and not halt.knows_right:
+            halt = halting_rule("learned")
+        if self.halt is None and self.adaptive and not halt.ends_early:
+            halt = halting_rule(PLAIN.halt)
+        suppose = own.suppose if halt.knows_right else PLAIN.suppose
+        breadth = own.breadth if halt.ends_early else PLAIN.breadth
+        return replace(
+            self,
+            halt=halt,
+            suppose=suppose if self.suppose is None else self.suppose,
+            breadth=breadth if self.breadth is None else self.breadth,
+        )
 
     @property
     def halting(self) -> HaltingRule:
         """``halt`` as a rule."""
-        return cast(HaltingRule, self.halt)
+        return cast(HaltingRule, halting_rule(PLAIN.halt) if self.halt is None else self.halt)
 
     @property
     def selection(self) -> SelectionRule:
@@ -109,7 +148,12 @@ class SolveConfig(RowConfig):
     @property
     def restarts(self) -> int:
         """K, the most restarts a puzzle gets."""
-        return int(str(self.breadth).removeprefix(AUTO))
+        return int(str(self.breadth or PLAIN.breadth).removeprefix(AUTO))
+
+    @property
+    def restarts_at_once(self) -> int:
+        """Restarts that every puzzle gets: 1 under auto breadth, else K."""
+        return 1 if self.adaptive else self.restarts
 
     @property
     def starts(self) -> int:

@@ -5,7 +5,7 @@ Rows under way come first in every tensor. When compiled, shapes never change: i
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -120,6 +120,11 @@ class Rows:
     def free(self) -> int:
         """Slots without a row."""
         return self.config.rows - len(self.rows)
+
+    @property
+    def cheap(self) -> int:
+        """Rows that may enter without slowing down those under way."""
+        return self.workers.rows_at_once(self.config.rows) - len(self.rows)
 
     @torch.inference_mode()
     def enter(self, jobs: list[Job]) -> None:
@@ -259,7 +264,9 @@ class Rows:
 
     @torch.inference_mode()
     def drop(self, jobs: Collection[Job]) -> None:
-        """End the rows of ``jobs`` without evidence, since nobody waits for them any more."""
+        """End the rows of ``jobs``, if under way, without evidence."""
+        if not jobs:
+            return
         for at in reversed(range(len(self.rows))):
             if self.rows[at].job in jobs:
                 self._close(at)
@@ -311,7 +318,19 @@ class Queue(Protocol):
     """The source of rows, and the receiver of their snapshots and evidence."""
 
     def start(self) -> Job | None:
-        """The next row to start, or None."""
+        """The next needed row to start, or None."""
+
+    def start_ahead(self, cheap: int) -> Iterator[Job]:
+        """Yields rows for idle slots, which may turn out to be needed; ``cheap`` of them cost no time."""
+
+    def ahead(self) -> list[Job]:
+        """Rows under way that are not needed yet, in the order in which to stop them for needed ones."""
+
+    def give_back(self, job: Job) -> None:
+        """Take back a row that was stopped."""
+
+    def dropped(self) -> list[Job]:
+        """Rows under way that nobody needs any more."""
 
     def see(self, job: Job, snapshot: Snapshot) -> None:
         """Take a snapshot of a watched row."""
@@ -320,16 +339,25 @@ class Queue(Protocol):
         """Take a row's evidence."""
 
 
-def turn(rows: Rows, queue: Queue) -> bool:
+def turn(rows: Rows, queue: Queue) -> int:
     """One turn of the engine: fills free slots, moves all rows by a segment, hands in the evidence of rows that end.
 
-    Returns False if there was no row to move.
+    Returns the number of rows moved.
     """
-    rows.enter(list(islice(iter(queue.start, None), rows.free)))
-    if not rows.rows:
-        return False
+    ahead = queue.ahead()
+    needed = list(islice(iter(queue.start, None), rows.free + len(ahead)))
+    stopped = ahead[: max(0, len(needed) - rows.free)]
+    for job in stopped:
+        queue.give_back(job)
+    rows.drop(stopped)
+    rows.enter(needed)
+    rows.enter(list(islice(queue.start_ahead(rows.cheap), rows.free)))
+    moved = len(rows.rows)
+    if not moved:
+        return 0
     for job, snapshot in rows.advance():
         queue.see(job, snapshot)
     for job, evidence in rows.leave():
         queue.end(job, evidence)
-    return True
+    rows.drop(queue.dropped())
+    return moved

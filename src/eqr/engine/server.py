@@ -7,7 +7,7 @@ those of ``solve_stream``, whatever other requests there are, since rows do not 
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -25,6 +25,9 @@ from eqr.runtime import RowWorkers, row_workers
 CELLS = 16 * 1024
 """Most cells under way on one board (16 rows of 32x32), so that a turn of large mazes does not delay other boards."""
 
+OnEvidence = Callable[[int, Evidence], None]
+"""Called with the index of a puzzle in its request, and the puzzle's evidence."""
+
 
 class Full(Exception):
     """The queue has no room for the request now."""
@@ -39,10 +42,27 @@ class _Request:
     model: Reasoner
     queue: PuzzleQueue
     puzzles: int
-    rows: int
-    """Most rows that the request may start."""
     answer: "Future[list[Evidence]]"
+    on_evidence: OnEvidence | None
     evidence: list[Evidence] = field(default_factory=list)
+    told: set[int] = field(default_factory=set)
+    """Puzzles of which ``on_evidence`` has been told."""
+
+    def collect(self) -> bool:
+        """Takes the evidence of the puzzles decided since the last call; returns whether all are decided."""
+        if self.on_evidence:
+            # Puzzles leave the queue in order, but are told at once: an earlier one may still be under way.
+            for index, entry in enumerate(self.queue.under_way, len(self.evidence)):
+                if entry.evidence and index not in self.told:
+                    self.told.add(index)
+                    self.on_evidence(index, entry.evidence)
+        self.evidence += self.queue.answered()
+        return len(self.evidence) == self.puzzles
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are needed and have not started."""
+        return (self.puzzles - self.queue.taken) * self.queue.config.restarts_at_once + self.queue.waiting
 
 
 @dataclass(kw_only=True, eq=False)
@@ -96,16 +116,20 @@ class SolveServer:
         puzzles: Sequence[Int[Tensor, " L"]],
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
+        on_evidence: OnEvidence | None = None,
     ) -> "Future[list[Evidence]]":
         """Queues puzzles of ids (L,); returns a future of their evidence. Cancelling the future frees its rows.
 
-        Only depth, breadth, seed, halting rule and suppositions are read from ``config``. ``on_snapshot`` is called by
-        the engine's thread. Raises Full or Closed.
+        Only depth, breadth, seed, halting rule and suppositions are read from ``config``; options that it leaves open
+        are the model's own settings. The engine's thread calls ``on_snapshot`` after each segment of each row, and
+        ``on_evidence`` once for each puzzle, as soon as the puzzle is decided: who stops waiting for the future has the
+        evidence so far. Raises Full or Closed.
         """
+        config = config.completed(model.settings)
         config.check(model.task)
         queue = PuzzleQueue(puzzles, config, model.calibration, on_snapshot)
-        rows = len(puzzles) * config.restarts
-        request = _Request(model=model, queue=queue, puzzles=len(puzzles), rows=rows, answer=Future())
+        rows = len(puzzles) * config.restarts_at_once
+        request = _Request(model=model, queue=queue, puzzles=len(puzzles), answer=Future(), on_evidence=on_evidence)
         with self._change:
             if self._closed:
                 raise Closed
@@ -118,9 +142,9 @@ class SolveServer:
 
     @property
     def waiting(self) -> int:
-        """Rows that requests may still start."""
+        """Rows that requests need and that have not started, as far as is known before their puzzles are decided."""
         with self._change:
-            return sum(request.rows - request.queue.started for request in self._requests)
+            return sum(request.waiting for request in self._requests)
 
     @property
     def alive(self) -> bool:
@@ -182,19 +206,17 @@ class SolveServer:
             board.rows.drop(request.queue.moving)
             self._leave(board, request)
         started, ended = time.perf_counter(), board.queue.ended
-        turn(board.rows, board.queue)
-        self._count(board, time.perf_counter() - started, board.queue.ended - ended)
+        moved = turn(board.rows, board.queue)
+        self._count(board, time.perf_counter() - started, moved, board.queue.ended - ended)
         for request in list(board.requests):
-            request.evidence += request.queue.answered()
-            if len(request.evidence) == request.puzzles:
+            if request.collect():
                 self._leave(board, request)
                 if request.answer.set_running_or_notify_cancel():
                     request.answer.set_result(request.evidence)
         if not board.requests and board.rows.model not in self.models:
             del self._boards[board.rows.model]
 
-    def _count(self, board: _Board, seconds: float, ended: int) -> None:
-        moved = len(board.rows.rows) + ended
+    def _count(self, board: _Board, seconds: float, moved: int, ended: int) -> None:
         board.spent += seconds
         self.busy += seconds
         self.ended += ended

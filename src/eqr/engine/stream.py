@@ -1,5 +1,6 @@
 """Puzzles in, solutions out: one caller, any number of puzzles, constant memory. Knows no file and no label."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -8,7 +9,7 @@ from typing import TypeAlias, overload
 from jaxtyping import Int
 from torch import Tensor
 
-from eqr.data.parsing import Text, read_puzzle
+from eqr.data.parsing import Refused, Text, read_puzzle
 from eqr.engine.config import SolveConfig
 from eqr.engine.policy.selection import SelectionRule, choose
 from eqr.engine.queue import OnSnapshot, PuzzleQueue
@@ -20,8 +21,8 @@ from eqr.model import Reasoner
 from eqr.runtime import row_workers
 from eqr.tasks import Task
 
-Puzzle: TypeAlias = str | Text | Int[Tensor, " L"]
-"""A puzzle as text, as text with its position in the input, or as ids, 0 = blank."""
+Puzzle: TypeAlias = str | Text | Refused | Int[Tensor, " L"]
+"""A puzzle as text, as text with its position in the input, or as ids, 0 = blank; or what stands in place of one."""
 
 
 def evidence_stream(
@@ -37,9 +38,10 @@ def evidence_stream(
     """Yields the evidence of each puzzle (ids, 0 = blank), in input order, once it and all earlier ones are decided.
 
     ``compile`` runs torch.compile on the segment where possible: slow to start, then faster. ``record`` keeps each
-    row's history; ``latents`` keeps latent states: of the row's end, or of all segments in its history. Raises
-    InputError if the options do not suit the task (``SolveConfig.check``).
+    row's history; ``latents`` keeps latent states: of the row's end, or of all segments in its history. Options that
+    ``config`` leaves open are the model's own. Raises InputError if they do not suit the task (``SolveConfig.check``).
     """
+    config = config.completed(model.settings)
     config.check(model.task)
     views = Views(model.task, config.views, config.seed)
     queue = PuzzleQueue(views.of(puzzles), config, model.calibration, on_snapshot)
@@ -59,30 +61,83 @@ def select(evidence: Evidence, rule: SelectionRule, task: Task) -> Solution:
     return Solution(evidence=evidence, restart=restart, text=task.format(evidence.answers[restart]))
 
 
+MOST_REFUSED = 1_000
+"""Pieces that are no puzzles which may wait for the answers before them; then all rows under way end first."""
+
+
 class _Asked:
-    """Yields puzzles as ids, each with the model for its board size. A text that is not a puzzle of this model ends the
-    iteration; ``refused`` keeps the error until the earlier puzzles are answered.
-    """
+    """Turns puzzles into ids, each with the model for its board size; keeps what is no puzzle until its turn."""
 
     def __init__(self, model: Reasoner, puzzles: Iterable[Puzzle]) -> None:
         self.task, self.model, self.puzzles = model.task, model, puzzles
-        self.refused: InputError | None = None
+        self.read = 0
+        """Puzzles read so far."""
+        self.refused: deque[tuple[int, Refused]] = deque()
+        """Pieces that are no puzzles, each with the number of puzzles before it."""
+        self.failed: InputError | None = None
+        """The error that ended the input."""
 
-    def __iter__(self) -> Iterator[tuple[Reasoner, Int[Tensor, " L"]]]:
+    def __iter__(self) -> Iterator[tuple[Reasoner, Int[Tensor, " L"]] | None]:
+        """Yields model and ids of each puzzle, and None when all puzzles so far must be answered first."""
         try:
             for number, puzzle in enumerate(self.puzzles, 1):
-                # Start from the last puzzle's model: consecutive puzzles mostly have one size.
-                if isinstance(puzzle, Tensor):
-                    self.model, ids = self.model.for_task(self.task.sized(len(puzzle))), puzzle
-                    width = self.model.task.layout.width
-                    if len(ids) != width:
-                        raise InputError(f"puzzle {number} has {len(ids)} ids, {self.task.name} has {width}")
-                else:
-                    text = puzzle if isinstance(puzzle, Text) else Text(f"puzzle {number}", puzzle)
-                    self.model, ids = read_puzzle(self.task, text, self.model.for_task)
-                yield self.model, ids
+                asked = puzzle if isinstance(puzzle, Refused) else self._asked(number, puzzle)
+                if not isinstance(asked, Refused):
+                    self.read += 1
+                    # The next puzzle starts from this one's model: consecutive puzzles mostly have one size.
+                    self.model = asked[0]
+                    yield asked
+                    continue
+                self.refused.append((self.read, asked))
+                if len(self.refused) >= MOST_REFUSED:
+                    yield None
         except InputError as error:
-            self.refused = error
+            self.failed = error
+
+    def _asked(self, number: int, puzzle: str | Text | Tensor) -> tuple[Reasoner, Int[Tensor, " L"]] | Refused:
+        if not isinstance(puzzle, Tensor):
+            text = puzzle if isinstance(puzzle, Text) else Text(f"puzzle {number}", puzzle)
+            return read_puzzle(self.task, text, self.model.for_task)
+        try:
+            model = self.model.for_task(self.task.sized(len(puzzle)))
+        except InputError as error:
+            return Refused(f"puzzle {number}", str(error))
+        width = model.task.layout.width
+        if len(puzzle) != width:
+            return Refused(f"puzzle {number}", f"it has {len(puzzle)} ids, {self.task.name} has {width}")
+        return model, puzzle
+
+    def refused_after(self, answered: int) -> Iterator[Refused]:
+        """Yields, once, the pieces that come before any puzzle but the first ``answered``."""
+        while self.refused and self.refused[0][0] <= answered:
+            yield self.refused.popleft()[1]
+
+
+def outcomes(
+    model: Reasoner,
+    puzzles: Iterable[Puzzle],
+    config: SolveConfig | None = None,
+    *,
+    compile: bool = False,
+    record: bool = False,
+    latents: Latents = "none",
+) -> Iterator[Solution | Refused]:
+    """Yields the solution of each puzzle, or ``Refused`` for a piece that is no puzzle of this model, in input order.
+
+    The arguments are those of ``solve_stream``. Raises the InputError with which ``puzzles`` ended, at the end.
+    """
+    config, asked, answered = config or SolveConfig(), _Asked(model, puzzles), 0
+    for key, group in groupby(asked, key=lambda pair: pair[0] if pair else object()):  # no two Nones in one group
+        if isinstance(key, Reasoner):
+            sized, ids = key, (pair[1] for pair in group if pair)
+            for evidence in evidence_stream(sized, ids, config, compile=compile, record=record, latents=latents):
+                yield from asked.refused_after(answered)
+                answered += 1
+                yield select(evidence, config.selection, sized.task)
+        yield from asked.refused_after(answered)
+    yield from asked.refused_after(answered)
+    if asked.failed:
+        raise asked.failed
 
 
 def solve_stream(
@@ -99,21 +154,17 @@ def solve_stream(
     Args:
         model: A trained reasoner; texts may be boards of any size that the model can answer.
         puzzles: Any iterable of texts or of ids (L,), 0 = blank; read as slots become free.
-        config: How much compute a puzzle gets.
+        config: How much compute a puzzle gets; options that are not given are the model's own settings.
         compile: Run torch.compile on the segment where possible: slow to start, then faster.
         record: Keep each row's history (``Solution.history``).
         latents: Keep latent states: "end" in ``Evidence.states``, or with ``record`` "all" in ``History.z``.
 
     Raises InputError for a text that is not a puzzle, after the earlier puzzles are answered.
     """
-    config = config or SolveConfig()
-    asked = _Asked(model, puzzles)
-    for sized, group in groupby(asked, key=lambda pair: pair[0]):
-        ids = (puzzle for _, puzzle in group)
-        for evidence in evidence_stream(sized, ids, config, compile=compile, record=record, latents=latents):
-            yield select(evidence, config.selection, sized.task)
-    if asked.refused:
-        raise asked.refused
+    for outcome in outcomes(model, puzzles, config, compile=compile, record=record, latents=latents):
+        if isinstance(outcome, Refused):
+            raise outcome.error()
+        yield outcome
 
 
 @overload
@@ -129,7 +180,8 @@ def solve(
 ) -> Solution | list[Solution]:
     """Answers one puzzle given as text, or several given as a list of texts or as ids (B, L), 0 = blank.
 
-    An answer that breaks a rule is marked ``valid=False``. Raises InputError for a text that is not a puzzle.
+    Without ``config``, with the settings with which the model answers best. An answer that breaks a rule is marked
+    ``valid=False``. Raises InputError for a text that is not a puzzle.
     """
     if isinstance(puzzles, str):
         return next(solve_stream(model, [puzzles], config))

@@ -89,7 +89,7 @@ def evaluate(
 
     Raises InputError if the puzzles cannot be read or are of another task.
     """
-    config, puzzles = config or SolveConfig(), labelled(puzzles, model.task)
+    config, puzzles = (config or SolveConfig()).completed(model.settings), labelled(puzzles, model.task)
     model, device = model.for_task(puzzles.task), model.answer_head.device
     compile = compile and can_compile(device)
     batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.engine.policy.breadth import enough_restarts, waves
+from eqr.engine.policy.breadth import restarts_needed
 from eqr.engine.policy.halting import HALTING, HaltingRule, HaltInputs, halting_rule
 from eqr.engine.policy.selection import choose
 from eqr.evidence import Evidence, History, ended, windows
@@ -96,13 +96,8 @@ def cut(
         halted=torch.tensor([at == d for at, d in zip(halts, depth.tolist(), strict=False)]),
         valid=model.task.is_solved(puzzle.expand_as(answers), answers),
     )
-    started = 0
-    for size in waves(config.restarts, config.adaptive):
-        started += size
-        evidence = whole.only(restarts[:started])
-        if config.adaptive and enough_restarts(evidence, model.calibration):
-            break
-    return evidence
+    needed = restarts_needed(whole, model.calibration) if config.adaptive else None
+    return whole.only(restarts[:needed])
 
 
 def settings(depths: Sequence[int], breadths: Sequence[int], config: SolveConfig) -> Iterator[SolveConfig]:
@@ -156,7 +151,7 @@ def sweep(
         Cell(
             halt=budget.halting.name,
             depth=budget.depth,
-            breadth=budget.breadth,
+            breadth=budget.breadth or 1,
             puzzles=len(puzzles),
             updates_per_puzzle=segments * model.config.updates_per_segment,
             exact_accuracy=exact,

@@ -18,7 +18,7 @@ from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
 from eqr.model.recursion import RECURSIONS, Recursion
 from eqr.tasks import Task, task_of
-from eqr.types import Calibration, Embedded, Layout, Logits, Noise, State
+from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, State
 
 STARTS = ("normal", "truncated", "fixed")
 HALT_HEADS = ("pooled", "first")
@@ -111,6 +111,7 @@ class Reasoner(nn.Module):
         self.recursion = registered("recursion", config.recursion, RECURSIONS)
         self.config = config = replace(config, task=self.task, block=kind, recursion=self.recursion)
         self.calibration: Calibration | None = None
+        self.settings: Settings | None = None
         layout, channels = self.task.layout, config.channels
         _refuse_misfit(kind, config, layout)
         self.per_symbol = kind.per_symbol
@@ -159,7 +160,7 @@ class Reasoner(nn.Module):
                 "or train a model whose block does not depend on the size, such as conv"
             )
         other.load_state_dict(self.state_dict(keep_vars=True), assign=True)
-        other.calibration = self.calibration
+        other.calibration, other.settings = self.calibration, self.settings
         return other.to(self.answer_head.device).train(self.training)
 
     @property

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 
+from eqr.engine import SolveConfig
 from eqr.errors import InputError, from_json, registered, unknown
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS, Block
@@ -28,10 +29,12 @@ from eqr.model.recursion import RECURSIONS
 from eqr.storage.files import write_atomically, write_text_atomically
 from eqr.storage.hub import fetched, is_on_hub
 from eqr.tasks import Task, task_named
-from eqr.types import Calibration
+from eqr.types import Calibration, Settings
 
 BUNDLED = Path(__file__).parents[1] / "weights"
 WEIGHTS, CONFIG, STATE, CALIBRATION = "model.safetensors", "config.json", "state.pt", "calibration.json"
+SETTINGS = "solve"
+"""Key of the best settings in config.json."""
 PREVIOUS = "state.previous.pt"
 CARD, README = "card.md", "README.md"
 PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
@@ -39,7 +42,7 @@ PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
 
 
 def save(model: Reasoner, folder: Path) -> None:
-    """Writes the model folder. Deletes calibration.json, which describes the old weights."""
+    """Writes the model folder, without what ``eqr calibrate`` measured: that describes the weights of another time."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CALIBRATION).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -51,6 +54,12 @@ def save(model: Reasoner, folder: Path) -> None:
 def save_calibration(calibration: Calibration, folder: Path) -> None:
     """Writes a model's measured thresholds into its folder."""
     write_text_atomically(folder / CALIBRATION, json.dumps(asdict(calibration), indent=2) + "\n")
+
+
+def save_settings(settings: Settings, folder: Path) -> None:
+    """Writes the settings with which a model answers best into its config.json."""
+    values = _object(folder / CONFIG) | {SETTINGS: asdict(settings)}
+    write_text_atomically(folder / CONFIG, json.dumps(values, indent=2) + "\n")
 
 
 def folder_of(name: str | Path) -> Path:
@@ -79,7 +88,9 @@ def load(
     Raises InputError if the model is missing, truncated, or made by another program, or if it needs an unknown name.
     """
     folder = folder_of(name)
-    model = Reasoner(_config(folder / CONFIG, task, block))
+    values = _object(folder / CONFIG)
+    settings = values.pop(SETTINGS, None)
+    model = Reasoner(_config(values, folder / CONFIG, task, block))
     path = folder / WEIGHTS
     try:
         tensors = load_file(path)
@@ -93,7 +104,20 @@ def load(
     model.load_state_dict(tensors)
     if (folder / CALIBRATION).exists():
         model.calibration = from_json(Calibration, _read_json(folder / CALIBRATION), str(folder / CALIBRATION))
+    model.settings = None if settings is None else _settings(settings, f"{folder / CONFIG}, {SETTINGS!r}")
     return model.to(device).eval()
+
+
+def _settings(values: Any, place: str) -> Settings:
+    """Builds the best settings from their JSON object; raises InputError for options that the engine refuses."""
+    settings = from_json(Settings, values, place)
+    try:
+        SolveConfig(**vars(settings))
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    if isinstance(settings.breadth, int) and settings.breadth != 1:
+        raise InputError(f"{place}: breadth is {settings.breadth}, it must be 1 or auto:K")
+    return settings
 
 
 def published(folder: Path) -> dict[str, bytes]:
@@ -132,11 +156,15 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{path} is not JSON ({error}): copy or train the model again") from None
 
 
-def _config(path: Path, task: Task | None, block: type[Block] | None) -> ModelConfig:
-    """Builds a model's configuration from its JSON file; ``task`` and ``block`` replace the names in the file."""
+def _object(path: Path) -> dict[str, Any]:
     values = _read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path} holds no JSON object: copy or train the model again")
+    return values
+
+
+def _config(values: dict[str, Any], path: Path, task: Task | None, block: type[Block] | None) -> ModelConfig:
+    """Builds a model's configuration from the object in ``path``; ``task`` and ``block`` replace the names there."""
     names = {key: values.pop(key, vars(ModelConfig)[key]) for key in ("task", "block", "recursion")}
     for key, name in names.items():
         if not isinstance(name, str):

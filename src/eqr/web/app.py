@@ -7,12 +7,13 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
+import fastapi_offline
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from eqr.web.bodies import GONE, Bodies, Outermost
+from eqr.web.bodies import GONE, POLICY, Bodies, Outermost
 from eqr.web.problems import Problem, Refusal, stopping
 from eqr.web.schemas import Answers, Health, Offered, SolveAsked, StreamAsked, described, events, read_json, read_query
 from eqr.web.service import Service
@@ -20,13 +21,15 @@ from eqr.web.stream import Events, Trajectories
 
 T = TypeVar("T")
 STATIC = Path(__file__).parent / "static"
+SWAGGER = Path(fastapi_offline.__file__).parent / "static"
+"""The script and the style sheet of Swagger UI, which would otherwise come from another host."""
 REFUSALS = {
     408: "The body arrived too slowly.",
     413: "The body is too large.",
     415: "The content type is not application/json.",
     422: "A value of the request is not valid; the sentence names a puzzle by its index, from 0.",
     429: "The queue is full; Retry-After says when to try again.",
-    503: "The request ran out of time, or the service is stopping.",
+    503: "No puzzle was decided in time, or the service is stopping.",
 }
 
 
@@ -40,7 +43,7 @@ def create_app(service: Service) -> FastAPI:
         title="Equilibrium Reasoners",
         description="Networks solve puzzles by settling to a fixed point. An answer may be wrong: see `valid`.",
         version="1",
-        docs_url=None,  # these two pages would load scripts from other hosts
+        docs_url=None,  # these two pages would load scripts from other hosts: /docs below does not
         redoc_url=None,
     )
     app.add_middleware(Bodies, limits=service.limits)
@@ -48,13 +51,23 @@ def create_app(service: Service) -> FastAPI:
     _refuse(app)
     _solving(app, service)
     _telling(app, service)
+    _pages(app)
+    return app
+
+
+def _pages(app: FastAPI) -> None:
+    app.mount("/static/swagger", StaticFiles(directory=SWAGGER))
     app.mount("/static", StaticFiles(directory=STATIC))
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return FileResponse(STATIC / "index.html")
 
-    return app
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        # The style sheet of Swagger UI holds its icons as data URLs.
+        policy = POLICY.replace("img-src 'self'", "img-src 'self' data:")
+        return FileResponse(STATIC / "docs.html", headers={"Content-Security-Policy": policy})
 
 
 def _refuse(app: FastAPI) -> None:
@@ -90,6 +103,7 @@ def _solving(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/solve",
+        tags=["puzzles"],
         summary="Answer puzzles.",
         response_model=Answers,
         responses=_refusals(*REFUSALS),
@@ -100,19 +114,17 @@ def _solving(app: FastAPI, service: Service) -> None:
         if kind != "application/json":
             raise Problem(415, "the body must be JSON: send it with the header content-type: application/json")
         asked = read_json(SolveAsked, await request.body())
-        name, config = service.named(asked), service.config(asked)
-        seconds = service.limits.seconds
-        try:
-            async with asyncio.timeout(seconds):
-                records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
-        except TimeoutError:
-            raise Problem(
-                503, f"time is up after {seconds} s: ask for fewer puzzles, less depth or less breadth"
-            ) from None
-        return JSONResponse({"model": name, "answers": records}) if records else Response(status_code=GONE)
+        name = service.named(asked)
+        config = service.config(name, asked)
+        records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
+        if not records:
+            return Response(status_code=GONE)
+        complete = not any("error" in record for record in records)
+        return JSONResponse({"model": name, "complete": complete, "answers": records})
 
     @app.get(
         "/v1/solve/stream",
+        tags=["puzzles"],
         summary="Follow one puzzle's restarts, segment by segment, as server-sent events.",
         response_class=Response,
         responses={
@@ -123,20 +135,25 @@ def _solving(app: FastAPI, service: Service) -> None:
     )
     async def follow(request: Request) -> Response:
         asked = read_query(StreamAsked, request.query_params)
-        name, config = service.named(asked), service.config(asked)
+        name = service.named(asked)
+        config = service.config(name, asked)
         (read,) = await asyncio.to_thread(service.read, name, [asked.puzzle], config)
         return Events(Trajectories(service, name, read, config))
 
 
 def _telling(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/models", summary="The models, and the limits of a request.", response_model=Offered)
+    @app.get("/v1/models", tags=["service"], summary="The models, and the limits of a request.", response_model=Offered)
     async def models() -> Response:
         limits = service.limits
         most = {"puzzles": limits.puzzles, "depth": limits.depth, "breadth": limits.breadth}
         return JSONResponse({"models": [facts.model_dump() for facts in service.facts], "limits": most})
 
     @app.get(
-        "/healthz", summary="Whether the service accepts requests.", response_model=Health, responses=_refusals(503)
+        "/healthz",
+        tags=["service"],
+        summary="Whether the service accepts requests.",
+        response_model=Health,
+        responses=_refusals(503),
     )
     async def healthz() -> Response:
         if service.stopping or not service.driver.alive:
@@ -145,6 +162,7 @@ def _telling(app: FastAPI, service: Service) -> None:
 
     @app.get(
         "/metrics",
+        tags=["service"],
         summary="Counts in the text format of Prometheus.",
         response_class=Response,
         responses={200: {"description": "Counts.", "content": {"text/plain": {"schema": {"type": "string"}}}}},

@@ -11,11 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from eqr.web.limits import Limits
 from eqr.web.problems import Problem
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The content security policy: nothing comes from other hosts, and nothing inline runs."""
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -86,7 +88,7 @@ class Bodies:
 
 
 class Outermost:
-    """Adds the common headers to every response; calls ``done`` with path, status and seconds of each request."""
+    """Adds the common headers, where a response does not set its own; calls ``done`` with path, status and seconds."""
 
     def __init__(self, app: ASGIApp, done: Callable[[str, int, float], None]) -> None:
         self.app, self.done = app, done

@@ -44,7 +44,8 @@ class Metrics:
 
     def done(self, path: str, status: int, seconds: float) -> None:
         """Count a request."""
-        path = path if path in PATHS else "page" if path == "/" or path.startswith("/static/") else "other"
+        page = path in ("/", "/docs") or path.startswith("/static/")
+        path = path if path in PATHS else "page" if page else "other"
         self.requests.labels(path, str(status)).inc()
         self.seconds.labels(path).observe(seconds)
 

@@ -6,7 +6,7 @@ answers) are checked where they are used; ``described`` adds them to the OpenAPI
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,9 @@ SEEDS = 2**53
 """Seeds are below this number, up to which JavaScript has every integer."""
 Whole = Annotated[int, Field(gt=-SEEDS, lt=SEEDS)]
 
+OWN: Any = None
+"""Default of the options for which a model has its own settings. A request cannot give this value."""
+
 
 class Asked(BaseModel):
     """How to solve a puzzle."""
@@ -29,12 +32,31 @@ class Asked(BaseModel):
     model: str = Field("", description="Model that answers; by default the first model of the family.")
     depth: Whole = Field(64, description="Most segments that a row may use.")
     breadth: Whole | Annotated[str, Field(max_length=16)] = Field(
-        1, description="Restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer."
+        OWN,
+        description="Restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer; by "
+        "default the model's own setting.",
     )
     seed: Whole = Field(0, description="Seed of the starts.")
-    halt: str = Field("residual", description="When a row stops.")
-    suppose: Whole = Field(0, description="Segments for which an unsure row holds a supposition; needs halt learned.")
+    halt: str = Field(OWN, description="When a row stops; by default the model's own setting.")
+    suppose: Whole = Field(
+        OWN,
+        description="Segments for which an unsure row holds a supposition; needs halt learned. By default the model's "
+        "own setting.",
+    )
+    protocol: Literal["best", "paper"] = Field(
+        "best",
+        description="Where breadth, halt and suppose come from if they are not given: best (the model's own settings) "
+        "or paper (one start of fixed depth, without suppositions).",
+    )
     select: str = Field("residual", description="Which restart answers.")
+
+    def options(self) -> dict[str, Any]:
+        """The options of the engine that the request gives."""
+        return self.model_dump(include=OPTIONS & self.model_fields_set)
+
+
+OPTIONS = {"depth", "breadth", "seed", "halt", "suppose", "protocol", "select"}
+"""Fields of a request that are fields of ``SolveConfig``."""
 
 
 class SolveAsked(Asked):
@@ -66,13 +88,23 @@ class Answer(BaseModel):
     seconds: float = Field(description="The puzzle's share of the time of the rows iterated together.")
 
 
+class Undecided(BaseModel):
+    """A puzzle that was not decided in time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str
+    error: str = Field(description="Why there is no answer, and what to change, in one sentence.")
+
+
 class Answers(BaseModel):
     """Answers in the order of the puzzles."""
 
     model_config = ConfigDict(extra="forbid")
 
     model: str = Field(description="The model that answered.")
-    answers: list[Answer]
+    complete: bool = Field(description="False if the time was up before every puzzle was decided.")
+    answers: list[Answer | Undecided]
 
 
 class Segment(BaseModel):
@@ -112,6 +144,17 @@ def events() -> dict[str, Any]:
     }
 
 
+class OwnSettings(BaseModel):
+    """The options of a request that gives none, within the limits of the service."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    depth: int
+    breadth: int | str
+    halt: str
+    suppose: int
+
+
 class ModelFacts(BaseModel):
     """One model."""
 
@@ -124,6 +167,7 @@ class ModelFacts(BaseModel):
     block: str
     parameters: int
     updates_per_segment: int
+    settings: OwnSettings
 
 
 class Offered(BaseModel):
@@ -187,7 +231,9 @@ def described(kind: type[Asked], limits: Limits, models: Mapping[str, str], exam
     for field in fields.values():
         field.pop("title")
     fields["task"] |= {"enum": sorted(set(models.values())), "examples": [next(iter(models.values()))]}
-    fields["model"].pop("default")
+    for name in ("model", "breadth", "halt", "suppose"):  # these defaults depend on other fields
+        fields[name].pop("default")
+    fields["depth"]["default"] = min(fields["depth"]["default"], limits.depth)
     fields["model"]["enum"] = list(models)
     fields["halt"]["enum"], fields["select"]["enum"] = list(HALTING), list(SELECTION)
     for name, least, most in (("depth", 1, limits.depth), ("suppose", 0, limits.depth), ("seed", 0, SEEDS - 1)):
@@ -203,4 +249,5 @@ def described(kind: type[Asked], limits: Limits, models: Mapping[str, str], exam
     if example:
         name, value = ("puzzles", [example]) if "puzzles" in fields else ("puzzle", example)
         fields[name]["examples"] = [value]
+        schema["examples"] = [{"task": fields["task"]["examples"][0], name: value}]
     return schema

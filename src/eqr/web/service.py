@@ -8,16 +8,19 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from math import ceil
 
 from jaxtyping import Int
 from torch import Tensor
 
-from eqr.data.parsing import Text, read_puzzle
+from eqr.data.parsing import Refused, Text, read_puzzle
 from eqr.data.serialise import Record, as_record
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, select
+from eqr.engine.config import AUTO
 from eqr.engine.queue import OnSnapshot
+from eqr.engine.server import OnEvidence
 from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
@@ -27,7 +30,7 @@ from eqr.tasks import Task
 from eqr.web.limits import Limits
 from eqr.web.metrics import Metrics
 from eqr.web.problems import Problem, stopping
-from eqr.web.schemas import SEEDS, Asked, ModelFacts
+from eqr.web.schemas import SEEDS, Asked, ModelFacts, OwnSettings
 
 EXAMPLES = {
     "sudoku": "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3..",
@@ -46,7 +49,7 @@ class Service:
     def __init__(self, models: Mapping[str, Reasoner], driver: SolveServer, limits: Limits) -> None:
         self.models, self.driver, self.limits = dict(models), driver, limits
         self.metrics = Metrics(driver)
-        self.facts = [_facts(name, model) for name, model in models.items()]
+        self.facts = [_facts(name, model, self._completed(model, SolveConfig())) for name, model in models.items()]
         self.stopping = False
         self._sized: dict[tuple[str, str], Reasoner] = {}
         self._lock = threading.Lock()
@@ -75,31 +78,36 @@ class Service:
         cells = task.cells_in(text)
         return text if task.sized(cells).layout.cells == cells else ""
 
-    def config(self, asked: Asked) -> SolveConfig:
-        """The engine's options for a request; raises Problem for a value beyond the limits."""
+    def config(self, name: str, asked: Asked) -> SolveConfig:
+        """The engine's options for a request to a model; raises Problem for a value beyond the limits."""
+        given = asked.options()
         try:
-            config = SolveConfig(
-                depth=asked.depth,
-                breadth=asked.breadth,
-                seed=asked.seed,
-                halt=asked.halt,
-                select=asked.select,
-                suppose=asked.suppose,
-            )
+            config = SolveConfig(**given)
         except InputError as error:
             raise Problem(422, str(error)) from None
-        if isinstance(asked.breadth, str) and not config.adaptive:
-            raise Problem(422, f"breadth is {asked.breadth!r}: give the number itself, or auto:K")
-        for name, value, most in (
+        if isinstance(config.breadth, str) and not config.adaptive:
+            raise Problem(422, f"breadth is {config.breadth!r}: give the number itself, or auto:K")
+        for option, value, most in (
             ("depth", config.depth, self.limits.depth),
-            ("suppose", config.suppose, self.limits.depth),
+            ("suppose", config.suppose or 0, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
-            if value > most:
-                raise Problem(422, f"{name} is {value}: this service allows at most {most}")
-        if not 0 <= asked.seed < SEEDS:
-            raise Problem(422, f"seed is {asked.seed}: it must be from 0 to {SEEDS - 1}")
-        return config
+            if option in given and value > most:
+                raise Problem(422, f"{option} is {value}: this service allows at most {most}")
+        if not 0 <= config.seed < SEEDS:
+            raise Problem(422, f"seed is {config.seed}: it must be from 0 to {SEEDS - 1}")
+        return self._completed(self.models[name], config)
+
+    def _completed(self, model: Reasoner, config: SolveConfig) -> SolveConfig:
+        """Fills in the model's own settings, cut to the limits of the service."""
+        config = config.completed(model.settings)
+        most = min(config.restarts, self.limits.breadth)
+        return replace(
+            config,
+            depth=min(config.depth, self.limits.depth),
+            suppose=min(config.suppose or 0, self.limits.depth),
+            breadth=f"{AUTO}{most}" if config.adaptive else most,
+        )
 
     def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Read]:
         """Parses the puzzles, each with the model on its board; raises Problem naming the first invalid text."""
@@ -107,7 +115,7 @@ class Service:
             raise Problem(422, "puzzles is empty: give at least one")
         if len(texts) > self.limits.puzzles:
             raise Problem(422, f"{len(texts)} puzzles are given: this service takes {self.limits.puzzles} at a time")
-        rows = len(texts) * config.restarts
+        rows = len(texts) * config.restarts_at_once
         if rows > self.limits.queue:
             raise Problem(
                 422, f"puzzles x breadth is {rows} rows: this service holds {self.limits.queue}, send fewer at a time"
@@ -115,9 +123,13 @@ class Service:
         task, on = self.models[name].task, partial(self._on, name)
         try:
             config.check(task)
-            return [read_puzzle(task, Text(f"puzzles[{index}]", text), on) for index, text in enumerate(texts)]
         except InputError as error:
             raise Problem(422, str(error)) from None
+        read = [read_puzzle(task, Text(f"puzzles[{index}]", text), on) for index, text in enumerate(texts)]
+        for each in read:
+            if isinstance(each, Refused):
+                raise Problem(422, str(each.error()))
+        return [each for each in read if not isinstance(each, Refused)]
 
     def _on(self, name: str, task: Task) -> Reasoner:
         """The model on a board: always the same object, since the engine finds a board's slots by it."""
@@ -133,12 +145,13 @@ class Service:
         puzzles: Sequence[Int[Tensor, " L"]],
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
+        on_evidence: OnEvidence | None = None,
     ) -> "Future[list[Evidence]]":
         """Hands puzzles to the engine; returns the future evidence. Raises Problem if the engine takes no more now."""
         try:
             if self.stopping:
                 raise Closed
-            return self.driver.submit(model, puzzles, config, on_snapshot)
+            return self.driver.submit(model, puzzles, config, on_snapshot, on_evidence)
         except Closed:
             raise stopping() from None
         except Full:
@@ -150,40 +163,65 @@ class Service:
             ) from None
 
     async def solve(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Record]:
-        """The answers, in order; raises Problem."""
-        read = await asyncio.to_thread(self.read, name, texts, config)
+        """The records of the puzzles, in order; raises Problem if no puzzle is decided in time."""
+        read: list[Read] = []
+        decided: dict[int, Evidence] = {}
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                read = await asyncio.to_thread(self.read, name, texts, config)
+                await self._decide(read, config, decided)
+            problem = None
+        except TimeoutError:
+            sentence = "ask for fewer puzzles, less depth or less breadth"
+            problem = Problem(503, f"time is up after {self.limits.seconds} s: {sentence}")
+        except Closed:
+            problem = stopping()
+        if problem and not decided:
+            raise problem
+        evidence = [decided.get(place) for place in range(len(read))]
+        return await asyncio.to_thread(self.records, name, read, evidence, config, problem)
+
+    async def _decide(self, read: Sequence[Read], config: SolveConfig, decided: dict[int, Evidence]) -> None:
+        """Adds the evidence of each puzzle to ``decided``, by its place in ``read``, as the engine decides it."""
         places: dict[Reasoner, list[int]] = {}
         for place, (model, _) in enumerate(read):
             places.setdefault(model, []).append(place)
+
+        def keep(at: Sequence[int], index: int, evidence: Evidence) -> None:
+            decided[at[index]] = evidence
+
         futures: list[Future[list[Evidence]]] = []
         try:
             for model, at in places.items():  # the engine moves boards of one size together
-                futures.append(self.submit(model, [read[place][1] for place in at], config))
-            parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        except Closed:
-            raise stopping() from None
+                puzzles = [read[place][1] for place in at]
+                futures.append(self.submit(model, puzzles, config, on_evidence=partial(keep, at)))
+            await asyncio.gather(*map(asyncio.wrap_future, futures))
         finally:  # this does nothing to futures that are done
             for future in futures:
                 future.cancel()
-        evidence: list[Evidence | None] = [None] * len(read)
-        for at, part in zip(places.values(), parts, strict=True):
-            for place, each in zip(at, part, strict=True):
-                evidence[place] = each
-        return await asyncio.to_thread(self.records, name, read, [each for each in evidence if each], config)
 
     def records(
-        self, name: str, read: Sequence[Read], evidence: Sequence[Evidence], config: SolveConfig
+        self,
+        name: str,
+        read: Sequence[Read],
+        evidence: Sequence[Evidence | None],
+        config: SolveConfig,
+        problem: Problem | None = None,
     ) -> list[Record]:
-        """The record of each puzzle, as ``eqr solve --json`` prints it."""
-        records = []
-        for (model, _), restarts in zip(read, evidence, strict=True):
+        """The record of each puzzle, as ``eqr solve --json`` prints it; ``problem`` says why one has no evidence."""
+        records = list[Record]()
+        for (model, puzzle), restarts in zip(read, evidence, strict=True):
+            if restarts is None:
+                assert problem
+                records.append({"question": model.task.format(puzzle), "error": problem.error})
+                continue
             record = as_record(model.task, select(restarts, config.selection, model.task))
             self.metrics.puzzles.labels(name, str(record["valid"]).lower()).inc()
             records.append(record)
         return records
 
 
-def _facts(name: str, model: Reasoner) -> ModelFacts:
+def _facts(name: str, model: Reasoner, own: SolveConfig) -> ModelFacts:
     return ModelFacts(
         name=name,
         task=model.task.family,
@@ -192,6 +230,7 @@ def _facts(name: str, model: Reasoner) -> ModelFacts:
         block=name_in(BLOCKS, model.config.block),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         updates_per_segment=model.config.updates_per_segment,
+        settings=OwnSettings.model_validate({option: own.named()[option] for option in OwnSettings.model_fields}),
     )
 
 

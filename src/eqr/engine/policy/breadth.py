@@ -1,6 +1,8 @@
-"""How many restarts does a puzzle need? Restarts start in waves until ``enough_restarts``. No rule sees a label."""
+"""How many restarts does a puzzle need? The first ones that are enough decide. No rule sees a label."""
 
 from collections.abc import Iterator
+
+import torch
 
 from eqr.engine.policy.selection import agreement
 from eqr.evidence import Evidence
@@ -10,7 +12,7 @@ from eqr.types import Calibration
 def waves(restarts: int, adaptive: bool) -> Iterator[int]:
     """Yields wave sizes: all restarts at once or, if ``adaptive``, a quarter of the restarts tried so far (at least 1).
 
-    So at most a quarter of the rows are started in vain, and yet many restarts run side by side.
+    Waves say when a restart may take a slot that another puzzle needs; ``restarts_needed`` says which restarts count.
     """
     tried = 0
     while tried < restarts:
@@ -34,3 +36,12 @@ def enough_restarts(evidence: Evidence, calibration: Calibration | None) -> bool
     settled = calibration.tol is not None and bool((halted.residual < calibration.tol).any())
     confident = calibration.delta is not None and bool((halted.halt_logit > calibration.delta).any())
     return settled or confident
+
+
+def restarts_needed(evidence: Evidence, calibration: Calibration | None, known: int = 0) -> int | None:
+    """Returns the fewest first restarts that are enough, or None if all K are not. The first ``known`` are not enough.
+
+    The answer follows from these restarts alone: it does not depend on further ones that happened to run beside them.
+    """
+    counts = range(known + 1, len(evidence.depth) + 1)
+    return next((count for count in counts if enough_restarts(evidence.only(torch.arange(count)), calibration)), None)

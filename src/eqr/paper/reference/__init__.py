@@ -1,4 +1,8 @@
-"""Converts checkpoints of the reference trainer (locuslab/EqR: its EqR and TRM) to models."""
+"""Converts checkpoints of the trainers of EqR, TRM and HRM to models.
+
+To the right: ``pickles`` -> ``archive`` (tensors of a file) and ``configuration`` -> ``reading`` (a checkpoint) ->
+``architecture`` (its network) -> ``mapping`` (a Reasoner).
+"""
 
 from eqr.paper.reference.mapping import to_reasoner
 from eqr.paper.reference.reading import Checkpoint, read_checkpoint

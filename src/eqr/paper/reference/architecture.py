@@ -3,49 +3,85 @@
 An unknown field is refused: if it were ignored, the same weights could make a different network.
 """
 
+from typing import NamedTuple
+
 from eqr.errors import InputError, unknown
+from eqr.paper.reference.pickles import shown
 
 Arch = dict[str, object]
 """The fields of a network, by name, with the values that the file holds."""
-EQR, TRM = "eqr@EqRModel", "trm@TRMModel"
-USED = (
-    *("name", "H_cycles", "L_cycles", "L_layers", "hidden_size", "num_heads", "mlp_t", "pos_encodings"),
-    *("board_height", "board_width", "seq_len", "vocab_size", "puzzle_emb_len", "puzzle_emb_ndim"),
-)
-FIXED = {"H_layers": 0, "rms_norm_eps": 1e-5, "rope_theta": 10_000, "causal": False}
-"""Fields with a single known value."""
-IGNORED = (
-    *("short_name", "loss", "batch_size", "forward_dtype", "expansion", "halt_exploration_prob", "halt_max_steps"),
-    *("no_ACT_continue", "disable_act_halt", "act_inference", "halt_threshold", "halt_confirm_steps"),
-    "halt_confirm_mode",
-)
-"""Fields about training, halting and precision; also the expansion, which the shapes of the weights tell as rounded."""
-EQR_ALONE = ("lambda_", "noise_scale", "H_init_std", "L_init_std")
-ROTARY: dict[object, int] = {"none": 0, None: 0, "rope": 1, "rope2d": 2}
-"""Axes of the rotary positions, by ``pos_encodings``."""
 MOST = 2**16
 """Largest size accepted."""
 
 
-def architecture(config: dict[object, object]) -> Arch:
-    """Returns ``config.arch``; raises InputError naming a field, or a field's value, that is not known."""
+class Network(NamedTuple):
+    """What differs between the networks."""
+
+    random_start: bool = False
+    """EqR: rows start at random, and calls are damped. The others start at two saved vectors."""
+    modules: tuple[str, ...] = ("L_level",)
+    """Names of the modules with weights of their own, the one for the scratch stream first."""
+    prefix: int = 0
+    """Prefix tokens if ``puzzle_emb_len`` is missing; 0 for as many as the puzzle embedding fills."""
+
+
+TRM = Network()
+HRM = Network(modules=("L_level", "H_level"))
+NETWORKS = {
+    "eqr@EqRModel": Network(random_start=True),
+    "trm@TRMModel": TRM,
+    "trm@TinyRecursiveReasoningModel_ACTV1": TRM,
+    "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1": Network(prefix=16),
+    "hrm@HRMModel": HRM,
+    "hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1": HRM,
+    "recursive_reasoning.hrm@HierarchicalReasoningModel_ACTV1": HRM,
+}
+"""The networks by ``config.arch.name``: of EqR's trainer, of TRM's, of HRM's."""
+IMPORTED = "only the networks of EqR, TRM and HRM are imported, and HRM's only with as many H_layers as L_layers"
+"""docs/paper.md says it in the same words."""
+USED = (
+    *("name", "H_cycles", "L_cycles", "L_layers", "hidden_size", "num_heads", "mlp_t", "pos_encodings"),
+    *("board_height", "board_width", "seq_len", "vocab_size", "puzzle_emb_len", "puzzle_emb_ndim"),
+)
+FIXED = {"rms_norm_eps": 1e-5, "rope_theta": 10_000, "causal": False}
+"""Fields with a single known value."""
+IGNORED = (
+    *("short_name", "loss", "batch_size", "forward_dtype", "expansion", "halt_exploration_prob", "halt_max_steps"),
+    *("no_ACT_continue", "disable_act_halt", "act_inference", "halt_threshold", "halt_confirm_steps"),
+    *("halt_confirm_mode", "num_puzzle_identifiers", "H_layers"),
+)
+"""Fields about training, halting and precision; also sizes that the shapes of the weights tell, and the number of
+H_layers, which only HRM reads.
+"""
+EQR_ALONE = ("lambda_", "noise_scale", "H_init_std", "L_init_std")
+ROTARY: dict[object, int] = {"none": 0, None: 0, "rope": 1, "rope2d": 2}
+"""Axes of the rotary positions, by ``pos_encodings``."""
+
+
+def architecture(config: dict[object, object]) -> tuple[Arch, Network]:
+    """Returns ``config.arch`` and its network; raises InputError naming a field or a value that cannot be imported."""
     arch = config.get("arch")
     if not isinstance(arch, dict) or "name" not in arch:
-        raise InputError("the checkpoint has no config.arch with a name: is it from the reference trainer?")
-    if arch["name"] not in (EQR, TRM):
-        raise unknown("config.arch.name", shown(arch["name"]), (EQR, TRM))
-    known = (*USED, *FIXED, *IGNORED, *(EQR_ALONE if arch["name"] == EQR else ()))
-    for name, value in arch.items():
-        if name not in known:
-            raise unknown("config.arch: field", shown(name), known)
-        if name in FIXED and value != FIXED[name]:
-            raise InputError(f"config.arch.{name} is {shown(value)}: only {FIXED[name]} can be imported")
+        raise InputError("the configuration has no arch with a name: is it of the trainer of EqR, TRM or HRM?")
+    name = arch["name"]
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise InputError(f"config.arch.name is '{shown(name)}': {IMPORTED}")
+    network = NETWORKS[name]
+    known = (*USED, *FIXED, *IGNORED, *(EQR_ALONE if network.random_start else ()))
+    for field, value in arch.items():
+        if field not in known:
+            raise unknown("config.arch: field", shown(field), known)
+        if field in FIXED and value != FIXED[field]:
+            raise InputError(f"config.arch.{field} is {shown(value)}: only {FIXED[field]} can be imported")
+    if len(network.modules) > 1 and arch.get("H_layers") != arch.get("L_layers"):
+        layers = f"{shown(arch.get('H_layers'))} H_layers and {shown(arch.get('L_layers'))} L_layers"
+        raise InputError(f"config.arch has {layers}: {IMPORTED}")
     if not isinstance(arch.get("mlp_t", False), bool):
         raise InputError(f"config.arch.mlp_t is {shown(arch['mlp_t'])}: it must be True or False")
     positions = arch.get("pos_encodings", "")
     if not isinstance(positions, str | None) or positions not in ROTARY:
-        raise unknown("config.arch.pos_encodings", shown(positions), [str(name) for name in ROTARY])
-    return arch
+        raise InputError(f"config.arch.pos_encodings is '{shown(positions)}': only none, rope and rope2d are imported")
+    return arch, network
 
 
 def count(arch: Arch, name: str) -> int:
@@ -62,12 +98,3 @@ def number(arch: Arch, name: str, default: float) -> float:
     if not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise InputError(f"config.arch.{name} is {shown(value)}: a number from 0 to {MOST} is needed")
     return float(value)
-
-
-def shown(value: object) -> str:
-    """A value of a file as text for a message: on one line, and "something else" if it may be too deep or too long."""
-    if isinstance(value, str):
-        return repr(value[:80])[1:-1]
-    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 10 * MOST):
-        return str(value)
-    return "something else"

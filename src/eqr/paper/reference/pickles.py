@@ -7,7 +7,7 @@ code; it refuses instructions and calls that no checkpoint needs. Knows no zip a
 
 import pickletools
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eqr.errors import InputError
 
@@ -23,7 +23,10 @@ class Inert:
 
 
 class Storage(NamedTuple):
-    """The place of a tensor's bytes: ``length`` numbers of type ``kind`` in the entry ``key``."""
+    """The place of a tensor's bytes: ``length`` numbers of type ``kind`` in the entry ``key``; ``length`` is 0 or more.
+
+    Nothing says that the entry exists or has that length.
+    """
 
     kind: str
     key: str
@@ -31,14 +34,25 @@ class Storage(NamedTuple):
 
 
 class Described(NamedTuple):
-    """A tensor as a view of a storage. Its numbers are unchecked: any integers."""
+    """A tensor as a view of a storage: as many strides as sizes, all of them 0 or more.
+
+    Nothing says that it lies within the storage.
+    """
 
     storage: Storage
     offset: int
-    shape: tuple[object, ...]
-    stride: tuple[object, ...]
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
 
 
+MOST_INSTRUCTIONS = 1_000_000
+"""Instructions of a pickle that are followed. A checkpoint with its optimizer has some thousands; a file of nothing but
+instructions may have a hundred millions.
+"""
+MOST_NAMED, MOST_AXES, MOST_COUNTED = 200, 8, 2**48
+"""Largest length of a class's name, number of axes of a tensor, and size, stride or dict key. Each bounds the time that
+one instruction takes: long names are copied, and integers that are multiples of 2^61 - 1 have one hash for all.
+"""
 # Functions that pickles of random states, optimizers and configurations call. The objects they make are not needed.
 HARMLESS = frozenset(
     [
@@ -53,7 +67,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()
 # Instructions whose argument is the value.
 LITERALS = frozenset(
     [
-        *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING"),
+        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING"),
         *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     ]
 )
@@ -71,7 +85,17 @@ def unpickled(data: bytes, source: str) -> object:
     except InputError:
         raise
     except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise InputError(f"{source} holds a damaged pickle ({str(error)[:80]!r}): get the file again") from None
+        raise InputError(f"{source} holds a damaged pickle ({shown(str(error))}): get the file again") from None
+
+
+def shown(value: object) -> str:
+    """A value of a file as text for a message: on one line, and "something else" if it may be too deep or too long."""
+    if isinstance(value, str):
+        # Control characters must not reach a terminal.
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value[:80])
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**20):
+        return str(value)
+    return "something else"
 
 
 class _Machine:
@@ -82,7 +106,12 @@ class _Machine:
         self.memo: dict[object, object] = {}
 
     def run(self, data: bytes) -> object:
-        for code, argument, _ in pickletools.genops(data):
+        for number, (code, argument, _) in enumerate(pickletools.genops(data)):
+            if number == MOST_INSTRUCTIONS:
+                raise InputError(
+                    f"{self.source} has a pickle of more than {MOST_INSTRUCTIONS:,} instructions, and no checkpoint "
+                    f"needs as many: save the weights alone, or get the file from another place"
+                )
             known = self._plain(code.name, argument) or self._container(code.name) or self._object(code.name, argument)
             if not known:
                 raise InputError(
@@ -153,7 +182,9 @@ class _Machine:
         elif isinstance(target, dict):
             # Other keys are not needed, and hashing nested tuples may take for ever.
             target.update(
-                (key, value) for key, value in zip(items[::2], items[1::2], strict=True) if isinstance(key, str | int)
+                (key, value)
+                for key, value in zip(items[::2], items[1::2], strict=True)
+                if isinstance(key, str) or _counted(key)
             )
 
     def _object(self, code: str, argument: object) -> bool:
@@ -161,10 +192,10 @@ class _Machine:
         stack = self.stack
         match code:
             case "GLOBAL":
-                stack.append(Name(str(argument).replace(" ", ".")))
+                stack.append(self._name(*str(argument).split(" ", 1)))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(Name(f"{module}.{name}" if isinstance(module, str) and isinstance(name, str) else "?"))
+                stack.append(self._name(module, name))
             case "NEWOBJ" | "NEWOBJ_EX":
                 del stack[-2 - (code == "NEWOBJ_EX") :]
                 stack.append(Inert())
@@ -181,9 +212,14 @@ class _Machine:
                 return False
         return True
 
+    def _name(self, module: object, name: object) -> Name:
+        if not isinstance(module, str) or not isinstance(name, str) or len(module) + len(name) > MOST_NAMED:
+            raise InputError(f"{self.source} names a class in a way that torch.save does not: get the file again")
+        return Name(f"{module}.{name}")
+
     def _storage(self, identity: object) -> Storage:
         match identity:
-            case ("storage", Name(kind), str(key), str(), int(length)):
+            case ("storage", Name(kind), str(key), str(), int(length)) if _counted(length):
                 return Storage(kind, key, length)
         raise InputError(f"{self.source} refers to something that is not a tensor's storage: get the file again")
 
@@ -192,7 +228,7 @@ class _Machine:
         name = function.dotted if isinstance(function, Name) else "an object of its own"
         match name, arguments:
             case "torch._utils._rebuild_tensor_v2", (Storage() as storage, int(offset), tuple(size), tuple(stride), *_):
-                return Described(storage, offset, size, stride)
+                return self._described(storage, offset, size, stride)
             case "torch._utils._rebuild_parameter", (Described() as tensor, *_):
                 return tensor
             case ("collections.OrderedDict", ()) | ("collections.defaultdict", (_,)):
@@ -201,9 +237,17 @@ class _Machine:
             return Inert()
         raise self._refused(name)
 
+    def _described(self, storage: Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> Described:
+        if not len(size) == len(stride) <= MOST_AXES or not all(map(_counted, (offset, *size, *stride))):
+            raise InputError(f"{self.source} describes a tensor in a way that torch.save does not: get the file again")
+        return Described(storage, offset, size, stride)
+
     def _refused(self, name: str) -> InputError:
-        shown = repr(name)[1:-1]  # control characters must not reach a terminal
         return InputError(
-            f"{self.source} would call {shown}: refused, nothing of it was run; "
-            f"no checkpoint of the reference trainer does this, get the file from another place"
+            f"{self.source} would call {shown(name)}: refused, nothing of it was run; "
+            f"no checkpoint of a trainer does this, get the file from another place"
         )
+
+
+def _counted(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= MOST_COUNTED

@@ -2,15 +2,15 @@
 
 import { paintScale } from "./colours.js";
 import { MazeEditor } from "./maze.js";
-import { BOXES, EXAMPLES, LARGEST, readMaze, readSudoku, room, rows } from "./puzzles.js";
+import { BOXES, EXAMPLES, LARGEST, misread, readMaze, readSudoku, room, rows } from "./puzzles.js";
 import { Replay } from "./replay.js";
 import { power, Results } from "./results.js";
+import { ownSettings, settingsInWords, starts, startsInWords } from "./settings.js";
 import { follow } from "./stream.js";
 import { SudokuEditor } from "./sudoku.js";
 
 const SIZES = [7, 9, 11, 13, 15, 21, 31];
-const SHOWN = 16; // starts that fit side by side
-const SUPPOSED = 3; // segments for which a supposition is held
+const SHOWN = 16; // most starts that a visitor may ask for
 const $ = (id) => document.getElementById(id);
 const say = (text) => ($("said").textContent = text);
 
@@ -31,11 +31,17 @@ let ran = false;
 
 const task = () => document.querySelector("input[name=task]:checked").value;
 const editor = () => (task() === "maze" ? maze : sudoku);
+const best = () => document.querySelector("input[name=mode]:checked").value === "best";
+const model = () => offered.models.find(({ name }) => name === $("model").value);
 const puzzle = () => ({ task: task(), side: editor().side, question: editor().text });
+
+/** The boards to lay out for a breadth before its starts begin. */
+const first = (breadth) => (starts(breadth).auto ? 1 : starts(breadth).most);
 
 /** The puzzle has changed: before the first run, the boards show it. */
 function written() {
-  if (!ran) results.lay(puzzle(), Math.min(SHOWN, Number($("breadth").value) || 1));
+  complain("");
+  if (!ran) results.lay(puzzle(), first(best() ? (model()?.settings.breadth ?? 1) : Math.min(SHOWN, Number($("breadth").value) || 1)));
   if (document.activeElement === $("text")) return; // a user who types there keeps the text and the cursor
   $("text").value = task() === "maze" ? rows(maze.text, maze.side) : sudoku.text;
 }
@@ -55,7 +61,9 @@ function pick() {
   $("supposing").hidden = kind === "maze"; // its answers cannot be given as clues
   const models = offered.models.filter((model) => model.task === kind);
   $("models").hidden = models.length < 2;
-  $("model").replaceChildren(...models.map(({ name }) => new Option(name, name)));
+  const chosen = $("model").value;
+  $("model").replaceChildren(...models.map(({ name }) => new Option(name, name, false, name === chosen)));
+  choose();
   const fits = kind === "maze" || sudoku?.side === 9;
   $("examples").replaceChildren(
     ...(fits ? EXAMPLES[kind] : []).map(([name, text]) => {
@@ -69,17 +77,31 @@ function pick() {
   maze.paint();
 }
 
+/** Show the controls of the settings that are chosen. */
+function choose() {
+  $("best").hidden = !best();
+  $("own").hidden = best();
+  $("best").textContent = model() ? settingsInWords(model().settings) : "";
+}
+
 function offerSize(size) {
   const sizes = [...new Set([...SIZES, size])].filter((n) => n <= LARGEST).sort((a, b) => a - b);
   $("size").replaceChildren(...sizes.map((n) => new Option(`${n} × ${n}`, n, false, n === size)));
 }
 
-/** Take a puzzle from any text; false if the text is not a puzzle. */
+/** Take a puzzle from any text; if the text is not a puzzle, say so and return false. */
 function take(text) {
   const [digits, walls] = [sudoku && readSudoku(text, sudoku.side), readMaze(text)];
-  if (!digits && !walls) return false;
-  put(digits ? "sudoku" : "maze", digits ?? walls);
-  return true;
+  if (digits || walls) put(digits ? "sudoku" : "maze", digits ?? walls);
+  complain(digits || walls || !text.trim() ? "" : misread(text, sudoku?.side));
+  return Boolean(digits || walls);
+}
+
+/** Show why a text was not taken; an empty sentence takes the last one away. */
+function complain(sentence) {
+  $("misread").textContent = sentence;
+  $("misread").hidden = !sentence;
+  if (sentence) say(sentence);
 }
 
 function verdict(kind, title, facts) {
@@ -88,6 +110,8 @@ function verdict(kind, title, facts) {
   $("facts").textContent = facts;
   say(`${title}. ${facts}`);
 }
+
+const sentence = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 function busy(now) {
   $("solve").textContent = now ? "Stop" : "Solve";
@@ -101,30 +125,39 @@ function wholeNumber(id) {
   throw new Error(`${id[0].toUpperCase()}${id.slice(1)} must be a whole number from ${field.min} to ${field.max}.`);
 }
 
+const own = () =>
+  ownSettings(
+    { depth: wholeNumber("depth"), breadth: wholeNumber("breadth"), suppose: task() === "sudoku" && $("suppose").checked },
+    model(),
+  );
+
 async function solve() {
   const controller = new AbortController();
   try {
     const asked = puzzle();
-    const query = { task: asked.task, puzzle: asked.question, depth: wholeNumber("depth"), breadth: wholeNumber("breadth") };
-    if (task() === "sudoku" && $("suppose").checked) Object.assign(query, { suppose: SUPPOSED, halt: "learned" });
-    if (!$("models").hidden) query.model = $("model").value;
+    const query = { task: asked.task, puzzle: asked.question, model: $("model").value };
+    if (!model()) throw new Error("The service does not answer: start it, then reload this page.");
+    if (!best()) Object.assign(query, own());
+    const { depth, breadth } = best() ? model().settings : query;
     asking = controller;
     outcome = null;
     ran = true;
     busy(true);
-    results.lay(asked, query.breadth);
+    results.lay(asked, first(breadth));
     replay.reset();
     for (const id of ["replay", "legend"]) $(id).hidden = false;
     $("answer").hidden = true;
+    $("copy").textContent = "Copy";
     paintScale($("scale"));
-    verdict("", "Settling …", `${query.breadth} start${query.breadth > 1 ? "s" : ""}, up to ${query.depth} segments each`);
+    verdict("", "Settling …", `${startsInWords(breadth)}, at most ${depth} segments each`);
     if (window.matchMedia("(max-width: 60rem)").matches) $("result").scrollIntoView();
     outcome = await follow(query, controller.signal, (segment) => replay.grow(results.take(segment)));
     replay.end();
   } catch (error) {
     if (asking !== controller && asking) return; // another run has begun
     const stopped = error.name === "AbortError";
-    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? "The boards show the last segments." : error.message);
+    const shown = results.last && asking ? "The boards show the last segments." : "";
+    verdict(stopped ? "" : "failed", stopped ? "Stopped" : "No answer", stopped ? shown : `${sentence(error.message)} ${shown}`.trim());
     if (!stopped && !results.last) for (const id of ["replay", "legend"]) $(id).hidden = true;
   } finally {
     if (asking === controller) {
@@ -141,7 +174,7 @@ function tell() {
   outcome = null;
   results.choose(restart);
   const title = record.valid === null ? "Not checked" : record.valid ? "Valid" : "Not valid";
-  const rest = record.converged ? "at rest" : record.halted ? "halted" : "not at rest";
+  const rest = record.converged ? "at rest" : record.halted ? "sure of its answer" : "not at rest";
   const which = record.restarts > 1 ? ` · start ${restart + 1} of ${record.restarts} settled best` : "";
   const cost = `${record.depth} segments · ${Math.round(record.seconds * 1000)} ms`;
   verdict(record.valid === false ? "invalid" : "valid", title, `${cost} · ${rest}, residual ${power(record.residual)}${which}`);
@@ -185,20 +218,31 @@ $("tasks").addEventListener("change", () => {
 });
 $("brushes").addEventListener("change", () => (maze.brush = document.querySelector("input[name=brush]:checked").value));
 $("breadth").addEventListener("input", () => written());
+for (const id of ["modes", "model"]) {
+  $(id).addEventListener("change", () => {
+    choose();
+    written();
+  });
+}
 $("size").addEventListener("change", () => put("maze", room(Number($("size").value))));
 $("text").addEventListener("input", () => take($("text").value));
 $("copy").addEventListener("click", async () => {
-  await navigator.clipboard.writeText($("answer-text").textContent);
-  say("Copied.");
+  try {
+    await navigator.clipboard.writeText($("answer-text").textContent);
+    $("copy").textContent = "Copied";
+    say("Copied.");
+  } catch {
+    // Browsers keep the clipboard from pages that come neither by https nor from this machine.
+    getSelection().selectAllChildren($("answer-text"));
+    say("The answer is selected: copy it with your keyboard.");
+  }
 });
 document.addEventListener("paste", (event) => {
-  if (event.target === $("text")) return; // read as typed
-  if (take(event.clipboardData.getData("text"))) {
-    event.preventDefault();
-    say("Pasted.");
-  } else if (!(event.target instanceof HTMLInputElement)) {
-    say("The pasted text is neither a Sudoku nor a square maze with S and G.");
-  }
+  const text = event.clipboardData.getData("text");
+  if (event.target.closest?.("#text, .numbers")) return; // read as typed
+  if (event.target instanceof HTMLInputElement && text.trim().length < 2) return; // a digit for this cell
+  event.preventDefault();
+  if (take(text)) say("Pasted.");
 });
 const again = () => {
   maze.paint();

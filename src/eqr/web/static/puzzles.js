@@ -6,9 +6,19 @@ export const LARGEST = 99;
 
 /** Read a Sudoku of this side from `text`, with "." for blanks; null if the text is no such Sudoku. */
 export function readSudoku(text, side) {
-  const cells = text.replace(/[\s|+-]/g, "").replaceAll("0", ".");
   const known = "123456789".slice(0, side);
-  return cells.length === side * side && [...cells].every((char) => char === "." || known.includes(char)) ? cells : null;
+  const fits = (cells) => cells.length === side * side && [...cells].every((char) => char === "." || known.includes(char));
+  const bare = text.replace(/[\s|+,;]/g, "").replace(/[0*_?xX]/g, ".");
+  // A dash is a piece of a frame, or a blank.
+  return [bare.replaceAll("-", ""), bare.replaceAll("-", ".")].find(fits) ?? null;
+}
+
+/** Say why `text` is no puzzle for this page, where Sudokus have this side; null if no model here answers Sudokus. */
+export function misread(text, side) {
+  const cells = text.replace(/[\s|+,;-]/g, "").length;
+  const sudoku = side && `a Sudoku of ${side * side} cells (it has ${cells})`;
+  const maze = "a square maze of # . S and G";
+  return sudoku ? `This text is neither ${sudoku} nor ${maze}.` : `This text is not ${maze}.`;
 }
 
 /** Read a square maze from `text`, row by row or on one line; null if the text is no such maze. */
@@ -44,7 +54,7 @@ export const EXAMPLES = {
     ["Easy", "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."],
     ["Hard", "..3.615..9..3..2..........774.....9.....9.....3.8..........6..5...2.8...6..1.7..2"],
     ["17 clues", "4.....5.8.3..........7......2.....6.....5.8......1.......6.3.7.5..2.....1.8......"],
-    ["Too hard to settle", ".6.5.1.9.1...9..539....7....4.8...7.......5.8.817.5.3.....5.2............76..8..."],
+    ["Needs guesses", ".6.5.1.9.1...9..539....7....4.8...7.......5.8.817.5.3.....5.2............76..8..."],
   ],
   maze: [
     ["9 × 9", "##########...#...####.###.##....S#G##.#####.##.#...#.##.#.#.#.##...#...##########"],

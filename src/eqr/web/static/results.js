@@ -32,31 +32,42 @@ export class Results {
   /** Lay out `count` starts of a puzzle, without any segment. */
   lay(puzzle, count) {
     this.puzzle = puzzle;
-    this.list.style.setProperty("--columns", count === 4 ? 2 : Math.min(count, count > 9 ? 4 : 3));
-    this.list.style.setProperty("--widest", count === 1 ? "26rem" : "none");
-    this.starts = Array.from({ length: count }, (_, number) => {
-      const card = element("li", "board");
-      const caption = element("p", "caption");
-      const name = document.createElement("b");
-      name.textContent = `Start ${number + 1}`;
-      const [depth, rest] = [document.createElement("span"), document.createElement("span")];
-      caption.append(name, depth, rest);
-      const [face, curve] = [element("canvas", "face"), element("canvas", "curve")];
-      for (const canvas of [face, curve]) canvas.setAttribute("role", "img");
-      card.append(caption, face, curve);
-      return { card, name, depth, rest, face, curve, answers: [], confidence: [], residual: [] };
-    });
-    this.list.replaceChildren(...this.starts.map((start) => start.card));
+    this.starts = [];
+    this.list.replaceChildren();
+    this.#grow(count);
     this.show(0);
   }
 
   /** Take one segment; returns the number of segments of the longest start. */
   take({ restart, answer, confidence, residual }) {
+    if (restart >= this.starts.length) {
+      this.#grow(restart + 1);
+      this.show(this.at);
+    }
     const start = this.starts[restart];
     start.answers.push(answer);
     start.confidence.push(confidence);
     start.residual.push(residual);
     return this.last;
+  }
+
+  /** Add starts until there are `count`. */
+  #grow(count) {
+    while (this.starts.length < count) {
+      const card = element("li", "board");
+      const caption = element("p", "caption");
+      const name = document.createElement("b");
+      name.textContent = `Start ${this.starts.length + 1}`;
+      const [depth, rest] = [document.createElement("span"), document.createElement("span")];
+      caption.append(name, depth, rest);
+      const [face, curve] = [element("canvas", "face"), element("canvas", "curve")];
+      for (const canvas of [face, curve]) canvas.setAttribute("role", "img");
+      card.append(caption, face, curve);
+      this.list.append(card);
+      this.starts.push({ card, name, depth, rest, face, curve, answers: [], confidence: [], residual: [] });
+    }
+    this.list.style.setProperty("--columns", count === 4 ? 2 : Math.min(count, count > 9 ? 4 : 3));
+    this.list.style.setProperty("--widest", count === 1 ? "26rem" : "none");
   }
 
   get last() {

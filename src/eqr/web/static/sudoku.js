@@ -44,10 +44,12 @@ export class SudokuEditor {
   }
 
   #written(at) {
-    // The last digit typed counts; anything else leaves the cell blank.
-    const digit = [...this.cells[at].value].filter((char) => "123456789".slice(0, this.side).includes(char)).pop();
-    this.cells[at].value = digit ?? "";
-    if (digit && at + 1 < this.cells.length) this.cells[at + 1].focus();
+    // The last digit typed counts; anything else leaves the cell blank. A dot, a zero and a space go on as a digit does.
+    const typed = [...this.cells[at].value];
+    const digit = typed.filter((char) => "123456789".slice(0, this.side).includes(char)).pop();
+    const blank = ".0 ".includes(typed.at(-1) ?? "-");
+    this.cells[at].value = blank ? "" : (digit ?? "");
+    if ((digit || blank) && at + 1 < this.cells.length) this.cells[at + 1].focus();
     this.changed();
   }
 
