@@ -27,6 +27,7 @@ from eqr.analysis import (
     traced,
     trajectory,
 )
+from eqr.commands.flags import Expert, Folder
 from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
@@ -60,9 +61,9 @@ class Analyse:
     """Segments of every row."""
     breadth: int = 8
     """Random restarts of each puzzle of --data."""
-    starts: int = 256
+    starts: Expert[int] = 256
     """Random starts of each puzzle whose basins are analysed."""
-    out: str = "analysis"
+    out: Folder[str] = "analysis"
     """Folder for the figures (PNG, SVG), their numbers (CSV) and summary.json."""
     rows: RowConfig = field(default_factory=RowConfig)
     machine: Machine = field(default_factory=Machine)

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from eqr.commands.flags import Folder
 from eqr.commands.options import Threads
 from eqr.commands.out import output_folder
 from eqr.data.files import Puzzles, collect, read_labelled
@@ -28,7 +29,7 @@ IMAGES = "images"
 class Claims:
     """Test the paper's claims at the scale of this machine."""
 
-    out: str = "claims"
+    out: Folder[str] = "claims"
     """Folder for a JSON and a CSV file of each claim, and for trained models. A claim that is already there is measured
     again only if its settings have changed."""
     report: str | None = None

@@ -18,15 +18,16 @@ class CustomTask:
     """Your own puzzles, for the preset ``grid`` (docs/own_puzzles.md)."""
 
     board: str | None = None
-    """Rows x columns of a board, such as 4x6; needed if boards are not square and texts have no '/' or line ends."""
+    """Your own puzzles: rows x columns of a board, such as 4x6; needed if boards are not square and texts have no '/'
+    or line ends."""
     symbols_interchangeable: bool = False
-    """Puzzles remain valid when symbols swap their names, as the digits of a Sudoku may."""
+    """Your own puzzles: they remain valid when symbols swap their names, as the digits of a Sudoku may."""
     dihedral: bool = False
-    """Puzzles remain valid when the board is turned or mirrored."""
+    """Your own puzzles: they remain valid when the board is turned or mirrored."""
     block: str | None = None
-    """Block of the network; by default relation if symbols are interchangeable, else mixer."""
+    """Your own puzzles: block of the network; by default relation if symbols are interchangeable, else mixer."""
     checker: str | None = None
-    """Function that checks answers, module:function; every answer in the data must pass."""
+    """Your own puzzles: function that checks answers, module:function; every answer in the data must pass."""
 
     def read(self, preset: str, data: Sequence[str], eval_data: str | None) -> tuple[Grid | None, str]:
         """Returns the task of the puzzles in ``data``, and a line that describes it; (None, "") for other presets.

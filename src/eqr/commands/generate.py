@@ -36,7 +36,7 @@ class Generate:
     seed: int = 0
     """Seed of the puzzles, which do not depend on the number of workers."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Threads."""
+    """Threads that generate, by default one for each core."""
     out: str = "-"
     """CSV file to write, or - for standard output. Columns: source, question, answer, rating."""
 

@@ -11,6 +11,7 @@ import torch
 import tyro
 
 from eqr.commands.custom_task import CustomTask
+from eqr.commands.flags import Expert, Folder
 from eqr.commands.options import Machine
 from eqr.distributed import Ranks, joined_ranks
 from eqr.errors import InputError
@@ -29,7 +30,7 @@ class Train:
     """sudoku_once (Sudoku in one stage), maze_cpu, sudoku4_tiny for first steps, grid for your own puzzles
     (docs/own_puzzles.md), mini_arc_cpu (docs/arc.md), paper_sudoku and others of the published protocol
     (docs/paper.md); an unknown name lists them all."""
-    out: str | None = None
+    out: Folder[str | None] = None
     """Folder of the run; by default runs/PRESET."""
     minutes: float | None = None
     """Budget in minutes, resumed time included; the learning-rate schedule follows the budget."""
@@ -50,11 +51,11 @@ class Train:
     eval_data: str | None = None
     """Puzzles for evaluation at intervals, of which the first 256 are used (``evaluated`` x 2); not for training."""
     own: CustomTask = field(default_factory=CustomTask)
-    save_minutes: float = 5.0
+    save_minutes: Expert[float] = 5.0
     """Minutes between checkpoints."""
-    eval_minutes: float = 10.0
+    eval_minutes: Expert[float] = 10.0
     """Minutes between evaluations."""
-    log_seconds: float | None = None
+    log_seconds: Expert[float | None] = None
     """Seconds between lines of the log; by default 30, or less in a run of a few minutes."""
     seed: int = 0
     """Seed of weights, puzzles and starts."""

@@ -171,6 +171,14 @@ class Task(ABC):
         complete = (answers > 0).all(-1)
         return complete & ((inputs == 0) | (inputs == answers)).all(-1) if self.layout.clues_fixed else complete
 
+    def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
+        """Returns a sentence about the question that explains an answer that is not valid; None if there is none.
+
+        Commands call it after an answer, for their message. It may search, for about a second, but its findings never
+        enter an answer. A sentence has no capital and no full stop, such as "the puzzle has no solution".
+        """
+        return None
+
     def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
         """Returns each cell of the board as text, without rule cells; by default the characters of ``format``."""
         return list(self.format(board)[self.layout.rule_cells :])

@@ -1,4 +1,4 @@
-"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; ``sudoku_search`` solves by search."""
+"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; other modules search and count solutions."""
 
 from collections.abc import Iterator
 from functools import cache, cached_property
@@ -12,12 +12,15 @@ from torch import Tensor
 from eqr.errors import InputError
 from eqr.evidence import Solution
 from eqr.tasks.base import Puzzle, Symmetries, Task, names_shuffled, reached, squeezed
+from eqr.tasks.sudoku_count import count_solutions
 from eqr.types import Layout
 
 DIGITS = "123456789"
 BLANKS = ".0"
 BOXES = {9: (3, 3), 6: (2, 3), 4: (2, 2)}
 """Rows and columns of a box, by the side of the board."""
+FEWEST_CLUES = {9: 17}
+"""Fewest clues of a puzzle with one solution, by the side of the board (McGuire and others, arXiv:1201.0749)."""
 
 
 def units_of(box_rows: int, box_cols: int) -> NDArray[np.int64]:
@@ -86,6 +89,18 @@ class Sudoku(Task):
         permutation = (answers[:, self._units].sort(-1).values == symbols).all(-1).all(-1)
         return permutation & ((inputs == 0) | (inputs == answers)).all(-1)
 
+    def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
+        """Returns whether the puzzle has no solution or several, as a sentence; None if it has one or nobody knows."""
+        clues, fewest = int((question > 0).sum()), FEWEST_CLUES.get(self.side, 0)
+        few = f"it has {clues} clues, and with fewer than {fewest} no {self.side}x{self.side} Sudoku has only one"
+        solutions = count_solutions(question.numpy().astype(np.uint8), self._units.numpy())
+        if solutions == 0:
+            return "the puzzle has no solution"
+        if solutions == 2:
+            return "the puzzle has more than one solution" + (f": {few}" if clues < fewest else "")
+        # A search that ran out of time may have missed that there is no solution at all.
+        return f"the puzzle has no solution or several: {few}" if clues < fewest else None
+
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """Returns text for people: the puzzle, the answer beside it, and how the answer was reached."""
         question = self.parse(puzzle).tolist() if isinstance(puzzle, str) else puzzle.tolist()
@@ -119,8 +134,10 @@ class Sudoku(Task):
         """Returns minimal puzzles with one solution; the rating is the number of guesses of the bitmask solver."""
         if most is not None and not least <= most:
             raise InputError(f"there are no puzzles of {least} to {most} guesses: the first limit exceeds the second")
-        from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
+        # numba takes a second to import
+        from eqr.tasks.sudoku_search import generate, geometry, say_once_that_it_compiles
 
+        say_once_that_it_compiles()  # here, not at the first puzzle: a progress bar may have the terminal by then
         return generate(geometry(units_of(self.box_rows, self.box_cols)), seed, least, most, workers)
 
 
