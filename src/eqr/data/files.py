@@ -118,15 +118,18 @@ def _checked(source: str, puzzles: Puzzles, place_of: PlaceOf) -> Puzzles:
 
 def _check_rules(source: str, puzzles: Puzzles, place_of: PlaceOf) -> None:
     """Raises InputError naming the first answer that breaks the rules, and how many do."""
-    task, boards = puzzles.task, puzzles.batch()
-    parts = zip(boards.inputs.split(CHUNK), boards.labels.split(CHUNK), strict=True)
-    wrong = ~torch.cat([task.is_solved(inputs, labels) for inputs, labels in parts])
+    task = puzzles.task
+    solved = []
+    for start in range(0, len(puzzles), CHUNK):
+        part = (boards[start : start + CHUNK] for boards in (puzzles.questions, puzzles.answers))
+        solved.append(task.is_solved(*(torch.from_numpy(boards).long() for boards in part)))
+    wrong = ~torch.cat(solved)
     if not wrong.any():
         return
     row = int(wrong.int().argmax())
     told = "it does not solve the question"
     try:
-        task.parse(task.format(boards.labels[row]))
+        task.parse(task.format(torch.from_numpy(puzzles.answers[row]).long()))
     except InputError as error:  # such as a digit that stands twice in a row
         told = str(error)
     raise InputError(
@@ -185,25 +188,26 @@ def _from_arrays(
     task = task.sized(questions.shape[-1] if questions.ndim else 0)
     if questions.shape != answers.shape or questions.shape[1:] != (task.layout.width,):
         raise InputError(
-            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width})"
+            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width}): "
+            "give one row for each puzzle, and one for its answer"
         )
     questions = _ids(source, questions[:limit], task)
-    answers = _ids(f"{source}, in the answers", answers[:limit], task)
+    answers = _ids(source, answers[:limit], task, ", in the answer")
     return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
 
 
-def _ids(place: str, boards: NDArray[Any], task: Task) -> Boards:
+def _ids(source: str, boards: NDArray[Any], task: Task, of: str = "") -> Boards:
     """Returns the boards as bytes; raises InputError naming the row and cell of the first value that is no symbol."""
     if boards.dtype.kind not in "iuf":
-        raise InputError(f"{place}: the array is of type {boards.dtype}, symbols are whole numbers: convert it")
+        raise InputError(f"{source}{of}: the array is of type {boards.dtype}, symbols are whole numbers: convert it")
     wrong = ~((boards >= 0) & (boards <= task.layout.symbols))  # true for NaN
     if boards.dtype.kind == "f":
         wrong |= boards != np.floor(np.where(wrong, 0, boards))
     if wrong.any():
         row, cell = np.argwhere(wrong)[0].tolist()
         raise InputError(
-            f"{place}, row {row}, cell {cell} holds {boards[row, cell].item()!r}: {task.name} has the symbols 0 "
-            f"(blank) to {task.layout.symbols}"
+            f"{source}, row {row}{of}, cell {cell} holds {boards[row, cell].item()!r}: {task.name} has the symbols 0 "
+            f"(blank) to {task.layout.symbols}, correct or remove the row"
         )
     return boards.astype(np.uint8)
 
