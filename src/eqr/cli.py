@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
-from eqr.errors import DISTRIBUTION, InputError, RankLost, unknown
+from eqr.errors import DISTRIBUTION, InputError, RankLost, printable, unknown
 
 COMMANDS = {
     "solve": "Solve",
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _run(arguments)
     except InputError as error:
-        print(f"eqr: {error}", file=sys.stderr)
+        print(f"eqr: {printable(str(error))}", file=sys.stderr)  # names and texts of files may be in the message
         sys.exit(2)
     except RankLost as error:
         print(f"eqr: {error}", file=sys.stderr)

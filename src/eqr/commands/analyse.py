@@ -32,6 +32,7 @@ from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
 from eqr.data.parsing import Refused, Text, read_puzzle
+from eqr.data.text import Columns
 from eqr.engine import SolveConfig
 from eqr.engine.config import RowConfig
 from eqr.errors import DISTRIBUTION, InputError
@@ -57,6 +58,7 @@ class Analyse:
     model: Judged = field(default_factory=Judged)
     limit: int = 64
     """Use the first N puzzles only."""
+    columns: Columns = field(default_factory=Columns)
     depth: int = 64
     """Segments of every row."""
     breadth: int = 8
@@ -103,7 +105,7 @@ class Analyse:
         """Runs every analysis of many puzzles, and the landscapes of two of them; returns the number of puzzles."""
         from eqr.analysis import figures
 
-        puzzles = read_labelled(str(self.data), model.task, self.limit)
+        puzzles = read_labelled(str(self.data), model.task, self.limit, self.columns)
         model = model.for_task(puzzles.task)
         with progress_bar("trajectories", len(puzzles)) as advance:
             traces = traced(model, puzzles, config, lambda done: advance(done, ""))
@@ -151,7 +153,7 @@ class Analyse:
             number = int(text)
             if self.data is None:
                 raise InputError(f"--puzzle {text} is the number of a puzzle in --data: give --data too, or a text")
-            puzzles = read_labelled(self.data, model.task, number)
+            puzzles = read_labelled(self.data, model.task, number, self.columns)
             if number > len(puzzles):
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose a lower number")
             batch = puzzles.batch()

@@ -8,6 +8,7 @@ import tyro
 
 from eqr.commands.options import Compiled
 from eqr.data.files import read_labelled
+from eqr.data.text import Columns
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, calibrate
@@ -31,6 +32,7 @@ class Calibrate:
     """Segments to run."""
     limit: int | None = None
     """Use the first N puzzles only."""
+    columns: Columns = field(default_factory=Columns)
     machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
@@ -43,7 +45,7 @@ class Calibrate:
         folder, model = folder_of(self.model), load(self.model, self.machine.ready())
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder} is not writable: copy the model to a folder of your own first")
-        puzzles = read_labelled(self.data, model.task, self.limit)
+        puzzles = read_labelled(self.data, model.task, self.limit, self.columns)
         with progress_bar("calibrating", len(puzzles)) as advance:
             calibration = calibrate(
                 model,

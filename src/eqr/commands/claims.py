@@ -11,6 +11,7 @@ from eqr.commands.flags import Folder
 from eqr.commands.options import Threads
 from eqr.commands.out import output_folder
 from eqr.data.files import Puzzles, collect, read_labelled
+from eqr.data.text import Columns
 from eqr.errors import InputError
 from eqr.paper.claims import CLAIMS, Claim, Laboratory, Measured, OutOfTime, trained_depth
 from eqr.paper.claims.report import keep, kept, page
@@ -44,6 +45,7 @@ class Claims:
     """Puzzles for this reasoner: CSV or npz with answers, rated if possible; by default generated puzzles."""
     limit: int = GENERATED
     """Use the first N of these puzzles."""
+    columns: Columns = field(default_factory=Columns)
     seeds: int = 2
     """Number of trainings of each variant that is compared with others."""
     boards: int = 200
@@ -112,7 +114,7 @@ class Claims:
 
     def _puzzles(self, task: Task) -> Puzzles:
         if self.data:
-            return read_labelled(self.data, task, self.limit)
+            return read_labelled(self.data, task, self.limit, self.columns)
         return collect(task, task.generate(HELD_OUT_STREAM + 2), self.limit)
 
     def _opening(self) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 import torch
 import tyro
 
-from eqr.data.files import COLUMNS
+from eqr.data.text import COLUMNS
 from eqr.errors import InputError
 from eqr.storage.files import write_atomically
 from eqr.tasks import Task, task_named

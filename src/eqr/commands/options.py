@@ -1,12 +1,14 @@
 """Options that several commands share, each declared once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from eqr.commands.plugins import checker_named
 from eqr.data.files import Puzzles, read_labelled
+from eqr.data.text import Columns
+from eqr.errors import printable
 from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
 from eqr.storage.checkpoint import load
@@ -83,15 +85,17 @@ class Answered:
     """The puzzles."""
 
     data: str
-    """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
+    """CSV or JSON lines (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
     limit: int | None = None
     """Use the first N puzzles only."""
 
+    columns: Columns = field(default_factory=Columns)
+
     def read(self, task: Task) -> Puzzles:
         """The puzzles, with their answers."""
-        return read_labelled(self.data, task, self.limit)
+        return read_labelled(self.data, task, self.limit, self.columns)
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return Path(self.data).name
+        """The last part of the path, as it may be printed."""
+        return printable(Path(self.data).name)

@@ -1,6 +1,5 @@
 """``eqr solve``: answers puzzles from arguments, a file or standard input, in order, as soon as they are solved."""
 
-import itertools
 import json
 import sys
 import time
@@ -15,11 +14,11 @@ from rich.console import Console
 
 from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
-from eqr.data.files import read_rows
-from eqr.data.parsing import Text, boards_of
+from eqr.data.parsing import Refused, Row, Text, boards_of
 from eqr.data.serialise import as_record
+from eqr.data.text import Columns, read_rows
 from eqr.engine import SolveConfig, solve_stream
-from eqr.errors import InputError
+from eqr.errors import InputError, printable
 from eqr.evidence import Solution
 from eqr.tasks import Task
 from eqr.terminal.pictures import save_picture
@@ -34,7 +33,9 @@ class Solve:
     """Puzzles, row by row. Sudoku: a digit for each clue, . or 0 for each blank; white space and drawn lines are
     ignored. Mazes: # for each wall, . for each open cell, S and G; rows may be separated by / or a line end."""
     file: str | None = None
-    """CSV with a 'question' column, or text with one puzzle or one row on each line; - for standard input."""
+    """CSV with a 'question' column, JSON lines, or text with one puzzle or one row on each line (docs/formats.md);
+    - for standard input."""
+    columns: Columns = field(default_factory=Columns)
     model: Judged = field(default_factory=Judged)
     solving: SolveConfig = field(default_factory=SolveConfig)
     json: bool = False
@@ -79,21 +80,20 @@ class Solve:
         if self.puzzles and self.file:
             raise InputError("both puzzles and --file are given: give one of them")
         if self.puzzles:
-            rows = iter([Text(f"puzzle {number}", text) for number, text in enumerate(self.puzzles, 1)])
+            rows: Iterator[Row | Refused] = (
+                Row(f"puzzle {number}", text) for number, text in enumerate(self.puzzles, 1)
+            )
             if isfile(self.puzzles[0]):  # Path.is_file would fail on a very long text
                 raise InputError(f"{self.puzzles[0]} is a file, not a puzzle: use --file {self.puzzles[0]}")
         elif self.file is None and sys.stdin.isatty():
             raise InputError("no puzzle is given: write one as an argument, or use --file F.csv or --file -")
         else:
-            read = (Text(_title(place, row), row["question"]) for place, row in read_rows(self.file or "-"))
-            rows = (line for line in read if task.cells_in(line.text))
-        first = next(rows, None)
-        if first is None:
+            rows = read_rows(self.file or "-", self.columns)
+        count = 0
+        for count, row in enumerate(boards_of(task, rows), 1):  # noqa: B007 - counted for the message below
+            if isinstance(row, Refused):
+                raise row.error()
+            titles.append(f"{row.place}: {printable(row.source)}" if row.source else row.place)
+            yield Text(titles[-1], row.question)
+        if not count:
             raise InputError(f"{self.file or 'standard input'} holds no puzzles: nothing to solve")
-        for board in boards_of(task, itertools.chain([first], rows)):
-            titles.append(board.place)
-            yield board
-
-
-def _title(place: str, row: dict[str, str]) -> str:
-    return f"{place}: {row['source']}" if row.get("source") else place

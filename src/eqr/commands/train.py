@@ -13,6 +13,7 @@ import tyro
 from eqr.commands.custom_task import CustomTask
 from eqr.commands.flags import Expert, Folder
 from eqr.commands.options import Machine
+from eqr.data.text import Columns
 from eqr.distributed import Ranks, joined_ranks
 from eqr.errors import InputError
 from eqr.presets import configured, of_board, preset_named
@@ -46,10 +47,11 @@ class Train:
     set: list[str] = field(default_factory=list)
     """Changes to the preset: key=value, or model.key=value."""
     data: list[str] = field(default_factory=list)
-    """Training puzzles, besides those that the preset generates: CSV (question, answer), npz (puzzles, solutions) or a
-    folder that ``eqr data`` wrote."""
+    """Training puzzles, besides those that the preset generates: CSV or JSON lines (question, answer), npz (puzzles,
+    solutions) or a folder that ``eqr data`` wrote."""
     eval_data: str | None = None
     """Puzzles for evaluation at intervals, of which the first 256 are used (``evaluated`` x 2); not for training."""
+    columns: Columns = field(default_factory=Columns)
     own: CustomTask = field(default_factory=CustomTask)
     save_minutes: Expert[float] = 5.0
     """Minutes between checkpoints."""
@@ -66,7 +68,7 @@ class Train:
         if self.minutes is not None and self.steps is not None:
             raise InputError("both --minutes and --steps are given: give one of them")
         self.machine.set()
-        task, described = self.own.read(self.preset, self.data, self.eval_data)
+        task, described = self.own.read(self.preset, self.data, self.eval_data, self.columns)
         preset = preset_named(self.preset)
         if task is not None:
             preset = of_board(preset, task, self.own.symbols_interchangeable, self.own.block)
@@ -123,6 +125,7 @@ class Train:
                     self.data or None,
                     config=preset.train,
                     eval_data=self.eval_data,
+                    columns=self.columns,
                     out=folder,
                     resume=self.resume,
                     start_from=self.start_from,

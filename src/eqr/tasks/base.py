@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,18 @@ Boards = NDArray[np.uint8]
 
 Checker = Callable[[list[list[str]], list[list[str]]], bool]
 """``check(question, answer)`` returns whether the answer solves the question; both are rows of characters."""
+
+
+class Mark(Enum):
+    """A line of a text that holds no cells."""
+
+    FRAME = "frame"
+    """Belongs to the board around it, such as a line that is drawn under a row."""
+    GAP = "gap"
+    """Stands between boards or between their bands."""
+    HEAD = "head"
+    """Stands before a board, such as its title."""
+
 
 SIDE = 12
 """Pixels of a cell's side in a picture."""
@@ -139,6 +152,10 @@ class Task(ABC):
     def lines_of(self, line: str) -> int:
         """Returns how many lines like ``line`` make a board: 1 if ``line`` is a whole board."""
         return self.layout.rows if self.cells_in(line) == self.layout.cols else 1
+
+    def line_reader(self) -> Callable[[str], str | Mark]:
+        """Returns a function to call with the lines of a text in order: it returns the cells in the line, or a Mark."""
+        return lambda line: line if line.strip() and self.cells_in(line) else Mark.GAP
 
     @abstractmethod
     def parse(self, text: str) -> NDArray[np.uint8]:
