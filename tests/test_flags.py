@@ -83,7 +83,7 @@ def test_names_of_options_in_help_are_flags() -> None:
         (["solve", "--bredth", "3"], "option --bredth is not known: did you mean --breadth? `eqr solve --help` lists"),
         (["solve", "--bredth=3"], "option --bredth is not known: did you mean --breadth?"),
         (["eval", "--zzz"], "option --zzz is not known: `eqr eval --help` lists the options"),
-        (["eval"], "--data FILE is needed: CSV (question, answer)"),
+        (["eval"], "--data FILE is needed: CSV or JSON lines (question, answer)"),
         (["train"], "PRESET is needed: sudoku_once"),
         (["import-reference", "x.pth"], "FOLDER is needed: Folder for the model"),
         (["data", "mini-arc", "--out", "o"], "--from SOURCE is needed"),

@@ -39,6 +39,7 @@ EXPERT: dict[type, tuple[str, ...]] = {
 Folder: TypeAlias = Annotated[T, tyro.conf.arg(metavar="FOLDER")]
 """Type of an option that names a folder."""
 VALUES = {
+    "answer_column": "NAME",
     "block": "NAME",
     "board": "ROWSxCOLS",
     "breadth": "K|auto:K",
@@ -62,6 +63,7 @@ VALUES = {
     "preset": "PRESET",
     "puzzle": "PUZZLE",
     "puzzles": "PUZZLE",
+    "question_column": "NAME",
     "report": "FILE",
     "select": "NAME",
     "set": "KEY=VALUE",

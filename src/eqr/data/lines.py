@@ -7,6 +7,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -51,9 +52,10 @@ def name_of(source: str) -> str:
 
 
 @contextmanager
-def opened(source: str) -> Iterator[Iterator[Line]]:
+def opened(source: str, on_read: Callable[[float], None] | None = None) -> Iterator[Iterator[Line]]:
     """Opens a path, or ``-`` for standard input, as lines; bytes that are no UTF-8 become unpaired surrogates.
 
+    ``on_read`` is called with the shares of a file that are read, not for standard input.
     Raises InputError, also while lines are read, for a file that is missing, damaged, or not text.
     """
     name = name_of(source)
@@ -72,7 +74,7 @@ def opened(source: str) -> Iterator[Iterator[Line]]:
                 text.detach()  # keeps standard input open
         else:
             with open(source, "rb") as file, _decoded(file, name) as text:
-                yield _bounded(text)
+                yield _followed(_bounded(text), file, on_read) if on_read else _bounded(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is not {error.encoding.upper()} text ({error.reason}): save it as UTF-8") from None
     except DAMAGED as error:
@@ -80,6 +82,17 @@ def opened(source: str) -> Iterator[Iterator[Line]]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot read {name} ({reason}): give a CSV or text file of puzzles") from None
+
+
+def _followed(lines: Iterator[Line], file: io.BufferedReader, on_read: Callable[[float], None]) -> Iterator[Line]:
+    """Yields the lines; tells ``on_read`` how far the file, compressed or not, is read, a thousandth at a time."""
+    size, told = max(1, os.fstat(file.fileno()).st_size), 0.0
+    for line in lines:
+        yield line
+        share = min(1.0, file.tell() / size)
+        if share - told >= 0.001:
+            on_read(share - told)
+            told = share
 
 
 def _decoded(stream: io.BufferedReader, name: str) -> io.TextIOWrapper:

@@ -7,7 +7,7 @@ import csv
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -40,11 +40,22 @@ MOST_LINES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Columns of a file."""
+class QuestionColumn:
+    """The column of the puzzles."""
 
     question_column: str | None = None
     """Column of the puzzles, if its name is none of question, quiz and puzzle (or their plural)."""
+
+    @property
+    def chosen(self) -> dict[str, str | None]:
+        """The names of the columns that the user has named."""
+        return {"question": self.question_column}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns(QuestionColumn):
+    """The columns of puzzles and answers."""
+
     answer_column: str | None = None
     """Column of the answers, if its name is neither answer nor solution (or their plural)."""
 
@@ -57,7 +68,7 @@ class Columns:
 USUAL = Columns()
 
 
-def read_puzzles(source: str, task: Task, columns: Columns = USUAL) -> Iterator[Row | Refused]:
+def read_puzzles(source: str, task: Task, columns: QuestionColumn = USUAL) -> Iterator[Row | Refused]:
     """Yields one item per puzzle, in file order: a Row, or Refused for a piece that is none. Reads as it is asked.
 
     ``source`` is a path, or ``-`` for standard input. Lines that hold a row of a board each are joined. Raises
@@ -66,13 +77,16 @@ def read_puzzles(source: str, task: Task, columns: Columns = USUAL) -> Iterator[
     return boards_of(task, read_rows(source, columns))
 
 
-def read_rows(source: str, columns: Columns = USUAL) -> Iterator[Row | Refused]:
+def read_rows(
+    source: str, columns: QuestionColumn = USUAL, on_read: Callable[[float], None] | None = None
+) -> Iterator[Row | Refused]:
     """Yields the rows of a table or of JSON, or the lines of a plain text, empty ones included; see ``read_puzzles``.
 
-    Lines that start with ``# `` are comments in a plain text and above the header of a table.
+    Lines that start with ``# `` are comments in a plain text and above the header of a table. ``on_read`` is called
+    with the shares of a file that are read (their sum is 1 at its end).
     """
     name = name_of(source)
-    with opened(source) as lines:
+    with opened(source, on_read) as lines:
         lines = (line for line in lines if not COMMENT.match(line.text))
         head = next((line for line in lines if line.text.strip("\ufeff \t\r\n\f\v")), None)
         if head is None:
@@ -85,7 +99,7 @@ def read_rows(source: str, columns: Columns = USUAL) -> Iterator[Row | Refused]:
         yield from _rows(name, head, lines, columns)
 
 
-def _rows(name: str, head: Line, lines: Iterator[Line], columns: Columns) -> Iterator[Row | Refused]:
+def _rows(name: str, head: Line, lines: Iterator[Line], columns: QuestionColumn) -> Iterator[Row | Refused]:
     """Yields the rows in the format that the first line shows."""
     if JSON_LIST.match(head.text):
         return _json_list(name, chain([head], lines), columns)
@@ -117,7 +131,7 @@ def _undecoded(text: str) -> str:
     return "the line is not UTF-8 text: save the file as UTF-8, or remove the line"
 
 
-def _header(head: str, columns: Columns) -> tuple[str, list[str]] | None:
+def _header(head: str, columns: QuestionColumn) -> tuple[str, list[str]] | None:
     """Returns separator and names of a table's columns; None if no column has a name that is looked for."""
     wanted = {*SYNONYMS["question"], *SYNONYMS["answer"]}
     wanted |= {name.strip().lower() for name in columns.chosen.values() if name}
@@ -128,7 +142,7 @@ def _header(head: str, columns: Columns) -> tuple[str, list[str]] | None:
     return None
 
 
-def _refuse_other_tables(name: str, head: str, columns: Columns) -> None:
+def _refuse_other_tables(name: str, head: str, columns: QuestionColumn) -> None:
     """Raises InputError if the first line is a header without a column of puzzles, or a row without a header."""
     if columns.question_column:
         raise InputError(
@@ -148,7 +162,7 @@ def _refuse_other_tables(name: str, head: str, columns: Columns) -> None:
     )
 
 
-def positions(name: str, names: Sequence[str], columns: Columns = USUAL) -> dict[str, int]:
+def positions(name: str, names: Sequence[str], columns: QuestionColumn = USUAL) -> dict[str, int]:
     """Returns where question, answer, source and rating stand among ``names``, each only if it is there.
 
     Raises InputError if there is no question, if a column that the user named is missing, or if two names fit.
@@ -228,7 +242,7 @@ def _checked(row: Row) -> Row | Refused:
     return Refused(row.place, fault) if fault else row
 
 
-def _json_lines(name: str, lines: Iterable[Line], columns: Columns) -> Iterator[Row | Refused]:
+def _json_lines(name: str, lines: Iterable[Line], columns: QuestionColumn) -> Iterator[Row | Refused]:
     for line in lines:
         place = f"{name}, line {line.number}"
         if line.cut:
@@ -242,7 +256,7 @@ def _json_lines(name: str, lines: Iterable[Line], columns: Columns) -> Iterator[
                 yield _from_json(place, value, columns)
 
 
-def _json_list(name: str, lines: Iterable[Line], columns: Columns) -> Iterator[Row | Refused]:
+def _json_list(name: str, lines: Iterable[Line], columns: QuestionColumn) -> Iterator[Row | Refused]:
     parts, size = [], 0
     for line in lines:
         parts.append(line.text)
@@ -259,7 +273,7 @@ def _json_list(name: str, lines: Iterable[Line], columns: Columns) -> Iterator[R
         yield _from_json(f"{name}, entry {number}", value, columns)
 
 
-def _from_json(place: str, value: Any, columns: Columns) -> Row | Refused:
+def _from_json(place: str, value: Any, columns: QuestionColumn) -> Row | Refused:
     """Returns the puzzle in a JSON value: an object, a text, or lists of cells."""
     try:
         if not isinstance(value, dict):

@@ -93,6 +93,11 @@ class RecordFile:
         except OSError as error:
             raise self._unwritable(error) from None
 
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yields the records of the file, in order."""
+        with self.path.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
     def _lock(self) -> None:
         try:
             self._stack.enter_context(FileLock(self.path.with_name(f".{self.path.name}.lock"), blocking=False))
