@@ -416,6 +416,16 @@ def test_arrays_of_any_numbers_and_names_are_read(kind: type, names: tuple[str, 
     assert (read.answers == ANSWERS).all()
 
 
+def test_an_archive_of_something_else_is_named_with_its_parts(tmp_path: Path) -> None:
+    path = saved(tmp_path, images=IDS, labels=ANSWERS)
+    with pytest.raises(
+        InputError, match=r"is not an npz with arrays 'puzzles' and 'solutions' .*it holds images, labels"
+    ):
+        read_labelled(path, SMALL)
+    chosen = Columns(question_column="images", answer_column="labels")
+    assert (read_labelled(path, SMALL, columns=chosen).answers == ANSWERS).all()
+
+
 def test_a_path_through_a_maze_that_is_not_the_shortest_is_no_answer(tmp_path: Path) -> None:
     question = "#####" + "#S..#" + "#...#" + "#..G#" + "#####"
     right = "#####" + "#Soo#" + "#..o#" + "#..G#" + "#####"
