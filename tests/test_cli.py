@@ -150,7 +150,7 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
     ("arguments", "said"),
     [
         (["solve", EASY[:80]], "has 80 cells"),
-        (["solve", "x" + EASY[1:]], "row 1, column 1 holds 'x'"),
+        (["solve", "a" + EASY[1:]], "row 1, column 1 holds 'a'"),
         (["solve", "33" + EASY[2:]], "digit 3 is given"),
         (["solve", "--file", "empty.csv"], "empty.csv is empty"),
         (["solve", "--file", "other.csv"], "no 'question'"),

@@ -130,6 +130,7 @@ SUDOKUS = {
     "a board over nine lines of a field": (f'source,question\n"a ""b"", c","{lines(A)}"\nd,{B}\n', [A, B]),
     "a head above the table": (f"# from a site, with words\n\nquestion\n{A}\n", [A]),
     "rows of separators only": (f"id,puzzle,solution\n1,{A},{SOLVED}\n,,\n2,{B},\n,,\n", [A, B]),
+    "a source that looks like a comment": (f"source,question\n# the first,{A}\n# the last,{B}\n", [A, B]),
     "quotes in a plain field": (f'source,question\n5" wide,{A}\n', [A]),
     # JSON.
     "JSON lines": (f'{{"question": "{A}", "answer": "{SOLVED}"}}\n\n{{"id": 1, "Puzzle": "{B}"}}\n', [A, B]),
@@ -224,6 +225,10 @@ MIXED = {
         f"{A}\n{'.' * (MOST + 5)}\n{B}\n",
         "line 2: the line has more than 1,048,576 characters: it holds no puzzle, correct or remove it",
     ),
+    "a field without end": (
+        f'source,question\na,{A}\n"{"." * 200_000}",{A}\nc,{B}\n',
+        "line 3: its quotes cannot be read (field larger than field limit (131072)): correct the line",
+    ),
     "bytes that are no UTF-8": (
         A.encode() + b"\n\xff\xfe.\n" + B.encode() + b"\n",
         "line 2: the line is not UTF-8 text: save the file as UTF-8, or remove the line",
@@ -291,6 +296,14 @@ def test_a_file_that_cannot_be_used_is_told_in_one_sentence(text: str | bytes, s
     with pytest.raises(InputError, match=said) as error:
         list(read_puzzles(written(tmp_path, text), SUDOKU))
     assert "\n" not in str(error.value)
+
+
+def test_a_long_first_line_is_refused_by_itself(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{'.' * 200_000}\n{A}\n")
+    refused, row = read_puzzles(path, SUDOKU)
+    assert isinstance(refused, Refused)
+    assert "has 200000 cells" in refused.reason
+    assert row == Row(f"{path}, line 2", A)
 
 
 def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
@@ -414,6 +427,16 @@ def test_arrays_of_any_numbers_and_names_are_read(kind: type, names: tuple[str, 
     read = read_labelled(str(renamed), SMALL)
     assert (read.questions == IDS).all()
     assert (read.answers == ANSWERS).all()
+
+
+def test_an_archive_of_something_else_is_named_with_its_parts(tmp_path: Path) -> None:
+    path = saved(tmp_path, images=IDS, labels=ANSWERS)
+    with pytest.raises(
+        InputError, match=r"is not an npz with arrays 'puzzles' and 'solutions' .*it holds images, labels"
+    ):
+        read_labelled(path, SMALL)
+    chosen = Columns(question_column="images", answer_column="labels")
+    assert (read_labelled(path, SMALL, columns=chosen).answers == ANSWERS).all()
 
 
 def test_a_path_through_a_maze_that_is_not_the_shortest_is_no_answer(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from eqr.data.hrm_format import cells_of, read_folder
 from eqr.data.parsing import Refused, parse_at
-from eqr.data.text import USUAL, Columns, positions, read_rows
+from eqr.data.text import SYNONYMS, USUAL, Columns, positions, read_rows
 from eqr.errors import InputError, printable
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
@@ -71,7 +71,7 @@ def read_labelled(source: str, task: Task, limit: int | None = None, columns: Co
     if Path(source).is_dir():
         return _checked(printable(source), *_read_folder(source, task, limit))
     if _is_zip(source):
-        return _checked(printable(source), *_read_npz(source, task, limit))
+        return _checked(printable(source), *_read_npz(source, task, limit, columns))
     return _checked(printable(source), *_read_text(source, task, limit, columns))
 
 
@@ -167,11 +167,13 @@ def _is_zip(source: str) -> bool:
         return source.endswith(".npz")
 
 
-def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, PlaceOf]:
+def _read_npz(source: str, task: Task, limit: int | None, columns: Columns) -> tuple[Puzzles, PlaceOf]:
     name = printable(source)
     try:
         with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            at = positions(name, arrays.files)
+            if not columns.question_column and not {file.lower() for file in arrays.files} & {*SYNONYMS["question"]}:
+                raise KeyError(f"it holds {', '.join(arrays.files)[:80]}")
+            at = positions(name, arrays.files, columns)
             if "answer" not in at:
                 raise InputError(f"{name} has no array 'solutions': evaluation and training need one")
             questions, answers = (arrays[arrays.files[at[kind]]] for kind in ("question", "answer"))

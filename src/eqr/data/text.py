@@ -28,6 +28,8 @@ SYNONYMS = {
     "rating": ("rating",),
 }
 """Names of each column, in any case."""
+LONGEST_HEADER = 10_000
+"""Characters of the longest line that is looked at as a header."""
 SEPARATORS = ",;\t|"
 JSON_LINES = re.compile(r'\s*\{\s*("|$)')
 JSON_TEXT = re.compile(r'\s*"[^"]+"\s*')
@@ -87,8 +89,8 @@ def read_rows(
     """
     name = name_of(source)
     with opened(source, on_read) as lines:
-        lines = (line for line in lines if not COMMENT.match(line.text))
-        head = next((line for line in lines if line.text.strip("\ufeff \t\r\n\f\v")), None)
+        written = (line for line in lines if line.text.strip("\ufeff \t\f\v") and not COMMENT.match(line.text))
+        head = next(written, None)
         if head is None:
             raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle per line")
         head = head._replace(text=head.text.removeprefix("\ufeff"))
@@ -115,6 +117,8 @@ def _rows(name: str, head: Line, lines: Iterator[Line], columns: QuestionColumn)
 
 def _plain(name: str, lines: Iterable[Line]) -> Iterator[Row | Refused]:
     for line in lines:
+        if COMMENT.match(line.text):
+            continue
         place = f"{name}, line {line.number}"
         fault = _too_long() if line.cut else _undecoded(line.text)
         yield Refused(place, fault) if fault else Row(place, line.text)
@@ -133,6 +137,8 @@ def _undecoded(text: str) -> str:
 
 def _header(head: str, columns: QuestionColumn) -> tuple[str, list[str]] | None:
     """Returns separator and names of a table's columns; None if no column has a name that is looked for."""
+    if len(head) > LONGEST_HEADER:
+        return None
     wanted = {*SYNONYMS["question"], *SYNONYMS["answer"]}
     wanted |= {name.strip().lower() for name in columns.chosen.values() if name}
     for separator in SEPARATORS:
