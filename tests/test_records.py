@@ -29,7 +29,7 @@ def work(path: Path, rank: int = 0, size: int = 1, *, resume: bool = True, until
     """Writes the records of this process's items; dies after ``until`` of them. Returns the items it was given."""
     given: list[str] = []
     try:
-        with RecordFile(path, Together(rank, size), resume=resume) as file:
+        with RecordFile(path, Together(rank, size), "continue" if resume else "refuse") as file:
             for number, item in file.to_do(ITEMS):
                 if len(given) == until:
                     raise Killed
@@ -63,7 +63,7 @@ def test_a_lost_process_costs_its_part_only_whatever_the_number_of_processes(
     assert len(done) == len(set(done)) == 2 * before
     for part in tmp_path.glob("out.jsonl.part1"):
         part.write_text(part.read_text() + "8\t{")
-    files = [RecordFile(path, Together(rank, after), resume=True) for rank in range(after)]
+    files = [RecordFile(path, Together(rank, after), "continue") for rank in range(after)]
     for file in reversed(files):  # the first process merges, so it ends last
         file.__enter__()
     given = []
@@ -99,7 +99,7 @@ def test_a_file_that_exists_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    with RecordFile(path, Ranks(), resume=False), pytest.raises(InputError, match="written by another process"):
+    with RecordFile(path, Ranks(), "refuse"), pytest.raises(InputError, match="written by another process"):
         work(path)
 
 

@@ -25,7 +25,7 @@ from eqr.distributed import joined_ranks
 from eqr.engine import SolveConfig, outcomes
 from eqr.errors import InputError, printable
 from eqr.evidence import Solution
-from eqr.storage.records import RecordFile
+from eqr.storage.records import Existing, RecordFile
 from eqr.tasks import Task
 from eqr.terminal.console import progress_bar
 from eqr.terminal.pictures import save_picture
@@ -74,7 +74,8 @@ class Solve:
             if ranks.size > 1 and not self.out:
                 raise InputError("several processes share the puzzles: give --out FILE, where their answers are joined")
             pictures = output_folder("--png", self.png) if self.png else None
-            file = stack.enter_context(RecordFile(Path(self.out), ranks, resume=self.resume)) if self.out else None
+            existing: Existing = "continue" if self.resume else "refuse"
+            file = stack.enter_context(RecordFile(Path(self.out), ranks, existing)) if self.out else None
             hidden = self.watch or self._typed or not ranks.first
             advance = stack.enter_context(progress_bar("solving", 1.0, hidden=hidden))
             model = self.model.load(device)
@@ -159,11 +160,11 @@ class Solve:
             verdict = f"{counts['valid']} valid, {counts['not']} not" if task.has_rules else "not checked"
             where = f" in {self.out}" if self.out else ""
             print(f"{counts['valid'] + counts['not']} puzzles{where}: {verdict}, {seconds:.1f} s")
+        if counts.total() == counts["refused"] == 1:
+            sys.exit(2)  # one sentence is enough
         if counts["refused"]:
-            raise InputError(
-                f"{counts['refused']} of {counts.total()} puzzles cannot be read, the others are answered: correct the "
-                "puzzles named above"
-            )
+            others = "none is answered" if counts["refused"] == counts.total() else "the others are answered"
+            raise InputError(f"{counts['refused']} of {counts.total()} puzzles cannot be read, {others}")
 
 
 def _kind(record: Mapping[str, Any]) -> str:

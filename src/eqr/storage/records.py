@@ -14,7 +14,7 @@ from errno import ENOSPC
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -24,12 +24,15 @@ from eqr.errors import InputError
 T = TypeVar("T")
 
 
+Existing: TypeAlias = Literal["refuse", "continue", "replace"]
+
+
 class RecordFile:
     """The records of an input's items, in order; open inside its ``with`` block, whose regular end merges parts."""
 
-    def __init__(self, path: Path, ranks: Ranks, *, resume: bool) -> None:
-        """Writes ``path`` anew, or with ``resume`` goes on; ``ranks`` share the items."""
-        self.path, self.ranks, self.resume = path, ranks, resume
+    def __init__(self, path: Path, ranks: Ranks, existing: Existing) -> None:
+        """``existing`` says what happens to a file of this name, and to its parts; ``ranks`` share the items."""
+        self.path, self.ranks, self.existing = path, ranks, existing
         self.last: dict[str, Any] | None = None
         """The last record of the file that a resumed run found."""
         self.found = 0
@@ -40,13 +43,16 @@ class RecordFile:
         self._file: FileIO | None = None
 
     def __enter__(self) -> "RecordFile":
-        """Raises InputError if the file exists and is not to be continued, is in use, or cannot be written."""
+        """Raises InputError if the file exists and is to be refused, is in use, or cannot be written."""
         if self.path.exists() and not self.path.is_file():
-            raise InputError(f"{self.path} is not a regular file: give the name of a file with --out")
+            raise InputError(f"{self.path} is not a regular file: give another name")
         if self.ranks.first:
             self._lock()
+            if self.existing == "replace":
+                for old in (self.path, *self._parts().values()):
+                    old.unlink(missing_ok=True)
         self.ranks.wait()
-        if not self.resume and (self.path.exists() or self._parts()):
+        if self.existing == "refuse" and (self.path.exists() or self._parts()):
             raise InputError(f"{self.path} exists: give --resume to go on, or another name with --out")
         parts, self.found = self._parts(), self._whole_lines()
         for part in parts.values():
