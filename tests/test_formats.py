@@ -8,11 +8,14 @@ import json
 import lzma
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eqr.cli import main
 from eqr.data.files import read_labelled
@@ -490,3 +493,34 @@ def test_a_fault_of_the_answer_is_told_of_the_answer(text: str, said: str, tmp_p
     with pytest.raises(InputError) as error:
         read_labelled(written(tmp_path, text), SUDOKU)
     assert said in str(error.value)
+
+
+PIECES = [
+    *("." * 81, "." * 9, "1" + "." * 15, "question,answer", "puzzle", "Grid 01", "[Puzzle]", "#AAnon", "*-----------*"),
+    *("|...|...|...|", f":0000:x:{'.' * 81}:::", '{"question": "..."}', "[", "]", "{", "}", "", f'"{"." * 81}', "1+2"),
+    *("#####", "#S.G#", "0,7,0,8,0,1,6,0,0", "\ufeff", "\x1b[31m", "a,b;c\td", "\u2028"),
+]
+
+
+@settings(max_examples=150, derandomize=True)
+@given(
+    lines=st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=20)), max_size=12),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-16"]),
+    task=st.sampled_from(["sudoku", "sudoku4", "maze9"]),
+)
+def test_any_text_gives_puzzles_refusals_or_one_sentence(
+    lines: list[str], end: str, encoding: str, task: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_bytes(end.join(lines).encode(encoding, "replace"))
+    with suppress(InputError):
+        assert all(isinstance(item, Row | Refused) for item in read_puzzles(str(path), task_named(task)))
+
+
+def test_lines_of_words_do_not_disturb_the_boards_around_them(tmp_path: Path) -> None:
+    path = tmp_path / "some.txt"
+    path.write_text("\n".join([A, 'no guess needed"', 'hard"', '17 clues"', B, "almost", "1"]) + "\n")
+    read = list(read_puzzles(str(path), SUDOKU))
+    assert [item.question for item in read if isinstance(item, Row)] == [A, B]
+    assert sum(isinstance(item, Refused) for item in read) >= 3

@@ -158,7 +158,7 @@ def _pass_over(task: Task, cells: int, lines: _Lines) -> None:
     cols = task.cells_in(second.question) if isinstance(second, Row) and not _whole(task, second) else 0
     if isinstance(second, Row) and cols < 2 * cells < 4 * cols:
         needed = task.lines_of(second.question)
-        for _ in islice(_rows_of_board(task, needed, lines), needed - 2):
+        for _ in islice(_rows_of_board(task, needed, lines), max(0, needed - 2)):
             pass
     else:
         lines.back.append(second)
