@@ -32,6 +32,7 @@ class _Sums:
     blanks: int = 0
     right_blanks: int = 0
     converged: int = 0
+    halted: int = 0
     restarts: int = 0
     segments: int = 0
     right_restarts: Counter[int] = field(default_factory=Counter)
@@ -47,6 +48,7 @@ class _Sums:
         self.blanks += int(blank.sum())
         self.right_blanks += int(right[solution.restart, blank].sum())
         self.converged += solution.converged
+        self.halted += solution.halted
         self.restarts += solution.restarts
         self.segments += int(solution.evidence.depth.sum())
         self.right_restarts[int(exact.sum())] += 1
@@ -136,6 +138,7 @@ def evaluate(
         # If the breadth depends on the outcome, the estimator is biased.
         pass_at_k={} if config.adaptive else sums.pass_at_k(config.starts),
         converged=sums.converged / sums.puzzles,
+        halted=sums.halted / sums.puzzles,
         restarts_per_puzzle=sums.restarts / sums.puzzles,
         updates_per_puzzle=updates,
         layer_evals_per_puzzle=updates * model.calls_per_update * model.config.layers,

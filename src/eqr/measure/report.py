@@ -54,7 +54,9 @@ class Report:
     pass_at_k: dict[int, float]
     """Chance that one of k restarts is right (``pass_at_k``); empty under auto breadth."""
     converged: float
-    """Share of puzzles whose selected restart settled."""
+    """Share of puzzles whose selected restart settled. A rule that ends rows when they are sure may end them before."""
+    halted: float
+    """Share of puzzles whose selected restart was ended by the halting rule, not by the limit of depth."""
     restarts_per_puzzle: float
     updates_per_puzzle: float
     layer_evals_per_puzzle: float
