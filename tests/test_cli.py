@@ -142,7 +142,7 @@ def test_a_puzzle_without_one_solution_is_never_answered_unmarked() -> None:
 def test_good_puzzles_before_a_bad_one_are_answered() -> None:
     done = python("-m", "eqr", "solve", "--json", input=f"{EASY}\n{EASY}\n{EASY[:9]}\n")
     assert done.returncode == 2
-    assert len(done.stdout.splitlines()) == 2
+    assert [sorted(json.loads(line))[:1] for line in done.stdout.splitlines()] == [["answer"], ["answer"], ["error"]]
     assert "line 3" in done.stderr
 
 
@@ -150,7 +150,7 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
     ("arguments", "said"),
     [
         (["solve", EASY[:80]], "has 80 cells"),
-        (["solve", "x" + EASY[1:]], "row 1, column 1 holds 'x'"),
+        (["solve", "a" + EASY[1:]], "row 1, column 1 holds 'a'"),
         (["solve", "33" + EASY[2:]], "digit 3 is given"),
         (["solve", "--file", "empty.csv"], "empty.csv is empty"),
         (["solve", "--file", "other.csv"], "no 'question'"),

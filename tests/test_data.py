@@ -1,12 +1,13 @@
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from eqr.data.files import collect, read_labelled, read_rows
+from eqr.data.files import collect, read_labelled
+from eqr.data.parsing import Refused, Row
 from eqr.data.sampler import PuzzleSampler
+from eqr.data.text import read_puzzles, read_rows
 from eqr.errors import InputError
 from eqr.tasks import task_named
 
@@ -20,18 +21,24 @@ def written(tmp_path: Path, text: str) -> str:
     return str(path)
 
 
+def questions(source: str) -> list[str]:
+    """The questions of a file, of which nothing may be refused."""
+    rows = list(read_rows(source))
+    assert all(isinstance(row, Row) for row in rows)
+    return [row.question for row in rows if isinstance(row, Row) and row.question.strip()]
+
+
 def test_csv_and_plain_lines_read_alike(tmp_path: Path) -> None:
-    plain = [row["question"] for _, row in read_rows(written(tmp_path, f"# two\n{QUESTION}\n\n{ANSWER}\n"))]
-    table = [row["question"] for _, row in read_rows(written(tmp_path, f"source,question\na,{QUESTION}\nb,{ANSWER}\n"))]
+    plain = questions(written(tmp_path, f"# two\n{QUESTION}\n\n{ANSWER}\n"))
+    table = questions(written(tmp_path, f"source,question\na,{QUESTION}\nb,{ANSWER}\n"))
     assert plain == table == [QUESTION, ANSWER]
 
 
 def test_open_cells_written_as_spaces_are_kept_and_rows_of_a_maze_are_no_comments(tmp_path: Path) -> None:
     rows = ["##### ", "# S   #", " #   G ", "# oS G", "######"]
     text = "\n".join(["# words, and a remark: #S", "#", *rows, "", "   ", "# Go on"]) + "\r\n"
-    assert [row["question"] for _, row in read_rows(written(tmp_path, text))] == rows
-    table = [row["question"] for _, row in read_rows(written(tmp_path, 'question\n"  S  \n # G "\n'))]
-    assert table == ["  S  \n # G "]
+    assert questions(written(tmp_path, text)) == rows
+    assert questions(written(tmp_path, 'question\n"  S  \n # G "\n')) == ["  S  \n # G "]
 
 
 @pytest.mark.parametrize(
@@ -41,8 +48,6 @@ def test_open_cells_written_as_spaces_are_kept_and_rows_of_a_maze_are_no_comment
         ("\n# only a comment\n", "is empty"),
         ("board,answer\na,b\n", "no 'question'"),
         ("quizzes,puzzle\na,b\n", "the columns 'quizzes' and 'puzzle', and both may be the question"),
-        ("source,question\na\n", "line 2 has 1 columns, its header has 2"),
-        ("question,note\n" + '"' + "x" * 200_000, "is not a readable CSV"),
     ],
 )
 def test_an_unusable_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -54,33 +59,36 @@ def test_a_csv_of_a_spreadsheet_reads(tmp_path: Path) -> None:
     grid = "\n".join(QUESTION[i : i + 4] for i in range(0, 16, 4))
     text = f'\ufeffsource,question\r\n#1 easy,{QUESTION}\r\n\r\n"a, b","{grid}"\r\n'
     (tmp_path / "sheet.csv").write_bytes(text.encode())
-    rows = list(read_rows(str(tmp_path / "sheet.csv")))
-    assert [row["source"] for _, row in rows] == ["#1 easy", "a, b"]
-    assert all((TASK.parse(row["question"]) == TASK.parse(QUESTION)).all() for _, row in rows)
+    rows = [row for row in read_rows(str(tmp_path / "sheet.csv")) if isinstance(row, Row)]
+    assert [row.source for row in rows] == ["#1 easy", "a, b"]
+    assert all((TASK.parse(row.question) == TASK.parse(QUESTION)).all() for row in rows)
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_other_separators_read(tmp_path: Path, mark: str) -> None:
     path = written(tmp_path, f"source{mark}question\na{mark}{QUESTION}\n")
-    assert [row["question"] for _, row in read_rows(path)] == [QUESTION]
+    assert questions(path) == [QUESTION]
 
 
 def test_a_missing_file_a_folder_and_binary_data_are_named(tmp_path: Path) -> None:
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for path, said in (("nowhere.csv", "No such file"), ("", "Is a directory"), ("binary", "is not UTF-8 text")):
+    (tmp_path / "binary").write_bytes(b"\x00\x01\x02")
+    for path, said in (("nowhere.csv", "No such file"), ("", "Is a directory"), ("binary", "is not text")):
         with pytest.raises(InputError, match=said):
             list(read_rows(str(tmp_path / path)))
 
 
-def test_reading_is_lazy(tmp_path: Path) -> None:
-    path = written(tmp_path, f"{QUESTION}\n" * 3 + "not a puzzle\n")
-    assert len(list(itertools.islice(read_rows(path), 3))) == 3
+def test_a_bad_piece_is_refused_and_reading_goes_on(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{QUESTION}\n" * 2 + "not a puzzle\n" + ANSWER)
+    items = list(read_puzzles(path, TASK))
+    assert [type(item) for item in items] == [Row, Row, Refused, Row]
+    assert items[2] == Refused(f"{path}, line 3", items[2][1])
+    assert "has 10 cells" in items[2][1]
 
 
 def test_an_answer_that_does_not_complete_its_question_names_its_line(tmp_path: Path) -> None:
     good, bad = f"{QUESTION},{ANSWER}", f"{QUESTION},{ANSWER[::-1]}"
     assert len(read_labelled(written(tmp_path, f"question,answer\n{good}\n"), TASK)) == 1
-    with pytest.raises(InputError, match=r"line 3: the answer does not complete"):
+    with pytest.raises(InputError, match="line 3, in the answer: row 3, column 1 holds symbol 3, the question gives 2"):
         read_labelled(written(tmp_path, f"question,answer\n{good}\n{bad}\n"), TASK)
     with pytest.raises(InputError, match="line 2: puzzle '12' has 2 cells"):
         read_labelled(written(tmp_path, "question,answer\n12,34\n"), TASK)
@@ -90,7 +98,7 @@ def test_an_answer_that_does_not_complete_its_question_names_its_line(tmp_path: 
 
 def test_an_npz_without_the_arrays_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", puzzles=np.zeros((2, 16), np.uint8))
-    with pytest.raises(InputError, match="is not an npz with arrays"):
+    with pytest.raises(InputError, match=r"a\.npz has no array 'solutions'"):
         read_labelled(str(tmp_path / "a.npz"), TASK)
     np.savez(tmp_path / "b.npz", puzzles=np.zeros((2, 81), np.uint8), solutions=np.zeros((2, 81), np.uint8))
     with pytest.raises(InputError, match=r"sudoku4 needs \(N, 16\)"):
@@ -154,8 +162,9 @@ def test_values_that_are_no_symbols_name_their_row_and_cell(tmp_path: Path, valu
     questions = np.array([TASK.parse(QUESTION)] * 2).astype(np.array(value).dtype if value != -1 else int)
     questions[1, 3] = value
     np.savez(tmp_path / "x.npz", puzzles=questions, solutions=np.array([TASK.parse(ANSWER)] * 2))
-    place = "row 0, cell 0" if value == "a" else "row 1, cell 3"
-    with pytest.raises(InputError, match=rf"x\.npz, {place} {said}.*symbols 0 .blank. to 4"):
+    named = r"the array is of type <U\d+, symbols are whole numbers: convert it"
+    numbered = rf"row 1, cell 3 {said}.*symbols 0 .blank. to 4"
+    with pytest.raises(InputError, match=rf"x\.npz[:,] {named if value == 'a' else numbered}"):
         read_labelled(str(tmp_path / "x.npz"), TASK)
     for shape in ((), (3,)):
         np.savez(tmp_path / "y.npz", puzzles=np.zeros(shape, int), solutions=np.zeros(shape, int))

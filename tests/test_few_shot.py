@@ -55,7 +55,7 @@ def test_sets_of_tasks_are_written_in_the_common_format(tmp_path: Path) -> None:
     folder = written(tmp_path / "tasks", {"a": KEEP, "b": MIRROR})
     main(["data", "mini-arc", "--from", folder, "--out", str(tmp_path / "set"), "--augment", "3"])
     arc = task_named("arc5x2")
-    questions, answers = read_folder(tmp_path / "set" / "train", arc)
+    questions, answers, _ = read_folder(tmp_path / "set" / "train", arc)
     assert len(questions) == 12
     groups = np.load(tmp_path / "set" / "train" / "all__group_indices.npy")
     assert groups.tolist() == [0, 4, 12]
@@ -73,7 +73,7 @@ def test_outputs_that_are_kept_apart_are_read_from_their_file(
     solutions.write_text(json.dumps({"a": [[[3]], [[4]]], "other": [[[1]]]}))
     assert [answer for _, answer in read_few_shot(source, str(solutions))[0].tests] == [[[3]], [[4]]]
     main(["data", "mini-arc", "--from", source, "--out", str(tmp_path / "bare")])
-    assert "2 tests are left out: their outputs are not known" in capsys.readouterr().out
+    assert "2 tests are left out: their outputs are not known" in capsys.readouterr().err
     assert not (tmp_path / "bare" / "test").exists()
     main(["data", "mini-arc", "--from", source, "--out", str(tmp_path / "full"), "--solutions", str(solutions)])
     assert len(read_folder(tmp_path / "full" / "test", task_named("arc5x1"))[0]) == 2
@@ -83,6 +83,60 @@ def test_outputs_that_are_kept_apart_are_read_from_their_file(
     solutions.write_text(json.dumps({"a": [[[12]], [[1]]]}))
     with pytest.raises(InputError, match=r"the grid .* is no list of grids"):
         read_few_shot(source, str(solutions))
+
+
+def test_a_tree_of_training_and_evaluation_is_read_as_two_sets(tmp_path: Path) -> None:
+    (tmp_path / "arc").mkdir()
+    for place in (tmp_path, tmp_path / "arc" / "data"):
+        place.mkdir(exist_ok=True)
+        written(place / "training", {"z": KEEP})
+        written(place / "evaluation", {"b": MIRROR})
+    (tmp_path / "training" / "._z.json").write_bytes(b"\0")  # as some systems leave beside each file
+    tasks = read_few_shot(str(tmp_path))
+    assert [(task.name, task.evaluated) for task in tasks] == [("z", False), ("b", True)]
+    assert read_few_shot(str(tmp_path / "arc")) == tasks
+    assert [number for number, _ in evaluated_boards(tasks, Arc(2, 2))] == [1]
+    written(tmp_path / "training", {"b": KEEP})
+    with pytest.raises(InputError, match="holds the task b twice"):
+        read_few_shot(str(tmp_path))
+
+
+def test_a_training_set_alone_has_no_test_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "training", {"a": KEEP, "b": MIRROR})
+    main(["data", "mini-arc", "--from", str(tmp_path), "--out", str(tmp_path / "set")])
+    assert not (tmp_path / "set" / "test").exists()
+    # Three demonstrations and the two tests with outputs: those of a training set are for training.
+    assert len(read_folder(tmp_path / "set" / "train", task_named("arc5x2")).questions) == 5
+    assert "1 tests are left out" in capsys.readouterr().err
+
+
+def test_files_of_challenges_are_read_with_the_solutions_beside_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = {"train": KEEP["train"], "test": [{"input": [[1]]}, {"input": [[2]]}]}
+    for part, name, outputs in (("training", "a", [[[3]], [[4]]]), ("evaluation", "b", [[[5]], [[6]]])):
+        (tmp_path / f"x_{part}_challenges.json").write_text(json.dumps({name: bare}))
+        (tmp_path / f"x_{part}_solutions.json").write_text(json.dumps({name: outputs}))
+    (tmp_path / "x_test_challenges.json").write_text(json.dumps({"a": bare}))
+    (tmp_path / "sample_submission.json").write_text("{}")
+    tasks = read_few_shot(str(tmp_path))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith(
+        "x_test_challenges.json is left out, it is no training or evaluation set: give it alone to read it"
+    )
+    assert told[1] == "the outputs of x_training_challenges.json are read from x_training_solutions.json beside it"
+    assert [(task.name, task.evaluated) for task in tasks] == [("a", False), ("b", True)]
+    assert [[answer for _, answer in task.tests] for task in tasks] == [[[[3]], [[4]]], [[[5]], [[6]]]]
+    (alone,) = read_few_shot(str(tmp_path / "x_test_challenges.json"))
+    assert [answer for _, answer in alone.tests] == [None, None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_one_file_may_hold_one_task_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "007BBFB7.JSON").write_bytes(json.dumps(MIRROR).encode(encoding))
+    (task,) = read_few_shot(str(tmp_path / "007BBFB7.JSON"))
+    assert (task.name, task.demos[1], task.tests[0]) == ("007BBFB7", ([[3, 0]], [[0, 3]]), ([[4, 5]], [[5, 4]]))
+    assert read_few_shot(str(tmp_path)) == [task]
 
 
 def test_an_attempt_has_at_least_one_cell() -> None:

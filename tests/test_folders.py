@@ -10,12 +10,14 @@ import torch
 import tyro
 
 from eqr.commands.data import Data
-from eqr.data.files import collect
-from eqr.data.hrm_format import FILES, GROUPS, IDENTIFIERS, INPUTS, LABELS, PUZZLES, read_folder, write_folder
+from eqr.data.files import collect, read_labelled
+from eqr.data.hrm_format import ABOUT, PARTS, file_of, read_folder, write_folder
 from eqr.errors import InputError
 from eqr.tasks import Task, task_named
 from eqr.tasks.base import Boards
 
+INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS = (file_of("all", part) for part in PARTS)
+FILES = (INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS, ABOUT)
 SUDOKU, MAZE, FULL = task_named("sudoku4"), task_named("maze10"), task_named("sudoku")
 
 
@@ -42,7 +44,7 @@ def test_what_was_written_is_read(tmp_path: Path, task: Task) -> None:
     questions, answers = boards_of(task, 7)
     write_folder(tmp_path / "a" / "b", questions, answers, np.array([0, 7]), task)
     read = read_folder(tmp_path / "a" / "b", task)
-    for boards, expected in zip(read, (questions, answers), strict=True):
+    for boards, expected in zip(read[:2], (questions, answers), strict=True):
         assert boards.dtype == np.uint8
         assert (boards == expected).all()
 
@@ -70,7 +72,7 @@ def test_wide_integers_read_as_narrow_ones(folder: Path) -> None:
     before = read_folder(folder, SUDOKU)
     for name in (INPUTS, LABELS):
         changed(folder / name, np.load(folder / name).astype(np.int64))
-    for boards, expected in zip(read_folder(folder, SUDOKU), before, strict=True):
+    for boards, expected in zip(read_folder(folder, SUDOKU)[:2], before[:2], strict=True):
         assert boards.dtype == np.uint8
         assert (boards == expected).all()
 
@@ -86,12 +88,12 @@ def test_an_only_child_is_read_and_two_are_not_guessed_between(tmp_path: Path, f
 
 
 def test_a_path_without_a_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere is not a folder: give one that holds all__inputs\.npy"):
+    with pytest.raises(InputError, match=r"nowhere is not a folder: give one that holds dataset\.json"):
         read_folder(tmp_path / "nowhere", SUDOKU)
-    with pytest.raises(InputError, match=r"holds neither all__inputs\.npy nor a folder train or test"):
+    with pytest.raises(InputError, match=r"holds neither dataset\.json nor a folder train or test"):
         read_folder(tmp_path, SUDOKU)
     (tmp_path / "train").mkdir()
-    with pytest.raises(InputError, match=r"train has no all__inputs\.npy, all__labels\.npy, .*dataset\.json: copy"):
+    with pytest.raises(InputError, match=r"train has no dataset\.json: copy"):
         read_folder(tmp_path, SUDOKU)
 
 
@@ -162,6 +164,27 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         write_folder(tmp_path / "file" / "set", *boards_of(SUDOKU, 2), np.array([0, 2]), SUDOKU)
 
 
+def test_all_sets_that_the_folder_names_are_read_one_after_the_other(folder: Path) -> None:
+    before = read_folder(folder, SUDOKU)
+    for part in PARTS:
+        shutil.copy(folder / file_of("all", part), folder / file_of("more", part))
+    with pytest.raises(InputError, match=r"holds files of the set more, dataset\.json names all: name the set there"):
+        read_folder(folder, SUDOKU)
+    about = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(about | {"sets": ["all", "more"]}))
+    read = read_folder(folder, SUDOKU)
+    assert (read.questions == np.concatenate([before.questions] * 2)).all()
+    assert read.place(12) == f"{folder / 'more__inputs.npy'}, row 0"
+    tokens = np.load(folder / "more__labels.npy")
+    tokens[3] = tokens[4]
+    changed(folder / "more__labels.npy", tokens)
+    with pytest.raises(InputError, match=r"more__inputs\.npy, row 3, in the answer: row \d, column \d holds symbol"):
+        read_labelled(str(folder), SUDOKU)
+    (folder / "more__puzzle_indices.npy").unlink()
+    with pytest.raises(InputError, match=r"has no more__puzzle_indices\.npy: copy or make the folder again"):
+        read_folder(folder, SUDOKU)
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> str:
     """A CSV of nine Sudokus."""
@@ -182,7 +205,7 @@ def test_data_writes_each_puzzle_and_its_copies(
     Data(name="sudoku-extreme", source=source, out=str(out), subsample=4, augment=5).run()
     assert capsys.readouterr().out == f"24 sudoku puzzles in 4 groups written to {out / 'train'}\n"
     assert [path.name for path in out.iterdir()] == ["train"]
-    questions, answers = read_folder(out, FULL)
+    questions, answers, _ = read_folder(out, FULL)
     assert FULL.is_solved(torch.from_numpy(questions), torch.from_numpy(answers)).all()
     groups = np.load(out / "train" / GROUPS)
     assert groups.tolist() == [0, 6, 12, 18, 24]
@@ -207,7 +230,7 @@ def test_without_options_the_set_is_the_file(tmp_path: Path, source: str) -> Non
     (tmp_path / "out" / "train").mkdir(parents=True)  # an empty folder is no set
     (tmp_path / "out" / ".train.part").mkdir()  # left by a run that was killed
     Data(name="sudoku-extreme", source=source, out=str(tmp_path / "out")).run()
-    questions, _ = read_folder(tmp_path / "out", FULL)
+    questions = read_folder(tmp_path / "out", FULL).questions
     rows = csv.DictReader(Path(source).read_text().splitlines())
     assert [FULL.format(torch.from_numpy(q)) for q in questions] == [row["question"] for row in rows]
     assert not (tmp_path / "out" / ".train.part").exists()

@@ -1,6 +1,7 @@
 """`eqr solve` on mazes of any size, in one process: how boards are read, in what order they are answered, and shown."""
 
 import json
+import re
 from collections.abc import Iterator
 from math import isqrt
 from pathlib import Path
@@ -184,7 +185,11 @@ def test_a_maze_that_is_none_gets_one_sentence_after_the_answers_before_it(
         path.write_text(before + path.read_text())
         with pytest.raises(SystemExit):
             main(["solve", "--model", local, "--depth", "1", "--threads", "1", "--json", "--file", str(path)])
-        assert len(capsys.readouterr().out.splitlines()) == 2
+        records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert ["error" in record for record in records] == [False, False, True]
+        with pytest.raises(SystemExit):
+            main(["solve", "--model", local, "--depth", "1", "--threads", "1", "--strict", "--file", str(path)])
+        assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
@@ -192,9 +197,11 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
         main(arguments)
     error = capsys.readouterr().err
     assert stop.value.code == 2
-    assert error.startswith("eqr: ")
-    assert error.count("\n") == 1
-    return error
+    sentence, *summary = error.splitlines()
+    assert sentence.startswith("eqr: ")
+    assert len(summary) <= 1
+    assert all(re.fullmatch("eqr: . of . puzzles cannot be read, .*", line) for line in summary)
+    return sentence
 
 
 @pytest.mark.parametrize(
@@ -228,10 +235,12 @@ def test_a_board_that_a_model_is_not_made_for_is_refused_in_its_turn(
         main(["solve", "--model", bound, "--depth", "1", "--threads", "1", "--json", FIVE, FIVE, MAZES[1], FIVE])
     said = capsys.readouterr()
     assert stop.value.code == 2
-    assert len(said.out.splitlines()) == 2
+    records = [json.loads(line) for line in said.out.splitlines()]
+    assert ["error" in record for record in records] == [False, False, True, False]
+    assert records[2]["error"] in said.err
     assert "puzzle 3: this model answers maze5, not maze7 (its " in said.err
     assert "depends on the board's size): give maze5 puzzles, or train a model whose block does not" in said.err
-    assert said.err.count("\n") == 1
+    assert said.err.splitlines()[1:] == ["eqr: 1 of 4 puzzles cannot be read, the others are answered"]
 
 
 def test_answers_are_written_as_pictures(local: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

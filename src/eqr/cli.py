@@ -5,14 +5,17 @@ tyro makes flags from types. A command's module is imported only when the comman
 
 import ast
 import contextlib
+import inspect
 import io
+import itertools
 import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
-from eqr.errors import DISTRIBUTION, InputError, RankLost, unknown
+from eqr.errors import DISTRIBUTION, InputError, RankLost, printable, unknown
 
 COMMANDS = {
     "solve": "Solve",
@@ -32,6 +35,7 @@ COMMANDS = {
     "bench": "Bench",
 }
 """Name of each command, and its class in the module of ``commands`` with the command's name."""
+SHELLS = ("bash", "zsh", "fish")
 USAGE = """usage: eqr [--import MODULE] COMMAND [OPTIONS]
 
 Neural networks that solve puzzles by settling to a fixed point.
@@ -42,6 +46,8 @@ commands:
 options:
   --import MODULE   import a module that registers tasks, blocks, solvers or rules; may be given several times
   --version         print the version
+  --completion SHELL
+                    print a script that completes commands and options in bash, zsh or fish (docs/commands.md)
   -h, --help        print this; `eqr COMMAND --help` lists the options of a command
 """
 
@@ -52,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _run(arguments)
     except InputError as error:
-        print(f"eqr: {error}", file=sys.stderr)
+        print(f"eqr: {printable(str(error))}", file=sys.stderr)  # names and texts of files may be in the message
         sys.exit(2)
     except RankLost as error:
         print(f"eqr: {error}", file=sys.stderr)
@@ -78,6 +84,9 @@ def _run(arguments: list[str]) -> None:
     if arguments == ["--version"]:
         print(f"eqr {version(DISTRIBUTION)}")
         return
+    if arguments[0] == "--completion":
+        _complete(" ".join(arguments[1:]))
+        return
     name, *options = arguments
     if name not in COMMANDS:
         raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
@@ -95,25 +104,60 @@ def _summary(name: str) -> str:
     return (ast.get_docstring(command) or "").partition("\n")[0]
 
 
+def _class_of(name: str) -> type:
+    return cast(type, vars(import_module(f"eqr.commands.{_module(name)}"))[COMMANDS[name]])
+
+
 def _parsed(name: str, options: list[str], modules: list[str]) -> object:
-    """Makes the command from its options; raises InputError for an invalid value, exits if the options do not parse."""
+    """Makes the command from its options; raises InputError if they cannot be used, exits after ``--help``."""
     import tyro
 
-    from eqr.commands.options import registry
+    from eqr.commands.flags import CONFIG, refuse_unknown, registry, see, tidied
     from eqr.commands.plugins import load_plugins
 
     load_plugins(modules)
-    command = vars(import_module(f"eqr.commands.{_module(name)}"))[COMMANDS[name]]
-    flags = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    errors = io.StringIO()
+    command = _class_of(name)
+    refuse_unknown(name, command, options)
+    shown, errors = io.StringIO(), io.StringIO()
     try:
-        with registry(), contextlib.redirect_stderr(errors):
-            return tyro.cli(command, prog=f"eqr {name}", args=options, config=flags)
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(errors):
+            return tyro.cli(
+                command,
+                prog=f"eqr {name}",
+                description=inspect.getdoc(command),
+                args=options,
+                config=CONFIG,
+                registry=registry(),
+            )
     except SystemExit as stop:
+        if not stop.code:
+            print(tidied(shown.getvalue()), end="")
+            raise
         cause: BaseException | None = stop
         while cause is not None and not isinstance(cause, InputError):  # tyro wraps the errors of our dataclasses
             cause = cause.__cause__ or cause.__context__
-        if cause is not None:
-            raise cause from None
-        print(errors.getvalue(), end="", file=sys.stderr)
-        raise
+        raise cause or InputError(f"{_sentence(errors.getvalue())}: {see(name)}") from None
+
+
+def _sentence(box: str) -> str:
+    """Returns the message in the box that tyro prints: the first paragraph below the title, on one line."""
+    lines = (line.strip(" -") for line in box.splitlines())
+    text = " ".join(itertools.takewhile(bool, itertools.islice(itertools.dropwhile(bool, lines), 1, None)))
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _complete(shell: str) -> None:
+    """Prints the script that completes commands and options in a shell."""
+    import tyro
+
+    from eqr.commands.flags import CONFIG, registry
+
+    if shell not in SHELLS:
+        raise unknown("shell", shell, SHELLS)
+    tyro.extras.subcommand_cli_from_dict(
+        {name: _class_of(name) for name in COMMANDS},
+        prog="eqr",
+        args=["--tyro-print-completion", shell],
+        config=CONFIG,
+        registry=registry(),
+    )

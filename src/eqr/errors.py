@@ -1,6 +1,7 @@
 """Errors that the user can fix. Each message is one sentence: what is wrong, where, the limit, the fix."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from inspect import formatannotation
@@ -10,6 +11,9 @@ T = TypeVar("T")
 DISTRIBUTION = "equilibrium-reasoners"
 """Name under which the package is installed."""
 
+DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Characters that change the direction of text, and so can make a line read as another one."""
+
 
 class InputError(ValueError):
     """An input cannot be used. The command line prints the message and exits with code 2."""
@@ -17,6 +21,17 @@ class InputError(ValueError):
 
 class RankLost(RuntimeError):
     """Another process of the run is gone, and this one cannot continue alone. The command line exits with code 1."""
+
+
+def printable(text: str) -> str:
+    """Returns ``text`` with escapes for characters that act on a terminal, reorder its text, or cannot be encoded.
+
+    These are control characters, line ends included, marks of direction and unpaired surrogates.
+    """
+    return "".join(
+        ascii(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in DIRECTIONS else char
+        for char in text
+    )
 
 
 def unknown(kind: str, name: str, known: Iterable[str], plugins: bool = False) -> InputError:

@@ -331,6 +331,38 @@ def test_a_checker_comes_with_the_task_and_shares_the_weights() -> None:
         model.for_task(Grid(replace(LATIN4, symbols="abcd")))
 
 
+def test_an_answer_for_which_the_checker_raises_is_not_valid_and_that_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def raises_on_a_first_1(question: list[list[str]], answer: list[list[str]]) -> bool:
+        if answer[0][0] == "1":
+            raise KeyError("no such\nline")
+        return True
+
+    task = Grid(LATIN4).with_checker(raises_on_a_first_1)
+    questions = task.encode(["1..." + "." * 12, "2..." + "." * 12, "1.3." + "." * 12])
+    answers = task.encode(["1234" * 4, "2341" * 4, "1234" * 4])
+    assert task.is_solved(questions, answers).tolist() == [False, True, False]
+    assert Grid(LATIN4, raises_on_a_first_1).is_solved(questions[:1], answers[:1]).tolist() == [False]
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "notice: the checker raised KeyError: 'no such\\nline', first for the question 1............"
+    )
+    assert "count as not valid" in said
+    assert said.count("\n") == 1
+
+
+def test_a_checker_that_is_interrupted_or_answers_nonsense_ends_the_run() -> None:
+    def interrupted(question: list[list[str]], answer: list[list[str]]) -> bool:
+        raise KeyboardInterrupt
+
+    board = Grid(LATIN4).encode("1234" * 4)
+    with pytest.raises(KeyboardInterrupt):
+        Grid(LATIN4, interrupted).is_solved(board, board)
+    with pytest.raises(InputError, match="the checker returned 'yes'"):
+        Grid(LATIN4, lambda question, answer: "yes").is_solved(board, board)
+
+
 def test_the_block_follows_from_what_was_said_of_symbols() -> None:
     preset, task = PRESETS["grid"], Grid(LATIN4)
     assert of_board(preset, task, interchangeable=True).model.block is BLOCKS["relation"]

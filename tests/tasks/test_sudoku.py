@@ -36,7 +36,7 @@ def test_a_parsed_board_prints_as_it_was(text: str) -> None:
     ("text", "said"),
     [
         (QUESTION[:80], "has 80 cells, a sudoku puzzle has 81"),
-        ("x" + QUESTION[1:], "row 1, column 1 holds 'x'"),
+        ("a" + QUESTION[1:], "row 1, column 1 holds 'a'"),
         ("55" + QUESTION[2:], "digit 5 is given 2 times in row 1"),
         ("5" + "." * 8 + "5" + "." * 71, "digit 5 is given 2 times in column 1"),
         ("5" + "." * 9 + "5" + "." * 70, "digit 5 is given 2 times in box 1"),

@@ -1,6 +1,11 @@
 """The generator against an independent solver: python-sat knows nothing of our bitmasks."""
 
+import io
 import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +13,14 @@ from pysat.solvers import Cadical153
 
 from eqr.tasks import task_named
 from eqr.tasks.sudoku import units_of
-from eqr.tasks.sudoku_search import generate, generate_one, geometry, solve_board
+from eqr.tasks.sudoku_search import (
+    generate,
+    generate_one,
+    geometry,
+    must_compile,
+    say_once_that_it_compiles,
+    solve_board,
+)
 
 BOXES = {"sudoku": (3, 3), "sudoku6": (2, 3), "sudoku4": (2, 2)}
 
@@ -90,3 +102,55 @@ def test_solutions_are_counted_up_to_the_limit() -> None:
     assert solve_board(empty, geo, limit=7)[0] == 7
     contradiction = np.array([1, 2, 3, 0, 0, 0, 0, 4] + [0] * 8, np.uint8)
     assert solve_board(contradiction, geo)[0] == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def nothing_said_yet() -> Iterator[None]:
+    say_once_that_it_compiles.cache_clear()
+    yield
+    say_once_that_it_compiles.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_said_yet")
+@pytest.mark.parametrize(
+    ("stream", "compiles", "lines"), [(Terminal, True, 1), (Terminal, False, 0), (io.StringIO, True, 0)]
+)
+def test_somebody_at_a_terminal_is_told_once_that_the_generator_is_compiled(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], compiles: bool, lines: int
+) -> None:
+    monkeypatch.setattr("sys.stderr", error := stream())
+    monkeypatch.setattr("eqr.tasks.sudoku_search.must_compile", lambda: compiles)
+    for seed in range(2):
+        task_named("sudoku4").generate(seed)
+    assert error.getvalue() == "compiling the generator of Sudokus, once; this takes up to a minute\n" * lines
+
+
+def test_compiled_code_that_is_missing_or_older_than_the_source_is_noticed(tmp_path: Path) -> None:
+    source, index = tmp_path / "search.py", tmp_path / "search.find-1.py311.nbi"
+    source.write_text("def find(): ...")
+    find = SimpleNamespace(
+        __name__="find",
+        py_func=SimpleNamespace(__code__=compile("", str(source), "exec")),
+        stats=SimpleNamespace(cache_path=str(tmp_path)),
+        signatures=[],
+    )
+    assert must_compile(find)
+    (tmp_path / "search.find_all-1.py311.nbi").touch()
+    assert must_compile(find)
+    index.touch()
+    assert not must_compile(find)
+    os.utime(index, (0, 0))
+    assert must_compile(find)
+    find.signatures.append(())
+    assert not must_compile(find)
+    assert not must_compile(len)  # as with NUMBA_DISABLE_JIT
+
+
+def test_once_a_puzzle_is_made_nothing_is_left_to_compile() -> None:
+    generate_one(geometry(units_of(2, 2)), seed=0, index=0)
+    assert not must_compile()

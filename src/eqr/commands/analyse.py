@@ -27,10 +27,12 @@ from eqr.analysis import (
     traced,
     trajectory,
 )
+from eqr.commands.flags import Expert, Folder
 from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
 from eqr.data.files import read_labelled
 from eqr.data.parsing import Refused, Text, read_puzzle
+from eqr.data.text import Columns
 from eqr.engine import SolveConfig
 from eqr.engine.config import RowConfig
 from eqr.errors import DISTRIBUTION, InputError
@@ -56,13 +58,14 @@ class Analyse:
     model: Judged = field(default_factory=Judged)
     limit: int = 64
     """Use the first N puzzles only."""
+    columns: Columns = field(default_factory=Columns)
     depth: int = 64
     """Segments of every row."""
     breadth: int = 8
     """Random restarts of each puzzle of --data."""
-    starts: int = 256
+    starts: Expert[int] = 256
     """Random starts of each puzzle whose basins are analysed."""
-    out: str = "analysis"
+    out: Folder[str] = "analysis"
     """Folder for the figures (PNG, SVG), their numbers (CSV) and summary.json."""
     rows: RowConfig = field(default_factory=RowConfig)
     machine: Machine = field(default_factory=Machine)
@@ -102,7 +105,7 @@ class Analyse:
         """Runs every analysis of many puzzles, and the landscapes of two of them; returns the number of puzzles."""
         from eqr.analysis import figures
 
-        puzzles = read_labelled(str(self.data), model.task, self.limit)
+        puzzles = read_labelled(str(self.data), model.task, self.limit, self.columns)
         model = model.for_task(puzzles.task)
         with progress_bar("trajectories", len(puzzles)) as advance:
             traces = traced(model, puzzles, config, lambda done: advance(done, ""))
@@ -150,7 +153,7 @@ class Analyse:
             number = int(text)
             if self.data is None:
                 raise InputError(f"--puzzle {text} is the number of a puzzle in --data: give --data too, or a text")
-            puzzles = read_labelled(self.data, model.task, number)
+            puzzles = read_labelled(self.data, model.task, number, self.columns)
             if number > len(puzzles):
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose a lower number")
             batch = puzzles.batch()

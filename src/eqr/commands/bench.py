@@ -37,8 +37,8 @@ STEPS: dict[str, Preset] = {
 class Bench:
     """Measure updates of each block and training steps on the CPU, beside plain matrix products of the same sizes."""
 
-    compile: bool = True
-    """Compile with torch.compile."""
+    no_compile: bool = False
+    """Measure without torch.compile."""
     rounds: int = 9
     """Number of measurements of each, in turn with the plain products; the median counts."""
     json: bool = False
@@ -49,7 +49,7 @@ class Bench:
         """Print the table."""
         if self.rounds < 1:
             raise InputError(f"--rounds {self.rounds}: it must be at least 1")
-        threads, compile = self.machine.set(), self.compile and can_compile(pick_device("cpu"))
+        threads, compile = self.machine.set(), not self.no_compile and can_compile(pick_device("cpu"))
         updates, steps = [], []
         with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
             for block in UPDATES:

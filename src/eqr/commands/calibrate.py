@@ -12,8 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from eqr.commands.options import Compiled
-from eqr.data.files import read_labelled
+from eqr.commands.options import Answered, Compiled
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described, settings_of
 from eqr.runtime import stop_requests
@@ -27,6 +26,9 @@ from eqr.terminal.console import progress_bar
 class Calibrate:
     """Measure how a model answers best, and keep that with the model: every command uses it from then on.
 
+    Give puzzles similar to those you will solve, not trained on, and hard enough that the model fails on some. The
+    thresholds need at least 100 puzzles that it solves.
+
     First come the thresholds of residual and halting logit beyond which answers are right (``--tol``, ``--delta``).
     Then settings are tried with these thresholds, from one start each: halting by residual; by the halting head; and,
     if the clues of the puzzles are fixed, by the halting head with ``--suppose`` 3, 4 and 6. The highest exact accuracy
@@ -36,15 +38,11 @@ class Calibrate:
 
     model: tyro.conf.Positional[str]
     """Model folder or bundled model."""
-    data: str
-    """Puzzles with answers: similar to those you will solve, not trained on, and hard enough that the model fails on
-    some. The thresholds need at least 100 puzzles that it solves."""
+    puzzles: Answered
     depth: int = 64
     """Most segments that a row may use."""
     breadth: int = 32
     """Most starts to try: the best setting is measured with breadth auto:K as well. 1: one start only."""
-    limit: int | None = None
-    """Use the first N puzzles only."""
     json: str | None = None
     """Write thresholds, all tried settings and their figures to this file; - for standard output."""
     machine: Compiled = field(default_factory=Compiled)
@@ -81,7 +79,7 @@ class Calibrate:
 
     def _measured(self) -> Calibrated:
         model = load(self.model, self.machine.ready())
-        puzzles = read_labelled(self.data, model.task, self.limit)
+        puzzles = self.puzzles.read(model.task)
         with progress_bar("calibrating", RUNS * len(puzzles)) as advance:
             return calibrate(
                 model,
@@ -89,7 +87,7 @@ class Calibrate:
                 depth=self.depth,
                 breadth=self.breadth,
                 model_name=self.model,
-                data_name=Path(self.data).name,
+                data_name=self.puzzles.name,
                 compile=self.machine.compile,
                 progress=advance,
             )

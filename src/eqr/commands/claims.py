@@ -7,9 +7,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from eqr.commands.flags import Folder
 from eqr.commands.options import Threads
 from eqr.commands.out import output_folder
 from eqr.data.files import Puzzles, collect, read_labelled
+from eqr.data.text import Columns
 from eqr.errors import InputError
 from eqr.paper.claims import CLAIMS, Claim, Laboratory, Measured, OutOfTime, trained_depth
 from eqr.paper.claims.report import keep, kept, page
@@ -28,7 +30,7 @@ IMAGES = "images"
 class Claims:
     """Test the paper's claims at the scale of this machine."""
 
-    out: str = "claims"
+    out: Folder[str] = "claims"
     """Folder for a JSON and a CSV file of each claim, and for trained models. A claim that is already there is measured
     again only if its settings have changed."""
     report: str | None = None
@@ -43,6 +45,7 @@ class Claims:
     """Puzzles for this reasoner: CSV or npz with answers, rated if possible; by default generated puzzles."""
     limit: int = GENERATED
     """Use the first N of these puzzles."""
+    columns: Columns = field(default_factory=Columns)
     seeds: int = 2
     """Number of trainings of each variant that is compared with others."""
     boards: int = 200
@@ -111,7 +114,7 @@ class Claims:
 
     def _puzzles(self, task: Task) -> Puzzles:
         if self.data:
-            return read_labelled(self.data, task, self.limit)
+            return read_labelled(self.data, task, self.limit, self.columns)
         return collect(task, task.generate(HELD_OUT_STREAM + 2), self.limit)
 
     def _opening(self) -> str:

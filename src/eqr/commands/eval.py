@@ -1,5 +1,6 @@
 """``eqr eval``: measures the accuracy of a model on a file of puzzles with answers."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
 from eqr.storage.files import write_text_atomically
+from eqr.storage.records import RecordFile
 from eqr.terminal.console import progress_bar
 
 
@@ -26,6 +28,8 @@ class Eval:
     solving: SolveConfig = field(default_factory=SolveConfig)
     json: str | None = None
     """Write the figures to this file; - for standard output."""
+    records: str | None = None
+    """Write a record of each puzzle to this file, one JSON object on each line; an existing file is replaced."""
     machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
@@ -33,8 +37,11 @@ class Eval:
         self.machine.set()
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
-        with joined_ranks(self.machine.device, timedelta(days=7)) as (ranks, device):
-            report = self._report(ranks, device)
+        with ExitStack() as stack:
+            ranks, device = stack.enter_context(joined_ranks(self.machine.device, timedelta(days=7)))
+            path = Path(self.records) if self.records else None
+            file = stack.enter_context(RecordFile(path, ranks, existing="replace")) if path else None
+            report = self._report(ranks, device, file)
         if not ranks.first:
             return
         if self.json == "-":
@@ -44,7 +51,7 @@ class Eval:
         if self.json:
             write_text_atomically(Path(self.json), report.to_json() + "\n")
 
-    def _report(self, ranks: Ranks, device: torch.device) -> Report:
+    def _report(self, ranks: Ranks, device: torch.device, file: RecordFile | None) -> Report:
         model = self.model.load(device)
         puzzles = self.puzzles.read(model.task)
         with progress_bar("evaluating", len(puzzles)) as advance:
@@ -64,5 +71,6 @@ class Eval:
                 data_name=self.puzzles.name,
                 compile=self.machine.compile,
                 progress=progress,
+                on_record=file.write if file else None,
                 ranks=ranks,
             )

@@ -11,7 +11,7 @@ from typing import Annotated, TextIO
 import torch
 import tyro
 
-from eqr.data.files import COLUMNS
+from eqr.data.text import COLUMNS
 from eqr.errors import InputError
 from eqr.storage.files import write_atomically
 from eqr.tasks import Task, task_named
@@ -36,7 +36,7 @@ class Generate:
     seed: int = 0
     """Seed of the puzzles, which do not depend on the number of workers."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Threads."""
+    """Threads that generate, by default one for each core."""
     out: str = "-"
     """CSV file to write, or - for standard output. Columns: source, question, answer, rating."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from eqr.commands.flags import Folder
 from eqr.errors import InputError
 from eqr.paper.reference import read_checkpoint, to_reasoner
 from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
@@ -19,7 +20,7 @@ class ImportReference:
 
     file: tyro.conf.Positional[str]
     """The file of weights: step_N or a .pth file."""
-    out: tyro.conf.Positional[str]
+    out: tyro.conf.Positional[Folder[str]]
     """Folder for the model; a folder that already holds a model is refused."""
     config: str | None = None
     """YAML configuration of the run; by default the one in the file, else all_config.yaml beside the file."""

@@ -1,19 +1,16 @@
-"""Options that several commands share, each declared once, and the reading of objects by their names."""
+"""Options that several commands share, each declared once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-import tyro
 
 from eqr.commands.plugins import checker_named
 from eqr.data.files import Puzzles, read_labelled
-from eqr.engine.policy.halting import Halting
-from eqr.engine.policy.selection import Selection
+from eqr.data.text import Columns
+from eqr.errors import printable
 from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
-from eqr.solvers import Solver, written
 from eqr.storage.checkpoint import load
 from eqr.tasks import Task
 
@@ -47,8 +44,13 @@ class Machine(Threads):
 class Compiled(Machine):
     """The device, and whether to compile for it."""
 
-    compile: bool = True
-    """Compile the segment with torch.compile: half a minute of set-up, then about twice as fast."""
+    no_compile: bool = False
+    """Run without torch.compile: saves half a minute of set-up, then takes about twice as long."""
+
+    @property
+    def compile(self) -> bool:
+        """Whether to compile the segment with torch.compile."""
+        return not self.no_compile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,42 +85,17 @@ class Answered:
     """The puzzles."""
 
     data: str
-    """CSV (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
+    """CSV or JSON lines (question, answer), npz (puzzles, solutions) or a folder in the format of HRM and EqR."""
     limit: int | None = None
     """Use the first N puzzles only."""
 
+    columns: Columns = field(default_factory=Columns)
+
     def read(self, task: Task) -> Puzzles:
         """The puzzles, with their answers."""
-        return read_labelled(self.data, task, self.limit)
+        return read_labelled(self.data, task, self.limit, self.columns)
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return Path(self.data).name
-
-
-def registry() -> tyro.constructors.ConstructorRegistry:
-    """Makes tyro read an option whose value is an object with a name by that name."""
-    names = tyro.constructors.ConstructorRegistry()
-
-    @names.primitive_rule
-    def by_name(
-        info: tyro.constructors.PrimitiveTypeInfo,
-    ) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
-        if info.type not in (Halting, Halting | None, Selection, Solver | str):
-            return None
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="NAME",
-            instance_from_str=lambda words: words[0],
-            is_instance=lambda value: True,
-            str_from_instance=lambda value: [_written(value)],
-        )
-
-    return names
-
-
-def _written(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or "the model's own"
-    return written(value) if isinstance(value, Solver) else str(value.name)
+        """The last part of the path, as it may be printed."""
+        return printable(Path(self.data).name)

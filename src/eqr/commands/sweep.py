@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from rich.console import Console
 from rich.table import Table
 
+from eqr.commands.flags import Folder
 from eqr.commands.options import Answered, Compiled, Judged
 from eqr.commands.out import output_folder
 from eqr.engine import SolveConfig
@@ -22,7 +23,7 @@ class Sweep:
     """Measure accuracy and residual at every depth and breadth, fixed and adaptive, in one run of the largest."""
 
     puzzles: Answered
-    out: str
+    out: Folder[str]
     """Folder for sweep.csv, halting.csv, error.png, residual.png and frontier.png."""
     depths: str = "1,4,16,64"
     """Depths in segments."""
@@ -30,7 +31,7 @@ class Sweep:
     """Numbers of restarts."""
     model: Judged = field(default_factory=Judged)
     select: Selection = "residual"
-    """Which restart answers, as in ``eqr eval``."""
+    """Which restart answers, as in `eqr eval`."""
     rows: RowConfig = field(default_factory=RowConfig)
     machine: Compiled = field(default_factory=Compiled)
 

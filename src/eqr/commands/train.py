@@ -11,7 +11,9 @@ import torch
 import tyro
 
 from eqr.commands.custom_task import CustomTask
+from eqr.commands.flags import Expert, Folder
 from eqr.commands.options import Machine
+from eqr.data.text import Columns
 from eqr.distributed import Ranks, joined_ranks
 from eqr.errors import InputError
 from eqr.presets import configured, of_board, preset_named
@@ -29,7 +31,7 @@ class Train:
     """sudoku_once (Sudoku in one stage), maze_cpu, sudoku4_tiny for first steps, grid for your own puzzles
     (docs/own_puzzles.md), mini_arc_cpu (docs/arc.md), paper_sudoku and others of the published protocol
     (docs/paper.md); an unknown name lists them all."""
-    out: str | None = None
+    out: Folder[str | None] = None
     """Folder of the run; by default runs/PRESET."""
     minutes: float | None = None
     """Budget in minutes, resumed time included; the learning-rate schedule follows the budget."""
@@ -45,16 +47,17 @@ class Train:
     set: list[str] = field(default_factory=list)
     """Changes to the preset: key=value, or model.key=value."""
     data: list[str] = field(default_factory=list)
-    """Training puzzles, besides those that the preset generates: CSV (question, answer), npz (puzzles, solutions) or a
-    folder that ``eqr data`` wrote."""
+    """Training puzzles, besides those that the preset generates: CSV or JSON lines (question, answer), npz (puzzles,
+    solutions) or a folder that ``eqr data`` wrote."""
     eval_data: str | None = None
     """Puzzles for evaluation at intervals, of which the first 256 are used (``evaluated`` x 2); not for training."""
+    columns: Columns = field(default_factory=Columns)
     own: CustomTask = field(default_factory=CustomTask)
-    save_minutes: float = 5.0
+    save_minutes: Expert[float] = 5.0
     """Minutes between checkpoints."""
-    eval_minutes: float = 10.0
+    eval_minutes: Expert[float] = 10.0
     """Minutes between evaluations."""
-    log_seconds: float | None = None
+    log_seconds: Expert[float | None] = None
     """Seconds between lines of the log; by default 30, or less in a run of a few minutes."""
     seed: int = 0
     """Seed of weights, puzzles and starts."""
@@ -65,7 +68,7 @@ class Train:
         if self.minutes is not None and self.steps is not None:
             raise InputError("both --minutes and --steps are given: give one of them")
         self.machine.set()
-        task, described = self.own.read(self.preset, self.data, self.eval_data)
+        task, described = self.own.read(self.preset, self.data, self.eval_data, self.columns)
         preset = preset_named(self.preset)
         if task is not None:
             preset = of_board(preset, task, self.own.symbols_interchangeable, self.own.block)
@@ -122,6 +125,7 @@ class Train:
                     self.data or None,
                     config=preset.train,
                     eval_data=self.eval_data,
+                    columns=self.columns,
                     out=folder,
                     resume=self.resume,
                     start_from=self.start_from,

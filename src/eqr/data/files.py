@@ -1,14 +1,11 @@
-"""Reads puzzles from CSV, plain lines, npz and folders. Knows tasks, no model.
+"""Sets of puzzles with answers, in memory: reads them from text, npz and folders, and checks all alike.
 
-``read_rows`` reads line by line, so its memory does not grow with the file.
+Knows tasks, no model.
 """
 
-import csv
 import itertools
-import re
-import sys
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,21 +17,20 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from eqr.data.hrm_format import cells_of, read_folder
-from eqr.data.parsing import parse_at
-from eqr.errors import InputError
+from eqr.data.parsing import Refused, parse_at
+from eqr.data.text import SYNONYMS, USUAL, Columns, positions, read_rows
+from eqr.errors import InputError, printable
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
 from eqr.types import Batch
 
-COMMENT = re.compile(r"\s*$|#\s*$|#\s.*[^\s#.SGo_]")
-"""Lines to skip: empty ones, and ``#``, white space and words. A row of a maze may begin like that but has no words."""
-COLUMNS = ("source", "question", "answer", "rating")
-"""Columns of the Sudoku-Extreme files; solving needs only ``question``."""
-SYNONYMS = {
-    "question": ("question", "questions", "quiz", "quizzes", "puzzle", "puzzles"),
-    "answer": ("answer", "answers", "solution", "solutions"),
-}
-"""Names of a column in well-known files of puzzles, in any case."""
+CHUNK = 1 << 14
+"""Answers that are checked by the rules at a time."""
+LONGEST_RATING = 19
+"""Digits of the smallest number that 64 bits do not hold."""
+ZIP = b"PK\x03\x04"
+PlaceOf: TypeAlias = Callable[[int], str]
+"""Names the place of a row, for messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,150 +59,157 @@ class Puzzles:
         )
 
 
-def read_rows(source: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yields (place, row) from a CSV with a ``question`` column, or from a file with one puzzle per line.
-
-    ``source`` is a path or ``-`` for standard input. Lines starting with ``# `` are comments in a file of plain lines
-    and above a CSV's header. Raises InputError for a file that is missing, empty, not text, or lacks that column.
-    """
-    name = "standard input" if source == "-" else source
-    try:
-        with nullcontext(sys.stdin) if source == "-" else open(source, encoding="utf-8-sig", newline="") as file:
-            yield from _rows(file, name)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{name} is not UTF-8 text ({error.reason}): give a CSV or one puzzle per line") from None
-    except csv.Error as error:
-        raise InputError(f"{name} is not a readable CSV ({error})") from None
-    except OSError as error:
-        raise InputError(f"cannot read {name} ({error.strerror}): give a CSV or text file of puzzles") from None
-
-
-def _rows(file: Iterator[str], name: str) -> Iterator[tuple[str, dict[str, str]]]:
-    plain = ((number, line.rstrip("\r\n")) for number, line in enumerate(file, 1) if not COMMENT.match(line))
-    number, head = next(plain, (0, ""))
-    if not head:
-        raise InputError(f"{name} is empty: give a CSV with a 'question' column, or one puzzle per line")
-    head = head.removeprefix("\ufeff")
-    names = SYNONYMS["question"]
-    cells = {mark: [cell.strip() for cell in head.lower().split(mark)] for mark in ",;\t"}  # spreadsheets differ
-    delimiter = next((mark for mark, parts in cells.items() if set(parts) & set(names)), ",")
-    columns = _canonical(name, [column.strip() for column in next(csv.reader([head], delimiter=delimiter))])
-    if "question" in columns:
-        table = csv.reader(file, delimiter=delimiter)
-        for values in table:
-            place = f"{name}, line {number + table.line_num}"
-            if values and len(values) < len(columns):
-                raise InputError(f"{place} has {len(values)} columns, its header has {len(columns)}")
-            if values:
-                yield place, dict(zip(columns, values, strict=False))
-    elif len(columns) > 1:
-        raise InputError(
-            f"{name} has the columns {', '.join(columns)[:80]} and no 'question': rename the puzzles' column"
-        )
-    else:
-        for at, line in itertools.chain([(number, head)], plain):
-            yield f"{name}, line {at}", {"question": line}
-
-
-def _canonical(name: str, columns: list[str]) -> list[str]:
-    """Returns the columns of a header under the names that are read; raises InputError if two may be one column."""
-    for wanted, names in SYNONYMS.items():
-        matches = [at for at, column in enumerate(columns) if column.lower() in names]
-        if len(matches) > 1:
-            both = " and ".join(repr(columns[at]) for at in matches[:2])
-            raise InputError(f"{name} has the columns {both}, and both may be the {wanted}: rename or remove one")
-        columns = [wanted if at in matches else column for at, column in enumerate(columns)]
-    return columns
-
-
-def read_labelled(source: str, task: Task, limit: int | None = None) -> Puzzles:
-    """Reads puzzles with answers from a CSV (columns question, answer), an npz (arrays puzzles, solutions) or a folder
+def read_labelled(source: str, task: Task, limit: int | None = None, columns: Columns = USUAL) -> Puzzles:
+    """Reads puzzles with answers from a table or JSON (docs/formats.md), an npz (arrays puzzles, solutions) or a folder
     in the format of HRM and EqR. All boards must have one size, which may differ from that of ``task``.
 
-    With ``limit`` reads only the first ``limit`` puzzles. Raises InputError naming the line or row that is wrong.
+    With ``limit`` reads only the first ``limit`` puzzles. Raises InputError naming the line or row that is wrong: every
+    symbol must be one of the task, and every answer must keep its question and obey the rules, if the task has any.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
-    read = _read_folder if Path(source).is_dir() else _read_npz if source.endswith(".npz") else _read_csv
-    return _checked(source, *read(source, task, limit))
+    if Path(source).is_dir():
+        return _checked(printable(source), *_read_folder(source, task, limit))
+    if _is_zip(source):
+        return _checked(printable(source), *_read_npz(source, task, limit, columns))
+    return _checked(printable(source), *_read_text(source, task, limit, columns))
 
 
 Labelled: TypeAlias = str | Path | Puzzles | tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 """Puzzles with answers: a path, a set of puzzles, or arrays of questions and answers, (B, L) ids each."""
 
 
-def labelled(source: Labelled, task: Task, limit: int | None = None) -> Puzzles:
+def labelled(source: Labelled, task: Task, limit: int | None = None, columns: Columns = USUAL) -> Puzzles:
     """Returns ``source`` as a set of puzzles, read from its path or arrays; raises InputError as ``read_labelled``."""
     if isinstance(source, Puzzles):
         return source
     if isinstance(source, str | Path):
-        return read_labelled(str(source), task, limit)
-    questions, answers = (np.asarray(part) for part in source)
+        return read_labelled(str(source), task, limit, columns)
+    try:
+        questions, answers = (np.asarray(part) for part in source)
+    except ValueError as error:
+        raise InputError(
+            f"the arrays are not two of equal rows ({error}): give questions and answers, (N, L)"
+        ) from None
     return _checked("the arrays", *_from_arrays("the arrays", questions, answers, task, limit))
 
 
-def _checked(source: str, puzzles: Puzzles, place_of: Callable[[int], str]) -> Puzzles:
-    """Returns the puzzles; raises InputError unless symbols are the task's and every answer completes its question."""
-    task = puzzles.task
+def _checked(source: str, puzzles: Puzzles, place_of: PlaceOf) -> Puzzles:
+    """Returns the puzzles; raises InputError unless every answer completes its question by the task's rules."""
+    task, questions, answers = puzzles.task, puzzles.questions, puzzles.answers
     if not len(puzzles):
         raise InputError(f"{source} holds no puzzles: nothing to read")
-    clue = (puzzles.questions > 0) & task.layout.clues_fixed
-    wrong = (puzzles.answers == 0).any(1) | (clue & (puzzles.questions != puzzles.answers)).any(1)
+    fixed = (questions > 0) & task.layout.clues_fixed
+    fixed[:, : task.layout.rule_cells] = True
+    wrong = (answers == 0) | (fixed & (questions != answers))
     if wrong.any():
-        place = place_of(int(wrong.argmax()))
-        raise InputError(f"{place}: the answer does not complete the question: correct or remove it")
+        row, cell = np.argwhere(wrong)[0].tolist()
+        told = f"cell {cell + 1} of {wrong.shape[1]}"
+        if cell >= task.layout.rule_cells:
+            at = divmod(cell - task.layout.rule_cells, task.layout.cols)
+            told = f"row {at[0] + 1}, column {at[1] + 1}"
+        given = f"holds symbol {answers[row, cell]}, the question gives {questions[row, cell]}"
+        told += " is blank" if answers[row, cell] == 0 else f" {given}"
+        raise InputError(f"{place_of(row)}, in the answer: {told}: correct or remove the row")
+    if task.has_rules:
+        _check_rules(source, puzzles, place_of)
     return puzzles
 
 
-def _read_csv(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+def _check_rules(source: str, puzzles: Puzzles, place_of: PlaceOf) -> None:
+    """Raises InputError naming the first answer that breaks the rules, and how many do."""
+    task = puzzles.task
+    solved = []
+    for start in range(0, len(puzzles), CHUNK):
+        part = (boards[start : start + CHUNK] for boards in (puzzles.questions, puzzles.answers))
+        solved.append(task.is_solved(*(torch.from_numpy(boards).long() for boards in part)))
+    wrong = ~torch.cat(solved)
+    if not wrong.any():
+        return
+    row = int(wrong.int().argmax())
+    told = "it does not solve the question"
+    try:
+        task.parse(task.format(torch.from_numpy(puzzles.answers[row]).long()))
+    except InputError as error:  # such as a digit that stands twice in a row
+        told = str(error)
+    raise InputError(
+        f"{place_of(row)}, in the answer: {told} (the check of {task.name} refuses {int(wrong.sum())} of {len(wrong)} "
+        f"answers in {source}): correct or remove them"
+    )
+
+
+def _read_text(source: str, task: Task, limit: int | None, columns: Columns) -> tuple[Puzzles, PlaceOf]:
     questions, answers, ratings = [], [], []
     places: list[str] = []
-    for place, row in itertools.islice(read_rows(source), limit):
+    for row in itertools.islice(read_rows(source, columns), limit):
+        if isinstance(row, Refused):
+            raise row.error()
+        if row.answer is None:
+            raise InputError(f"{printable(source)} has no 'answer' column: evaluation and training need one")
         if not places:
-            task = task.sized(task.cells_in(row["question"]))
-        if "answer" not in row:
-            raise InputError(f"{source} has no 'answer' column: evaluation and training need one")
-        questions.append(parse_at(task, place, row["question"]))
-        if not row["answer"].strip():
-            raise InputError(f"{place} has no answer: add it or remove the row")
-        answers.append(parse_at(task, f"{place}, in the answer", row["answer"]))
-        rating = row.get("rating", "")
-        ratings.append(int(rating) if rating.isdecimal() else 0)
-        places.append(place)
+            task = task.sized(task.cells_in(row.question))
+        questions.append(parse_at(task, row.place, row.question))
+        if not row.answer.strip():
+            raise InputError(f"{row.place} has no answer: add it or remove the row")
+        answers.append(parse_at(task, f"{row.place}, in the answer", row.answer))
+        ratings.append(int(row.rating) if row.rating.isdecimal() and len(row.rating) < LONGEST_RATING else 0)
+        places.append(row.place)
     boards = {"questions": np.array(questions), "answers": np.array(answers)}
     return Puzzles(**boards, ratings=np.array(ratings), task=task), places.__getitem__
 
 
-def _read_npz(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+def _is_zip(source: str) -> bool:
+    """Returns whether a file is a zip archive, as every npz is, or is called npz."""
+    try:
+        with open(source, "rb") as file:
+            return source.endswith(".npz") or file.read(len(ZIP)) == ZIP
+    except OSError:
+        return source.endswith(".npz")
+
+
+def _read_npz(source: str, task: Task, limit: int | None, columns: Columns) -> tuple[Puzzles, PlaceOf]:
+    name = printable(source)
     try:
         with open(source, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            questions, answers = arrays["puzzles"], arrays["solutions"]
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
-        raise InputError(f"{source} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
-    return _from_arrays(source, questions, answers, task, limit)
+            if not columns.question_column and not {file.lower() for file in arrays.files} & {*SYNONYMS["question"]}:
+                raise KeyError(f"it holds {', '.join(arrays.files)[:80]}")
+            at = positions(name, arrays.files, columns)
+            if "answer" not in at:
+                raise InputError(f"{name} has no array 'solutions': evaluation and training need one")
+            questions, answers = (arrays[arrays.files[at[kind]]] for kind in ("question", "answer"))
+    except InputError:
+        raise
+    except (OSError, EOFError, KeyError, ValueError, AttributeError, BadZipFile, zlib.error) as error:
+        raise InputError(f"{name} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
+    return _from_arrays(name, questions, answers, task, limit)
 
 
 def _from_arrays(
     source: str, questions: NDArray[Any], answers: NDArray[Any], task: Task, limit: int | None
-) -> tuple[Puzzles, Callable[[int], str]]:
+) -> tuple[Puzzles, PlaceOf]:
     task = task.sized(questions.shape[-1] if questions.ndim else 0)
     if questions.shape != answers.shape or questions.shape[1:] != (task.layout.width,):
         raise InputError(
-            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width})"
+            f"{source} holds shapes {questions.shape} and {answers.shape}, {task.name} needs (N, {task.layout.width}): "
+            "give one row for each puzzle, and one for its answer"
         )
-    questions, answers = (_ids(source, boards[:limit], task) for boards in (questions, answers))
+    questions = _ids(source, questions[:limit], task)
+    answers = _ids(source, answers[:limit], task, ", in the answer")
     return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
 
 
-def _ids(source: str, boards: NDArray[Any], task: Task) -> Boards:
+def _ids(source: str, boards: NDArray[Any], task: Task, of: str = "") -> Boards:
     """Returns the boards as bytes; raises InputError naming the row and cell of the first value that is no symbol."""
-    numeric = boards.dtype.kind in "iuf"
-    wrong = ~((boards >= 0) & (boards <= task.layout.symbols) & (boards == boards // 1)) if numeric else boards != ""
-    if wrong.any() or not numeric:
-        row, cell = np.argwhere(wrong)[0].tolist() if wrong.any() else (0, 0)
+    if boards.dtype.kind not in "iuf":
+        raise InputError(f"{source}{of}: the array is of type {boards.dtype}, symbols are whole numbers: convert it")
+    wrong = ~((boards >= 0) & (boards <= task.layout.symbols))  # true for NaN
+    if boards.dtype.kind == "f":
+        wrong |= boards != np.floor(np.where(wrong, 0, boards))
+    if wrong.any():
+        row, cell = np.argwhere(wrong)[0].tolist()
         raise InputError(
-            f"{source}, row {row}, cell {cell} holds {boards[row, cell].item()!r}: {task.name} has the symbols 0 "
-            f"(blank) to {task.layout.symbols}"
+            f"{source}, row {row}{of}, cell {cell} holds {boards[row, cell].item()!r}: {task.name} has the symbols 0 "
+            f"(blank) to {task.layout.symbols}, correct or remove the row"
         )
     return boards.astype(np.uint8)
 
@@ -215,10 +218,10 @@ def _unrated(questions: Boards, answers: Boards, task: Task) -> Puzzles:
     return Puzzles(questions=questions, answers=answers, ratings=np.zeros(len(questions), np.int64), task=task)
 
 
-def _read_folder(source: str, task: Task, limit: int | None) -> tuple[Puzzles, Callable[[int], str]]:
+def _read_folder(source: str, task: Task, limit: int | None) -> tuple[Puzzles, PlaceOf]:
     task = task.sized(cells_of(Path(source)))
-    questions, answers = (boards[:limit] for boards in read_folder(Path(source), task))
-    return _unrated(questions, answers, task), lambda row: f"{source}, row {row}"
+    read = read_folder(Path(source), task)
+    return _unrated(read.questions[:limit], read.answers[:limit], task), read.place
 
 
 def collect(

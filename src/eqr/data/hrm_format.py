@@ -1,30 +1,37 @@
 """The folder format of HRM, TRM and EqR: boards as token arrays. Knows the symbols of tasks, no rules and no model.
 
-A folder holds ``all__inputs.npy`` and ``all__labels.npy`` (N, L), one example per row, and arrays that group the rows:
-puzzle p is the rows ``all__puzzle_indices[p]`` to ``[p + 1]``; group g, a base puzzle with its augmentations, is the
-puzzles ``all__group_indices[g]`` to ``[g + 1]``. ``dataset.json`` states the size of the vocabulary and of a board.
+A folder holds one or more sets; most hold one, called ``all``. ``all__inputs.npy`` and ``all__labels.npy`` (N, L) hold
+one example per row, and other arrays group the rows: puzzle p is the rows ``all__puzzle_indices[p]`` to ``[p + 1]``;
+group g, a base puzzle with its augmentations, is the puzzles ``all__group_indices[g]`` to ``[g + 1]``.
+``dataset.json`` names the sets and states the size of the vocabulary and of a board.
 
 Token 0 is padding. If clues are fixed, a cell may be blank, so token 1 is blank and symbol v is token v + 1; otherwise
 (mazes) symbol v is token v.
 """
 
+import itertools
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr.errors import InputError
+from eqr.errors import InputError, printable
 from eqr.tasks import Task
 from eqr.tasks.base import Boards
 
 Array = NDArray[Any]
 
-INPUTS, LABELS = "all__inputs.npy", "all__labels.npy"
-IDENTIFIERS, PUZZLES, GROUPS = "all__puzzle_identifiers.npy", "all__puzzle_indices.npy", "all__group_indices.npy"
+INPUTS, LABELS = "inputs", "labels"
+IDENTIFIERS, PUZZLES, GROUPS = "puzzle_identifiers", "puzzle_indices", "group_indices"
+PARTS = (INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS)
+"""Arrays of a set."""
+USUAL = "all"
+"""Name of the only set in most folders."""
 ABOUT = "dataset.json"
-FILES = (INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS, ABOUT)
+FILE = re.compile(rf"(.+)__({'|'.join(PARTS)})\.npy")
 CHUNK = 1 << 16
 """Rows converted at a time: token arrays may be int64, eight times as large as the boards."""
 
@@ -34,62 +41,110 @@ def _shift(task: Task) -> int:
     return 1 if task.layout.clues_fixed else 0
 
 
-def read_folder(path: Path, task: Task) -> tuple[Boards, Boards]:
+def file_of(name: str, part: str) -> str:
+    """Returns the name of the file that holds a part of the set ``name``."""
+    return f"{name}__{part}.npy"
+
+
+class Folder(NamedTuple):
+    """The boards of all sets in a folder, one set after the other."""
+
+    questions: Boards
+    answers: Boards
+    starts: dict[str, int]
+    """Name of the file of questions of each set, and the set's first row."""
+
+    def place(self, row: int) -> str:
+        """Names the file of a row, and the row in it."""
+        file, start = [(file, start) for file, start in self.starts.items() if start <= row][-1]
+        return f"{file}, row {row - start}"
+
+
+def read_folder(path: Path, task: Task) -> Folder:
     """Reads questions and answers, (N, L) symbol ids each, from a folder or from its only child ``train`` or ``test``.
 
     Raises InputError naming a file that is missing or damaged, contradicts another file, or belongs to another task.
     """
     folder = _folder_of(path)
+    names = _sets(folder)
     _check_about(folder / ABOUT, task)
-    arrays = {name: _opened(folder / name) for name in FILES if name != ABOUT}
+    sets = [_read_set(folder, name, task) for name in names]
+    lengths = [0, *itertools.accumulate(len(questions) for questions, _ in sets)]
+    files = (printable(str(folder / file_of(name, INPUTS))) for name in names)
+    questions, answers = (np.concatenate(boards) for boards in zip(*sets, strict=True))
+    return Folder(questions, answers, dict(zip(files, lengths[:-1], strict=True)))
+
+
+def _read_set(folder: Path, name: str, task: Task) -> tuple[Boards, Boards]:
+    files = {part: folder / file_of(name, part) for part in PARTS}
+    arrays = {part: _opened(file) for part, file in files.items()}
     inputs, labels = arrays[INPUTS], arrays[LABELS]
     cells = task.layout.width
-    for name in (INPUTS, LABELS):
-        if arrays[name].ndim != 2 or arrays[name].shape[1] != cells:
+    for part in (INPUTS, LABELS):
+        if arrays[part].ndim != 2 or arrays[part].shape[1] != cells:
             raise InputError(
-                f"{folder / name} has the shape {arrays[name].shape}: {task.name} needs (N, {cells}), "
+                f"{files[part]} has the shape {arrays[part].shape}: {task.name} needs (N, {cells}), "
                 f"give a folder of {task.name} puzzles"
             )
     if not len(inputs):
-        raise InputError(f"{folder / INPUTS} holds no puzzles: nothing to read")
+        raise InputError(f"{files[INPUTS]} holds no puzzles: nothing to read")
     if len(inputs) != len(labels):
         raise InputError(
-            f"{folder} has {len(inputs)} rows in {INPUTS} and {len(labels)} in {LABELS}: "
+            f"{folder} has {len(inputs)} rows in {files[INPUTS].name} and {len(labels)} in {files[LABELS].name}: "
             f"each input needs a label, make the folder again"
         )
-    _check_indices(folder, PUZZLES, arrays[PUZZLES], len(inputs), "rows")
+    _check_indices(files[PUZZLES], arrays[PUZZLES], len(inputs), "rows")
     puzzles = len(arrays[PUZZLES]) - 1
-    _check_indices(folder, GROUPS, arrays[GROUPS], puzzles, "puzzles")
+    _check_indices(files[GROUPS], arrays[GROUPS], puzzles, "puzzles")
     if arrays[IDENTIFIERS].shape != (puzzles,):
         raise InputError(
-            f"{folder / IDENTIFIERS} has the shape {arrays[IDENTIFIERS].shape}, {PUZZLES} has {puzzles} puzzles: "
-            f"each needs one identifier, make the folder again"
+            f"{files[IDENTIFIERS]} has the shape {arrays[IDENTIFIERS].shape}, {files[PUZZLES].name} has {puzzles} "
+            f"puzzles: each needs one identifier, make the folder again"
         )
-    return _boards(folder / INPUTS, inputs, task), _boards(folder / LABELS, labels, task)
+    return _boards(files[INPUTS], inputs, task), _boards(files[LABELS], labels, task)
 
 
 def cells_of(path: Path) -> int:
     """Returns the number of cells of a board in the folder that ``read_folder`` reads; raises InputError as it does."""
-    boards = _opened(_folder_of(path) / INPUTS)
+    folder = _folder_of(path)
+    boards = _opened(folder / file_of(_sets(folder)[0], INPUTS))
     return int(boards.shape[-1]) if boards.ndim else 0
 
 
+def _sets(folder: Path) -> list[str]:
+    """Returns the sets that dataset.json names; raises InputError if others lie in the folder, or files are missing."""
+    about = _about(folder / ABOUT)
+    names = about.get("sets", [USUAL])
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{folder / ABOUT} states sets {names!r}: a list of names is needed, make the folder again")
+    held = {match[1] for file in folder.iterdir() if (match := FILE.fullmatch(file.name))}
+    others = sorted(held - set(names))
+    if others:
+        raise InputError(
+            f"{folder} holds files of the set {others[0]}, {ABOUT} names {', '.join(names)}: name the set there, or "
+            "move its files away"
+        )
+    missing = [file_of(name, part) for name in names for part in PARTS if not (folder / file_of(name, part)).is_file()]
+    if missing:
+        raise InputError(f"{folder} has no {', '.join(missing)}: copy or make the folder again")
+    return list(dict.fromkeys(names))
+
+
 def _folder_of(path: Path) -> Path:
-    """Returns ``path``, or its only child that holds a set; raises InputError if a file of the set is missing."""
+    """Returns ``path``, or its only child that holds sets; raises InputError if there is no dataset.json."""
     if not path.is_dir():
-        raise InputError(f"{path} is not a folder: give one that holds {INPUTS} and the files beside it")
+        raise InputError(f"{path} is not a folder: give one that holds {ABOUT} and the files beside it")
     children = [path / name for name in ("train", "test") if (path / name).is_dir()]
-    if any((path / name).exists() for name in FILES):
+    if any(file.name == ABOUT or FILE.fullmatch(file.name) for file in path.iterdir()):
         folder = path
     elif len(children) == 1:
         folder = children[0]
     elif children:
         raise InputError(f"{path} holds both train and test: give one of them, {children[0]} or {children[1]}")
     else:
-        raise InputError(f"{path} holds neither {INPUTS} nor a folder train or test: give a folder that does")
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder} has no {', '.join(missing)}: copy or make the folder again")
+        raise InputError(f"{path} holds neither {ABOUT} nor a folder train or test: give a folder that does")
+    if not (folder / ABOUT).is_file():
+        raise InputError(f"{folder} has no {ABOUT}: copy or make the folder again")
     return folder
 
 
@@ -105,25 +160,29 @@ def _opened(path: Path) -> Array:
     return array
 
 
-def _check_about(path: Path, task: Task) -> None:
+def _about(path: Path) -> dict[str, Any]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        about = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}): copy or make the folder again") from None
+    return about if isinstance(about, dict) else {}
+
+
+def _check_about(path: Path, task: Task) -> None:
+    about = _about(path)
     wanted = {"vocab_size": task.layout.symbols + 1 + _shift(task), "seq_len": task.layout.width}
     for key, value in wanted.items():
-        stated = about.get(key) if isinstance(about, dict) else None
-        if stated != value:
+        if about.get(key) != value:
             raise InputError(
-                f"{path} states {key} {stated}, {task.name} has {value}: give a folder of {task.name} puzzles"
+                f"{path} states {key} {about.get(key)}, {task.name} has {value}: give a folder of {task.name} puzzles"
             )
 
 
-def _check_indices(folder: Path, name: str, indices: Array, count: int, of: str) -> None:
+def _check_indices(path: Path, indices: Array, count: int, of: str) -> None:
     """Raises InputError unless the boundaries in ``indices`` run from 0 to ``count`` and never fall."""
     rising = indices.ndim == 1 and len(indices) > 1 and bool((indices[1:] >= indices[:-1]).all())
     if not rising or indices[0] != 0 or indices[-1] != count:
-        raise InputError(f"{folder / name} does not run from 0 to {count}, the number of {of}: make the folder again")
+        raise InputError(f"{path} does not run from 0 to {count}, the number of {of}: make the folder again")
 
 
 def _boards(path: Path, tokens: Array, task: Task) -> Boards:
@@ -168,12 +227,12 @@ def write_folder(path: Path, questions: Boards, answers: Boards, groups: NDArray
         "total_groups": len(groups) - 1,
         "mean_puzzle_examples": 1.0,
         "total_puzzles": count,
-        "sets": ["all"],
+        "sets": [USUAL],
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        for name, array in arrays.items():
-            np.save(path / name, array, allow_pickle=False)
+        for part, array in arrays.items():
+            np.save(path / file_of(USUAL, part), array, allow_pickle=False)
         (path / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path} ({error.strerror}): choose another folder or free space") from None

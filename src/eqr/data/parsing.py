@@ -1,6 +1,6 @@
-"""Parses a puzzle from text: its board's size and its ids. Knows no file and no network."""
+"""Parses a puzzle from text, and joins the lines of a text into boards. Knows no file and no network."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eqr.errors import InputError
 from eqr.tasks import Task
+from eqr.tasks.base import Mark
 
 T = TypeVar("T")
 
@@ -21,6 +22,20 @@ class Text(NamedTuple):
 
     place: str
     text: str
+
+
+class Row(NamedTuple):
+    """A row of a file: a puzzle, or a line that may be one row of a board."""
+
+    place: str
+    """The file and the line, for titles and error messages."""
+    question: str
+    answer: str | None = None
+    """None if the file gives no answers."""
+    source: str = ""
+    rating: str = ""
+    whole: bool = False
+    """True if the row is a puzzle by itself (of a table or of JSON), so that no lines are joined."""
 
 
 class Refused(NamedTuple):
@@ -55,21 +70,119 @@ def read_puzzle(task: Task, written: Text, for_task: Callable[[Task], T]) -> tup
         return Refused(written.place, str(error))
 
 
-def boards_of(task: Task, lines: Iterator[Text]) -> Iterator[Text]:
-    """Yields boards from lines that hold a board or a row each; raises InputError naming a row that does not fit."""
-    for start, first in lines:
-        board, cols, needed = [first], task.cells_in(first), task.lines_of(first)
-        for place, text in islice(lines, needed - 1):
-            if task.cells_in(text) != cols:
-                raise InputError(
-                    f"{place}: {text[:24]!r} has {task.cells_in(text)} cells, a row has {cols}: "
-                    f"correct it or the first row of its board ({start})"
-                )
-            board.append(text)
-        # A single line may be a whole board with another fault, which ``parse`` will report.
-        whole = len(board) == 1 and task.sized(cols).layout.cells == cols
-        if len(board) < needed and not whole:
-            raise InputError(
-                f"{start}: the board has {len(board)} rows, {needed} are needed for rows of {cols} cells: add rows"
-            )
-        yield Text(start, "\n".join(board))
+def boards_of(task: Task, rows: Iterable[Row | Refused]) -> Iterator[Row | Refused]:
+    """Joins lines that hold a row of a board each; yields one item per puzzle, in order, and reads no further ahead.
+
+    A board whose rows do not fit is Refused at the line that is wrong. It takes as many lines as a whole board has, up
+    to a line that begins another one, so that later boards are read from their first rows.
+    """
+    lines = _Lines(task, rows)
+    for first in lines:
+        if isinstance(first, Refused) or (isinstance(first, Row) and first.whole):
+            yield first
+        elif isinstance(first, Row) and task.lines_of(first.question) > 1:
+            yield _joined(task, first, lines)
+        elif isinstance(first, Row):
+            fault = _unreadable(task, first)
+            yield fault or first
+            if fault and not _whole(task, first):
+                _pass_over(task, task.cells_in(first.question), lines)
+
+
+class _Lines:
+    """The rows with their cells as the task reads them, or marks for lines without cells. Lines can be put back."""
+
+    def __init__(self, task: Task, rows: Iterable[Row | Refused]) -> None:
+        self.rows, self.read = iter(rows), task.line_reader()
+        self.back: list[Row | Refused | Mark] = []
+
+    def __iter__(self) -> Iterator[Row | Refused | Mark]:
+        return self
+
+    def __next__(self) -> Row | Refused | Mark:
+        if self.back:
+            return self.back.pop()
+        row = next(self.rows)
+        if isinstance(row, Refused) or row.whole:
+            return row
+        cells = self.read(row.question)
+        return cells if isinstance(cells, Mark) else row._replace(question=cells)
+
+
+def _joined(task: Task, first: Row, lines: _Lines) -> Row | Refused:
+    """Returns the board of which ``first`` is the first row, or its first fault; takes the lines of the board."""
+    cols, needed = task.cells_in(first.question), task.lines_of(first.question)
+    fault: Refused | None = None
+    rows = [first.question]
+    for line in _rows_of_board(task, needed, lines):
+        rows.append("" if isinstance(line, Refused) else line.question)
+        fault = fault or (line if isinstance(line, Refused) else _unequal(task, line, first))
+        # If the first two rows differ, either may be wrong: the board has as many lines as the longer one asks for.
+        if len(rows) == 2 and isinstance(line, Row) and cols < task.cells_in(line.question) < 2 * cols:
+            needed = max(needed, task.lines_of(line.question))
+        if len(rows) >= needed:
+            break
+    if fault is None and len(rows) < needed:
+        if len(rows) == 1 and task.sized(cols).layout.cells == cols:
+            return first  # a whole board with another fault, which ``parse`` will tell
+        reason = f"the board has {len(rows)} rows, {needed} are needed for rows of {cols} cells: add rows"
+        return Refused(first.place, reason)
+    return fault or first._replace(question="\n".join(rows))
+
+
+def _rows_of_board(task: Task, needed: int, lines: _Lines) -> Iterator[Row | Refused]:
+    """Yields the lines after a board's first row, to the line that ends the board or begins another one.
+
+    An empty line may stand between bands of equally many rows; elsewhere it ends the board.
+    """
+    seen, band = 1, 0
+    for line in lines:
+        if line is Mark.GAP:
+            band = band or seen
+        if line is Mark.HEAD or (line is Mark.GAP and (needed % band or seen % band)):
+            return
+        if isinstance(line, Mark):
+            continue
+        if isinstance(line, Row) and _whole(task, line):
+            lines.back.append(line)
+            return
+        seen += 1
+        yield line
+
+
+def _pass_over(task: Task, cells: int, lines: _Lines) -> None:
+    """Takes the other rows of a board whose first row, of ``cells`` cells, is too short or too long to be one."""
+    second = next(lines, None)
+    if second is None:
+        return
+    cols = task.cells_in(second.question) if isinstance(second, Row) and not _whole(task, second) else 0
+    if isinstance(second, Row) and cols < 2 * cells < 4 * cols:
+        needed = task.lines_of(second.question)
+        for _ in islice(_rows_of_board(task, needed, lines), needed - 2):
+            pass
+    else:
+        lines.back.append(second)
+
+
+def _whole(task: Task, row: Row) -> bool:
+    """Returns whether the row is a board by itself."""
+    cells = task.cells_in(row.question)
+    return row.whole or (task.lines_of(row.question) == 1 and task.sized(cells).layout.cells == cells)
+
+
+def _unreadable(task: Task, row: Row) -> Refused | None:
+    """Returns the fault of a line that should be a board, if it has one."""
+    try:
+        task.sized(task.cells_in(row.question)).parse(row.question)
+    except InputError as error:
+        return Refused(row.place, str(error))
+    return None
+
+
+def _unequal(task: Task, line: Row, first: Row) -> Refused | None:
+    """Returns the fault of a row that is not as long as the first row of its board."""
+    cells, cols = task.cells_in(line.question), task.cells_in(first.question)
+    if cells == cols:
+        return None
+    reason = f"{line.question[:24]!r} has {cells} cells, a row has {cols}: correct it or the first row of its board"
+    return Refused(line.place, f"{reason} ({first.place})")

@@ -11,8 +11,10 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from eqr.data.files import Labelled, labelled
+from eqr.data.serialise import Record, as_record
 from eqr.distributed import Ranks
 from eqr.engine import SolveConfig, solve_stream
+from eqr.engine.policy.breadth import enough_restarts
 from eqr.errors import DISTRIBUTION
 from eqr.evidence import Solution
 from eqr.measure.report import Report, pass_at_k
@@ -64,6 +66,19 @@ class _Sums:
         return {k: sum(shares[right][k] * n for right, n in counted) / self.puzzles for k in pass_at_k(restarts, 0)}
 
 
+def judged(model: Reasoner, solution: Solution, label: Int[Tensor, " L"]) -> Record:
+    """Returns the record of a puzzle with its label: that of ``eqr solve --json``, and
+
+    - ``label``: the answer of the file, and ``right``: whether every cell of the answer is that of the label;
+    - ``sure``: whether more restarts are unlikely to change the answer (``enough_restarts``).
+    """
+    return as_record(model.task, solution) | {
+        "label": model.task.format(label),
+        "right": torch.equal(solution.answer, label),
+        "sure": enough_restarts(solution.evidence, model.calibration),
+    }
+
+
 def evaluate(
     model: Reasoner,
     puzzles: Labelled,
@@ -73,6 +88,7 @@ def evaluate(
     data_name: str = "puzzles",
     compile: bool = False,
     progress: Callable[[int, int], None] = lambda done, right: None,
+    on_record: Callable[[int, Record], None] | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
 ) -> Report:
     """Solves all ``puzzles`` and compares the solutions with the labels; returns the figures that ``eqr eval`` prints.
@@ -85,6 +101,7 @@ def evaluate(
         data_name: Name of the puzzles in the report.
         compile: Compile the segment with torch.compile, if possible.
         progress: Called with the number of puzzles done, and the number right, so far.
+        on_record: Called with the number, from 0, and the record of each puzzle that this process solves.
         ranks: The processes that share the work; each returns the report on all puzzles.
 
     Raises InputError if the puzzles cannot be read or are of another task.
@@ -99,6 +116,8 @@ def evaluate(
     ranks.wait()
     started = time.perf_counter()
     for solution, label in zip(solve_stream(model, inputs, config, compile=compile), labels, strict=True):
+        if on_record:
+            on_record(ranks.rank + sums.puzzles * ranks.size, judged(model, solution, label))
         sums.add(solution, model.task.layout.to_find(solution.evidence.puzzle), label)
         progress(sums.puzzles * ranks.size, sums.exact * ranks.size)
     sums = sums.merged(ranks, config.starts, device)

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -23,6 +24,18 @@ Boards = NDArray[np.uint8]
 
 Checker = Callable[[list[list[str]], list[list[str]]], bool]
 """``check(question, answer)`` returns whether the answer solves the question; both are rows of characters."""
+
+
+class Mark(Enum):
+    """A line of a text that holds no cells."""
+
+    FRAME = "frame"
+    """Belongs to the board around it, such as a line that is drawn under a row."""
+    GAP = "gap"
+    """Stands between boards or between their bands."""
+    HEAD = "head"
+    """Stands before a board, such as its title."""
+
 
 SIDE = 12
 """Pixels of a cell's side in a picture."""
@@ -140,6 +153,10 @@ class Task(ABC):
         """Returns how many lines like ``line`` make a board: 1 if ``line`` is a whole board."""
         return self.layout.rows if self.cells_in(line) == self.layout.cols else 1
 
+    def line_reader(self) -> Callable[[str], str | Mark]:
+        """Returns a function to call with the lines of a text in order: it returns the cells in the line, or a Mark."""
+        return lambda line: line if line.strip() and self.cells_in(line) else Mark.GAP
+
     @abstractmethod
     def parse(self, text: str) -> NDArray[np.uint8]:
         """Parses one puzzle into (L,) ids; raises InputError saying what is wrong and where."""
@@ -170,6 +187,14 @@ class Task(ABC):
         """
         complete = (answers > 0).all(-1)
         return complete & ((inputs == 0) | (inputs == answers)).all(-1) if self.layout.clues_fixed else complete
+
+    def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
+        """Returns a sentence about the question that explains an answer that is not valid; None if there is none.
+
+        Commands call it after an answer, for their message. It may search, for about a second, but its findings never
+        enter an answer. A sentence has no capital and no full stop, such as "the puzzle has no solution".
+        """
+        return None
 
     def cells(self, board: Integer[Tensor, " L"]) -> list[str]:
         """Returns each cell of the board as text, without rule cells; by default the characters of ``format``."""

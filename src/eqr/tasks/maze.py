@@ -150,6 +150,12 @@ class Maze(Task):
             return False
         return marked == distances([symbol != WALL for symbol in answer], start, self.size)[goal]
 
+    def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
+        """Returns a sentence if no way leads from S to G."""
+        cells = question.tolist()
+        steps = distances([symbol != WALL for symbol in cells], cells.index(START), self.size)
+        return "no way leads from S to G" if steps[cells.index(GOAL)] < 0 else None
+
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """Returns text: the maze, ``?`` where the answer contradicts the question, and how the answer was reached."""
         question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle

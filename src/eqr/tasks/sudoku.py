@@ -1,6 +1,6 @@
-"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; ``sudoku_search`` solves by search."""
+"""Sudoku on any board of R x C boxes. Knows the rules and symmetries; other modules search and count solutions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property
 
 import numpy as np
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from eqr.errors import InputError
 from eqr.evidence import Solution
-from eqr.tasks.base import Puzzle, Symmetries, Task, names_shuffled, reached, squeezed
+from eqr.tasks.base import Mark, Puzzle, Symmetries, Task, names_shuffled, reached
+from eqr.tasks.sudoku_count import count_solutions
+from eqr.tasks.sudoku_text import BLANKS, DIGITS, SudokuLines
 from eqr.types import Layout
 
-DIGITS = "123456789"
-BLANKS = ".0"
 BOXES = {9: (3, 3), 6: (2, 3), 4: (2, 2)}
 """Rows and columns of a box, by the side of the board."""
+FEWEST_CLUES = {9: 17}
+"""Fewest clues of a puzzle with one solution, by the side of the board (McGuire and others, arXiv:1201.0749)."""
 
 
 def units_of(box_rows: int, box_cols: int) -> NDArray[np.int64]:
@@ -45,21 +47,33 @@ class Sudoku(Task):
     def _units(self) -> Integer[Tensor, "U V"]:
         return torch.from_numpy(units_of(self.box_rows, self.box_cols))
 
+    def line_reader(self) -> Callable[[str], str | Mark]:
+        """Returns a reader of the common text formats of Sudokus (docs/formats.md)."""
+        return SudokuLines(self.side)
+
+    def _cells(self, text: str) -> str:
+        cells = SudokuLines(self.side)(text)
+        return "" if isinstance(cells, Mark) else cells
+
+    def cells_in(self, text: str) -> int:
+        """Counts digits and blanks."""
+        return len(self._cells(text))
+
     def parse(self, text: str) -> NDArray[np.uint8]:
-        """Parses digits, with ``.`` or ``0`` for blanks, into (L,) ids; ignores white space and drawn lines."""
-        text = squeezed(text)
+        """Parses digits and blanks (``. 0 * _ ? x X``) into (L,) ids; ignores white space, drawn lines and heads."""
+        text = self._cells(text)
         cells, allowed = self.layout.cells, DIGITS[: self.side]
         if len(text) != cells:
             raise InputError(
                 f"puzzle {text[:24]!r} has {len(text)} cells, a {self.name} puzzle has {cells}: "
                 f"give one digit for each clue and '.' or '0' for each blank"
             )
-        foreign = text.strip(allowed + BLANKS)
+        foreign = text.strip(allowed + ".")
         if foreign:
             row, col = divmod(text.index(foreign[0]), self.side)
             raise InputError(
                 f"row {row + 1}, column {col + 1} holds {foreign[0]!r}: only the digits 1 to {self.side} "
-                f"and '.' or '0' for blanks are read"
+                f"and {' '.join(BLANKS)} for blanks are read"
             )
         board = np.frombuffer(text.replace(".", "0").encode(), np.uint8) - ord("0")
         units = np.sort(board[self._units.numpy()], 1)
@@ -73,7 +87,7 @@ class Sudoku(Task):
         kind, place = ("row", "column", "box")[number // self.side], number % self.side + 1
         return InputError(
             f"digit {counts[number].argmax() + 1} is given {counts[number].max()} times in {kind} {place}: "
-            f"at most once is possible, correct one of the clues"
+            f"at most once is possible, correct one of them"
         )
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
@@ -85,6 +99,18 @@ class Sudoku(Task):
         symbols = torch.arange(1, self.side + 1)
         permutation = (answers[:, self._units].sort(-1).values == symbols).all(-1).all(-1)
         return permutation & ((inputs == 0) | (inputs == answers)).all(-1)
+
+    def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
+        """Returns whether the puzzle has no solution or several, as a sentence; None if it has one or nobody knows."""
+        clues, fewest = int((question > 0).sum()), FEWEST_CLUES.get(self.side, 0)
+        few = f"it has {clues} clues, and with fewer than {fewest} no {self.side}x{self.side} Sudoku has only one"
+        solutions = count_solutions(question.numpy().astype(np.uint8), self._units.numpy())
+        if solutions == 0:
+            return "the puzzle has no solution"
+        if solutions == 2:
+            return "the puzzle has more than one solution" + (f": {few}" if clues < fewest else "")
+        # A search that ran out of time may have missed that there is no solution at all.
+        return f"the puzzle has no solution or several: {few}" if clues < fewest else None
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """Returns text for people: the puzzle, the answer beside it, and how the answer was reached."""
@@ -119,8 +145,10 @@ class Sudoku(Task):
         """Returns minimal puzzles with one solution; the rating is the number of guesses of the bitmask solver."""
         if most is not None and not least <= most:
             raise InputError(f"there are no puzzles of {least} to {most} guesses: the first limit exceeds the second")
-        from eqr.tasks.sudoku_search import generate, geometry  # numba takes a second to import
+        # numba takes a second to import
+        from eqr.tasks.sudoku_search import generate, geometry, say_once_that_it_compiles
 
+        say_once_that_it_compiles()  # here, not at the first puzzle: a progress bar may have the terminal by then
         return generate(geometry(units_of(self.box_rows, self.box_cols)), seed, least, most, workers)
 
 

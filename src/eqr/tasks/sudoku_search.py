@@ -6,10 +6,12 @@ puzzle's rating is the number of branches it tries until uniqueness is proved. N
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -223,6 +225,26 @@ def generate_one(geo: Geometry, seed: int, index: int) -> Puzzle:
     question, answer = (np.zeros(len(geo.peers), np.uint8) for _ in range(2))
     rating = _generate(geo.units, geo.peers, _rng(seed, index), question, answer)
     return Puzzle(question, answer, int(rating))
+
+
+def must_compile(function: Any = _generate) -> bool:
+    """Returns whether numba compiles ``function`` at its next call, because no file holds the compiled code yet.
+
+    Does not notice that a file was made for another kind of processor, which numba compiles for again.
+    """
+    if not hasattr(function, "stats") or function.signatures:
+        return False  # numba is switched off, or this process has compiled or loaded the function
+    source, folder = Path(function.py_func.__code__.co_filename), Path(function.stats.cache_path)
+    kept = folder.glob(f"{source.stem}.{function.__name__}-*.nbi")
+    # numba compiles again if the source is newer.
+    return not any(index.stat().st_mtime >= source.stat().st_mtime for index in kept)
+
+
+@cache
+def say_once_that_it_compiles() -> None:
+    """Tells somebody at a terminal why the first puzzle takes long, if it does."""
+    if sys.stderr.isatty() and must_compile():
+        print("compiling the generator of Sudokus, once; this takes up to a minute", file=sys.stderr)
 
 
 def generate(geo: Geometry, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from eqr.data.files import Labelled, Puzzles, collect, labelled, load_puzzles, save_puzzles
 from eqr.data.sampler import PuzzleSampler, Sampler, StreamSampler
+from eqr.data.text import USUAL, Columns
 from eqr.distributed import Ranks
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
@@ -60,6 +61,7 @@ def train(
     *,
     config: TrainConfig | None = None,
     eval_data: Labelled | None = None,
+    columns: Columns = USUAL,
     out: str | Path | None = None,
     resume: bool = False,
     start_from: str | None = None,
@@ -76,6 +78,7 @@ def train(
             ``draw(rng)``, or any iterable of (question, answer). Without data they are generated (``config.pool``).
         config: Budget, optimizer, loss and all other options.
         eval_data: Puzzles for evaluation at intervals; the run does not train on them.
+        columns: Columns of puzzles and answers in files whose header has other names.
         out: Folder of the run: model, log and state. Without a folder, nothing is kept on disk.
         resume: Continue from the folder's last checkpoint.
         start_from: Start from the weights of this bundled model, model folder, or hf:user/name; it may have fewer
@@ -102,13 +105,13 @@ def train(
         ranks.wait()
 
         def sampler_for(task: Task) -> Sampler:
-            return training_sampler(config, task, folder, seed, data, ranks)
+            return training_sampler(config, task, folder, seed, data, ranks, columns)
 
         run = Run(
             model=network,
             config=config,
             sampler_for=sampler_for,
-            held_out=held_out_puzzles(config, network.task, eval_data),
+            held_out=held_out_puzzles(config, network.task, eval_data, columns),
             folder=folder,
             seed=seed,
             identity=identity_of(network.config, config, seed, data, start_from),
@@ -206,12 +209,18 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def training_sampler(
-    config: TrainConfig, task: Task, folder: Path, seed: int, data: Data | None, ranks: Ranks
+    config: TrainConfig,
+    task: Task,
+    folder: Path,
+    seed: int,
+    data: Data | None,
+    ranks: Ranks,
+    columns: Columns = USUAL,
 ) -> Sampler:
     """Makes the sampler of training puzzles of ``task``, which gives each source its share of the draws."""
     if isinstance(data, Sampler):
         return data
-    sets = _sets(data, task)
+    sets = _sets(data, task, columns)
     if sets is None:
         return StreamSampler(cast("Iterable[tuple[object, object]]", data))  # type: ignore[arg-type]
     total = sum(len(puzzles) for puzzles in sets)
@@ -228,7 +237,7 @@ def training_sampler(
     return PuzzleSampler(task, sources, config.augment, config.reveal_share, config.reveal_most)
 
 
-def _sets(data: Data | None, task: Task) -> list[Puzzles] | None:
+def _sets(data: Data | None, task: Task, columns: Columns) -> list[Puzzles] | None:
     """The sets of puzzles that ``data`` names or holds; None if ``data`` is an iterable of single puzzles."""
     if data is None:
         return []
@@ -238,7 +247,7 @@ def _sets(data: Data | None, task: Task) -> list[Puzzles] | None:
         parts = list(cast("Sequence[Labelled]", data))
     else:
         return None
-    sets = [labelled(part, task) for part in parts]
+    sets = [labelled(part, task, columns=columns) for part in parts]
     for puzzles, part in zip(sets, parts, strict=True):
         if puzzles.task.layout != task.layout:
             name = part if isinstance(part, str | Path) else "the data"
@@ -260,11 +269,13 @@ def puzzle_pool(config: TrainConfig, task: Task, folder: Path, seed: int, ranks:
     return load_puzzles(path, task)
 
 
-def held_out_puzzles(config: TrainConfig, task: Task, eval_data: Labelled | None) -> dict[str, Puzzles]:
+def held_out_puzzles(
+    config: TrainConfig, task: Task, eval_data: Labelled | None, columns: Columns = USUAL
+) -> dict[str, Puzzles]:
     """Generated puzzles that no run trains on, if this run has a pool, and the first puzzles of ``eval_data``."""
     held_out = generated_puzzles(config, task) if config.pool else {}
     if eval_data is not None:
-        held_out["eval_data"] = labelled(eval_data, task, 2 * config.evaluated)
+        held_out["eval_data"] = labelled(eval_data, task, 2 * config.evaluated, columns)
     return held_out
 
 
