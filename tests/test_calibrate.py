@@ -43,6 +43,7 @@ def report(exact: float, updates: float, **setting: Any) -> Report:
         any_correct=1.0,
         pass_at_k={},
         converged=1.0,
+        halted=1.0,
         restarts_per_puzzle=1.0,
         updates_per_puzzle=updates,
         layer_evals_per_puzzle=updates,
