@@ -21,7 +21,7 @@ from eqr.engine.policy.halting import HaltInputs, settled
 from eqr.engine.policy.suppose import Suppositions
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
-from eqr.random import row_generator
+from eqr.random import NOISE, SUPPOSE, Streams, row_key
 from eqr.runtime import RowWorkers, can_compile, compiled
 from eqr.solvers import Memory, Solver, relative_residual
 from eqr.types import Embedded, Logits, State
@@ -73,7 +73,6 @@ class Job:
 @dataclass(kw_only=True)
 class _Row:
     job: Job
-    generator: torch.Generator
     suppositions: Suppositions | None
     seconds: float = 0.0
     history: list[Snapshot] = field(default_factory=list)
@@ -103,7 +102,8 @@ class Rows:
         self.segment = compiled(segment) if compile else segment
         self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
-        self.z = model.init(slots, torch.Generator()).to(device)
+        self.keys = Streams.of([0] * slots, device).keys
+        self.z = model.init(Streams(self.keys))
         self.inputs = torch.zeros(slots, model.task.layout.width, dtype=torch.long)
         self.x = model.embed(self.inputs.to(device))
         self.memory = self.solver.init(self.z)
@@ -134,14 +134,15 @@ class Rows:
         rows = [
             _Row(
                 job=job,
-                generator=row_generator(job.config.seed, job.puzzle, job.restart),
                 suppositions=Suppositions(job.config.suppose) if job.config.suppose else None,
             )
             for job in jobs
         ]
         new = slice(len(self.rows), len(self.rows) + len(jobs))
         self.inputs[new] = torch.stack([job.puzzle for job in jobs])
-        self.z[new] = torch.cat([self.model.init(1, row.generator) for row in rows]).to(self.z.device)
+        keys = (row_key(job.config.seed, job.puzzle, job.restart) for job in jobs)
+        self.keys[new] = Streams.of(keys, self.keys.device).keys
+        self.z[new] = self.model.init(Streams(self.keys[new]))
         self._see(new, self.inputs[new])
         self.age[new] = 0
         self.depth[new] = torch.tensor([job.config.depth for job in jobs]).to(self.depth.device)
@@ -186,10 +187,8 @@ class Rows:
     def _noise(self, part: slice) -> Float[Tensor, "R U N C D"] | None:
         if not self.config.noise:
             return None
-        noise = torch.zeros(part.stop - part.start, *self.model.noise_shape)
-        for slot, row in enumerate(self.rows[part]):
-            torch.randn(self.model.noise_shape, generator=row.generator, out=noise[slot])
-        return noise.mul_(self.config.noise).to(self.z.device)
+        streams = Streams(self.keys[part])
+        return self.config.noise * streams.normal(NOISE, self.age[part], *self.model.noise_shape)
 
     @torch.inference_mode()
     def leave(self) -> list[tuple[Job, Evidence]]:
@@ -252,9 +251,10 @@ class Rows:
         if not supposing:
             return halts, free
         to_find, sure_rows = self.model.task.layout.to_find(self.inputs), sure.tolist()
+        chances = Streams(self.keys[: len(sure)]).uniform(SUPPOSE, self.age[: len(sure)]).tolist()
         for at, suppositions in supposing:
             free[at] = not suppositions.cells
-            if suppositions.turn(sure_rows[at], self.logits[at], to_find[at], self.rows[at].generator):
+            if suppositions.turn(sure_rows[at], self.logits[at], to_find[at], chances[at]):
                 seen = self.inputs[at : at + 1].clone()
                 for cell, symbol in suppositions.cells.items():
                     seen[0, cell] = symbol
@@ -276,7 +276,7 @@ class Rows:
         last = len(self.rows) - 1
         if at != last:
             self.rows[at] = self.rows[last]
-            tensors = (self.z, self.x, self.inputs, self.logits, self.halt_logit, self.age, self.depth)
+            tensors = (self.keys, self.z, self.x, self.inputs, self.logits, self.halt_logit, self.age, self.depth)
             for tensor in (*tensors, self.residuals, self.changes, *self.memory):
                 tensor[at] = tensor[last]
         self.rows.pop()

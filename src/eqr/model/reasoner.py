@@ -17,6 +17,7 @@ from eqr.errors import InputError, registered, unknown
 from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
 from eqr.model.recursion import RECURSIONS, Recursion
+from eqr.random import START, Streams
 from eqr.tasks import Task, task_of
 from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, State
 
@@ -141,7 +142,9 @@ class Reasoner(nn.Module):
         self.halt_head = nn.Parameter(torch.zeros(2 * channels if config.halt_head == "pooled" else channels))
         self.halt_bias = nn.Parameter(torch.tensor(config.halt_bias))
         if config.init == "fixed":
-            self.start = nn.Buffer(self._random_start(1, generator)[0, :, :1].clone())
+            streams, width = self.recursion.streams, self.state_shape[-1]
+            start = truncated_normal((streams, 1, width), 1.0, generator)
+            self.start = nn.Buffer(start * self._start_std.view(-1, 1, 1))
 
     def for_task(self, task: Task) -> "Reasoner":
         """Returns a reasoner for ``task`` that shares this one's weights (not copies); itself if ``task`` is its own.
@@ -190,21 +193,20 @@ class Reasoner(nn.Module):
             x = torch.cat([self.prefix.expand(ids.shape[0], -1, -1), x], 1)
         return x * self.embedding_scale if self.config.scaled_embedding else x
 
-    def init(self, rows: int, generator: torch.Generator) -> State:
-        """Returns the start (R, S, C, D): random (EqR section 4.1, random initialisation), or fixed as in TRM."""
-        if self.config.init == "fixed":
-            return self.start.expand(rows, *self.state_shape).clone()
-        return self._random_start(rows, generator)
+    def init(self, streams: Streams, draw: int | Int[Tensor, " R"] = 0) -> State:
+        """Returns the start (R, S, C, D): random (EqR section 4.1, random initialisation), or fixed as in TRM.
 
-    def _random_start(self, rows: int, generator: torch.Generator) -> State:
-        shape, config = (rows, *self.state_shape), self.config
-        std = torch.tensor([config.init_std, config.scratch_std], device=generator.device)[: self.recursion.streams]
-        values = (
-            torch.randn(shape, generator=generator, device=generator.device)
-            if config.init == "normal"
-            else truncated_normal(shape, 1.0, generator)
-        )
-        return values * std.view(-1, 1, 1)
+        A random start is a function of the row's stream and the number ``draw``.
+        """
+        if self.config.init == "fixed":
+            return self.start.expand(len(streams.keys), *self.state_shape).clone()
+        values = streams.normal if self.config.init == "normal" else streams.truncated
+        return values(START, draw, *self.state_shape) * self._start_std.to(streams.keys.device).view(-1, 1, 1)
+
+    @property
+    def _start_std(self) -> Float[Tensor, " S"]:
+        """Standard deviation of each stream of a start."""
+        return torch.tensor([self.config.init_std, self.config.scratch_std])[: self.recursion.streams]
 
     def update(self, z: State, x: Embedded, noise: Noise | None = None) -> State:
         """Applies the map f once; its fixed points are the model's answers.
