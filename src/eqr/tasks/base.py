@@ -24,6 +24,8 @@ Boards = NDArray[np.uint8]
 Checker = Callable[[list[list[str]], list[list[str]]], bool]
 """``check(question, answer)`` returns whether the answer solves the question; both are rows of characters."""
 
+MOST_NAME = 100
+"""Letters of the longest name of a task."""
 SIDE = 12
 """Pixels of a cell's side in a picture."""
 LINE = (85, 85, 85)
@@ -39,7 +41,12 @@ COLOURS = np.array(
 
 
 def family_and_sizes(name: str) -> tuple[str, list[int]]:
-    """Splits a task's name into family and sizes: ``maze30`` into maze and 30, ``arc5x149`` into arc, 5 and 149."""
+    """Splits a task's name into family and sizes: ``maze30`` into maze and 30, ``arc5x149`` into arc, 5 and 149.
+
+    Raises InputError for a name that is longer than any.
+    """
+    if len(name) > MOST_NAME:
+        raise InputError(f"a task's name has up to {MOST_NAME} letters, {name[:20]!r}... has {len(name):,}: correct it")
     family, sizes = re.fullmatch(r"(.*?)((?:\d+x)*\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
     return family, [int(size) for size in sizes.split("x") if size]
 

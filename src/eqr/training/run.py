@@ -23,8 +23,10 @@ from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import WEIGHTS, torch_stream
 from eqr.runtime import CPU
-from eqr.storage.checkpoint import has_state, load, misfit
+from eqr.storage.checkpoint import load, shapes_of
 from eqr.storage.files import write_atomically, write_text_atomically
+from eqr.storage.states import has_state
+from eqr.storage.weights import misfit
 from eqr.tasks import Task
 from eqr.terminal.console import progress_bar
 from eqr.training.config import INCIDENTAL, TrainConfig
@@ -153,7 +155,7 @@ def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | No
     if start_from is None:
         return new
     trained = grown(new, load(start_from, task=new.task), generator)
-    wrong = misfit(new, trained)
+    wrong = misfit(shapes_of(new.state_dict()), shapes_of(trained))
     if wrong:
         raise InputError(f"--start-from {start_from}: its {wrong} does not fit the preset's network: the sizes differ")
     new.load_state_dict(trained)

@@ -20,7 +20,8 @@ from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.model import Reasoner
 from eqr.runtime import stop_requests
-from eqr.storage.checkpoint import STATE, load_state, save, save_state
+from eqr.storage.checkpoint import save
+from eqr.storage.states import STATE, load_state, save_state
 from eqr.tasks import Task
 from eqr.training.config import TrainConfig
 from eqr.training.gradients import Passes

@@ -18,7 +18,8 @@ from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
 from eqr.paper.presets import SMALL as PRESETS
-from eqr.storage.checkpoint import has_state, load, load_state
+from eqr.storage.checkpoint import load
+from eqr.storage.states import has_state, load_state
 from eqr.tasks import task_of
 from eqr.training.run import HELD_OUT_STREAM, identity_of, train
 
