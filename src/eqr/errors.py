@@ -61,17 +61,19 @@ def from_json(kind: type[T], values: Any, place: str) -> T:
     if not isinstance(values, dict):
         raise InputError(f"{place} holds no JSON object: copy or train the model again")
     known: dict[str, Any] = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    given = dict(values)
     for key, value in values.items():
         if key not in known:
             raise unknown(f"{place}: field", key, known)
-        # JSON does not distinguish 1 from 1.0, so an int is accepted where a float is expected; True is no number.
+        # JSON does not distinguish 1 from 1.0, so an int becomes a float where one is expected; True is no number.
         number = type(value) is int and isinstance(1.0, known[key])
         truth = type(value) is bool and known[key] is not bool
         if truth or not (isinstance(value, known[key]) or number):
             written = formatannotation(known[key])
             raise InputError(f"{place}: {key} is {reprlib.repr(value)}, it must be of type {written}")
+        given[key] = float(value) if number else value
     try:
-        return kind(**values)
+        return kind(**given)
     except TypeError as error:
         raise InputError(f"{place} is incomplete ({error})") from None
     except InputError as error:
