@@ -3,6 +3,7 @@
 No method draws noise or reads global state; ``update`` adds the noise that its caller gives.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import FunctionType
@@ -22,7 +23,25 @@ from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, St
 
 STARTS = ("normal", "truncated", "fixed")
 HALT_HEADS = ("pooled", "first")
-POSITIVE = ("channels", "layers", "token_hidden", "heads", "cycles", "updates_per_segment", "expansion")
+RANGES: dict[str, tuple[float, float]] = {
+    "channels": (1, 2**14),
+    "layers": (1, 256),
+    "expansion": (2**-6, 64),
+    "token_hidden": (1, 2**16),
+    "heads": (1, 1024),
+    "rotary": (0, 2),
+    "prefix_tokens": (0, 1024),
+    "cycles": (1, 1024),
+    "updates_per_segment": (1, 1024),
+    "init_std": (0, 1000),
+    "scratch_std": (0, 1000),
+    "halt_bias": (-1000, 1000),
+}
+"""Least and largest value of each number. The limits leave room for any network that a machine can run, and keep the
+configuration of a stranger from asking for more."""
+MOST_STATE = 2**26
+"""Most numbers in the state of one row: those of ARC's largest boards, 900 cells, times 2 streams of 37,000 channels.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +84,13 @@ class ModelConfig(BlockConfig):
         for kind, name, known in (("init", self.init, STARTS), ("halt_head", self.halt_head, HALT_HEADS)):
             if name not in known:
                 raise unknown(kind, name, known)
-        for name in POSITIVE:
-            if not vars(self)[name] > 0:
-                raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
-        if self.rotary not in (0, 1, 2) or self.prefix_tokens < 0:
+        for name, (least, most) in RANGES.items():
+            if not least <= vars(self)[name] <= most:  # also refuses what is not a number
+                raise InputError(f"model.{name} is {vars(self)[name]}: it must be {least:g} to {most:g}")
+        if int(self.channels * self.expansion) < 1:
             raise InputError(
-                f"model.rotary is {self.rotary}, model.prefix_tokens {self.prefix_tokens}: "
-                "rotary is 0, 1 or 2, and prefix tokens are 0 or more"
+                f"model.expansion is {self.expansion}: with {self.channels} channels that leaves no hidden channel, "
+                "give more of one of them"
             )
         if not 0 <= self.damping < 1:
             raise InputError(f"model.damping is {self.damping}: 0 or more, and less than 1, is needed")
@@ -117,6 +136,12 @@ class Reasoner(nn.Module):
         self.per_symbol = kind.per_symbol
         width = layout.symbols * channels if kind.per_symbol else channels
         self.state_shape = (self.recursion.streams, config.prefix_tokens + layout.cells, width)
+        if math.prod(self.state_shape) > MOST_STATE:
+            raise InputError(
+                f"a row of this network would have {math.prod(self.state_shape):,} numbers (streams x cells x width = "
+                f"{' x '.join(map(str, self.state_shape))}), at most {MOST_STATE:,} are supported: use fewer channels "
+                "or a smaller board"
+            )
         # Per-symbol blocks have three vectors per kind of symbol: cell blank, given as this symbol, given as another.
         # Other blocks have one vector for a blank cell and one for each given symbol.
         features = 3 * (1 + max(layout.symbol_kinds, default=0)) if kind.per_symbol else layout.symbols + 1
