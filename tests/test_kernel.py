@@ -1,5 +1,6 @@
 """The C++ form of the relation block says what the block in plain torch says."""
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ import torch
 
 import eqr
 from eqr import runtime
+from eqr.cli import main
 from eqr.data.files import read_labelled
 from eqr.engine.rows import segment
 from eqr.model import ModelConfig, Reasoner
@@ -26,6 +28,7 @@ SHAPES = {
     "two stacks": ModelConfig(task="sudoku4", channels=20, layers=2, recursion="two_modules", cycles=3, damping=0.1),
     "kinds of symbols and rules": ModelConfig(task="arc6", channels=8, layers=2),
 }
+EASY = "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."
 
 
 def prepared(config: ModelConfig, rows: int = 5) -> tuple[Reasoner, torch.Tensor, torch.Tensor]:
@@ -105,6 +108,22 @@ def test_the_bundled_model_answers_alike(monkeypatch: pytest.MonkeyPatch) -> Non
     for rows in (1, 5):  # the rows under way beside a row do not matter, as in plain torch
         others = eqr.solve_stream(model, puzzles[3:6], replace(config, rows=rows), compile=True)
         assert [(s.text, s.residual) for s in others] == [(s.text, s.residual) for s in fast[3:6]]
+
+
+@pytest.mark.parametrize(
+    ("command", "used"),
+    [(["--file", "examples/sudoku/puzzles.csv"], True), ([EASY], False), (["--file", "-"], True)],
+    ids=["file", "argument", "pipe"],
+)
+def test_files_and_pipes_are_solved_by_the_kernel_and_arguments_at_once(
+    command: list[str], used: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+    monkeypatch.setattr(Reasoner, "fused", lambda model: made.append(model))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(EASY.encode())))
+    main(["solve", *command, "--json"])
+    assert capsys.readouterr().out.count('"valid": true') == (12 if "examples" in command[-1] else 1)
+    assert bool(made) == used
 
 
 class Louder(RelationBlock):

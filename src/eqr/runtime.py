@@ -55,10 +55,10 @@ def set_threads(threads: int | None) -> int:
 
 @cache
 def can_compile(device: torch.device) -> bool:
-    """Returns whether torch.compile can run on ``device``; if not, prints a notice once."""
+    """Returns whether code can be compiled for ``device``; if not, prints a notice once."""
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")):
         return True
-    print("notice: no C++ compiler (g++ or $CXX) found: torch.compile is off, runs are slower", file=sys.stderr)
+    print("notice: no C++ compiler (g++ or $CXX) found: nothing is compiled, runs are slower", file=sys.stderr)
     return False
 
 

@@ -30,6 +30,10 @@ from eqr.types import Embedded, Logits, State
 Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
 
+Compile = bool | Literal["kernel"]
+"""True: the block's kernel in C++, or torch.compile if it has none;
+"kernel": its kernel, or plain torch; False: plain torch."""
+
 
 class Segment(NamedTuple):
     """The outcome of one segment of R rows."""
@@ -96,7 +100,7 @@ class Rows:
         model: Reasoner,
         config: SolveConfig,
         workers: RowWorkers,
-        compile: bool = False,
+        compile: Compile = False,
         record: bool = False,
         latents: Latents = "none",
     ) -> None:
@@ -105,7 +109,7 @@ class Rows:
         self.record, self.latents = record, latents
         device = model.answer_head.device
         call = model.fused() if compile else None
-        compile = compile and call is None and can_compile(device)
+        compile = compile is True and call is None and can_compile(device)
         self.static = compile
         self.part = workers.rows_each(config.rows)
         slots = -(-config.rows // self.part) * self.part if compile else config.rows
