@@ -138,6 +138,18 @@ def test_there_is_no_kernel_for_other_mathematics_precision_or_blocks() -> None:
     assert Reasoner(replace(config, block="symbol")).fused() is None
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile imports parts of torch that are deprecated
+def test_a_block_without_a_kernel_is_compiled_and_answers_alike() -> None:
+    config = ModelConfig(task="sudoku4", block="symbol", channels=4, token_hidden=4, updates_per_segment=1)
+    model = Reasoner(config, torch.Generator().manual_seed(3)).eval()
+    puzzles = torch.randint(0, 5, (5, 16), generator=torch.Generator().manual_seed(4))
+    few = eqr.SolveConfig(depth=3, breadth=2, halt="fixed", rows=3)
+    plain, fast = (list(eqr.solve_stream(model, puzzles, few, compile=compile)) for compile in (False, True))
+    assert [solution.text for solution in fast] == [solution.text for solution in plain]
+    assert [s.residual for s in fast] == pytest.approx([s.residual for s in plain], rel=1e-4)
+
+
 @pytest.fixture
 def forgetful() -> Iterator[None]:
     """Forgets libraries and compilers, before and after a test that changes the environment."""
