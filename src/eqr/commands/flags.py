@@ -64,6 +64,7 @@ VALUES = {
     "puzzle": "PUZZLE",
     "puzzles": "PUZZLE",
     "question_column": "NAME",
+    "records": "FILE",
     "report": "FILE",
     "select": "NAME",
     "set": "KEY=VALUE",
