@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from eqr.errors import InputError, registered, unknown
 from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
-from eqr.model.recursion import RECURSIONS, Recursion
+from eqr.model.recursion import RECURSIONS, Call, Recursion
 from eqr.tasks import Task, task_of
 from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, State
 
@@ -127,6 +127,7 @@ class Reasoner(nn.Module):
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.task, kind = task_of(task or config.task), registered("block", block or config.block, BLOCKS)
+        self.block: type[Block] = kind
         self.recursion = registered("recursion", config.recursion, RECURSIONS)
         self.config = config = replace(config, task=self.task, block=kind, recursion=self.recursion)
         self.calibration: Calibration | None = None
@@ -231,23 +232,44 @@ class Reasoner(nn.Module):
         )
         return values * std.view(-1, 1, 1)
 
-    def update(self, z: State, x: Embedded, noise: Noise | None = None) -> State:
+    def update(self, z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
         """Applies the map f once; its fixed points are the model's answers.
 
-        ``noise`` (R, N, C, D), if given, is added to the results of the N = ``calls_per_update`` calls.
+        ``noise`` (R, N, C, D), if given, is added to the results of the N = ``calls_per_update`` calls. ``call``
+        replaces this model's own ``call`` by a faster form of it (``fused``).
         """
-        layers, damping = self.config.layers, self.config.damping
-        added = [] if noise is None else list(noise.unbind(1))
+        plain, added = call or self.call, [] if noise is None else list(noise.unbind(1))
 
-        def call(stack: int, h: Embedded, injection: Embedded) -> Embedded:
-            new = h + injection
-            for number in range(stack * layers, (stack + 1) * layers):
-                new = self.blocks[number](new)
-            if damping:
-                new = torch.lerp(new, h, damping)
+        def noisy(stack: int, h: Embedded, injection: Embedded) -> Embedded:
+            new = plain(stack, h, injection)
             return new + added.pop(0) if added else new
 
-        return self.recursion.update(call, z, x, self.config.cycles)
+        return self.recursion.update(noisy, z, x, self.config.cycles)
+
+    def call(self, stack: int, h: Embedded, injection: Embedded) -> Embedded:
+        """Calls a stack F of blocks: ``lerp(F(h + injection), h, damping)``."""
+        new = h + injection
+        for number in self._numbers(stack):
+            new = self.blocks[number](new)
+        return torch.lerp(new, h, self.config.damping) if self.config.damping else new
+
+    def _numbers(self, stack: int) -> range:
+        """The numbers of the blocks of a stack."""
+        return range(stack * self.config.layers, (stack + 1) * self.config.layers)
+
+    def fused(self) -> Call | None:
+        """Returns a faster form of ``call`` for inference, or None if the blocks have none on this device.
+
+        It may read the weights once, so it must be made anew after they change; it computes no gradients.
+        """
+        stacks = []
+        for stack in range(self.recursion.stacks):
+            blocks = [cast(Block, self.blocks[number]) for number in self._numbers(stack)]
+            fused = self.block.fused(blocks, self.config.damping)
+            if fused is None:
+                return None
+            stacks.append(fused)
+        return lambda stack, h, injection: stacks[stack](h, injection)
 
     def segment(self, z: State, x: Embedded) -> State:
         """Runs ``updates_per_segment`` updates."""
