@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -282,11 +283,11 @@ def test_bench_compares_every_block_with_matrix_products(monkeypatch: pytest.Mon
         monkeypatch.setitem(UPDATES, block, replace(model, channels=16))
     for preset, config in STEPS.items():
         monkeypatch.setitem(STEPS, preset, changed(config, {"channels": 16}, rows=2))
-    done = eqr("bench", "--no-compile", "--threads", "1", "--rounds", "1", "--json")
+    done = eqr("bench", "--no-compile", "--threads", "2", "--rounds", "1", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert [row["name"] for row in report["blocks"]] == ["relation", "symbol", "mixer"]
-    assert [row["name"] for row in report["training"]] == ["sudoku_cpu", "paper_sudoku"]
+    assert [(row["name"], row["threads"]) for row in report["blocks"]] == [*product(UPDATES, (1, 2))]
+    assert [(row["name"], row["threads"]) for row in report["training"]] == [*product(STEPS, (1, 2))]
     for row in report["blocks"] + report["training"]:
         assert row["per_second"] > 0
         assert row["share"] == pytest.approx(row["gflops"] / row["mm_gflops"])

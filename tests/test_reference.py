@@ -544,7 +544,7 @@ def test_truncated_and_foreign_files_get_one_sentence(tmp_path: Path, file: Path
         with pytest.raises(InputError, match=r"truncated or not a file of torch\.save|not one of torch\.save"):
             read_checkpoint(other)
     for path in (tmp_path, tmp_path / "missing.pth"):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"is a folder, not a file|is missing"):
             read_checkpoint(path)
     for state in (
         [],

@@ -1,26 +1,33 @@
 """The only file that knows devices, threads, processes and compilers."""
 
+import ctypes
+import hashlib
 import os
+import platform
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import torch
 
-from eqr.errors import InputError
+from eqr.errors import InputError, shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 CPU = torch.device("cpu")
+MOST_THREADS = 1024
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -29,12 +36,16 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     if name.startswith("cuda") and not available:
-        raise InputError(f"--device {name}: this torch sees no CUDA device, use --device cpu")
+        raise InputError(f"--device {shown(name)}: this torch sees no CUDA device, use --device cpu")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    kinds = {"cpu"} | ({accelerator.type} if accelerator else set())
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"--device {name!r} is not a device of this machine: use auto, cpu or cuda") from None
+        device = None
+    if device is None or device.type not in kinds:  # meta, for one, has shapes and no numbers
+        raise InputError(f"--device '{shown(name)}' is not a device of this machine: use auto, cpu or cuda")
     return device
 
 
@@ -43,22 +54,64 @@ def set_threads(threads: int | None) -> int:
     if threads is not None:
         if threads < 1:
             raise InputError(f"--threads {threads}: at least 1 is needed")
+        if threads > MOST_THREADS:
+            here = f"this machine runs {os.cpu_count() or 1} at a time"
+            raise InputError(f"--threads {threads}: {MOST_THREADS} at most are supported, and {here}")
         torch.set_num_threads(threads)
     return torch.get_num_threads()
 
 
 @cache
 def can_compile(device: torch.device) -> bool:
-    """Returns whether torch.compile can run on ``device``; if not, prints a notice once."""
+    """Returns whether code can be compiled for ``device``; if not, prints a notice once."""
     if device.type != "cpu" or shutil.which(os.environ.get("CXX", "g++")):
         return True
-    print("notice: no C++ compiler (g++ or $CXX) found: torch.compile is off, runs are slower", file=sys.stderr)
+    print("notice: no C++ compiler (g++ or $CXX) found: nothing is compiled, runs are slower", file=sys.stderr)
     return False
 
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """Wraps ``function`` in torch.compile with static shapes; call ``can_compile`` first."""
     return torch.compile(function, dynamic=False)
+
+
+BUILD = ("-std=c++17", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+VECTORS = {"AVX512": ("-mavx512f", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
+"""Options for the vector instructions that torch uses on this CPU; other CPUs get the instructions that all have."""
+
+
+@cache
+def native_library(source: Path) -> ctypes.CDLL | None:
+    """Returns the C++ file ``source`` as a library; if it cannot be built, prints a notice and returns None.
+
+    A library is built once on a machine and kept in ``$XDG_CACHE_HOME/eqr`` (``~/.cache/eqr``), under a name that
+    depends on its source and on the CPU's vector instructions.
+    """
+    options = (*BUILD, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()))
+    key = hashlib.sha256(source.read_bytes() + repr((options, platform.machine())).encode()).hexdigest()[:16]
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqr"
+        library = folder / f"{source.stem}-{key}.so"
+        if not library.exists():
+            if not can_compile(CPU):
+                return None
+            _build(source, library, options)
+        return ctypes.CDLL(str(library))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home folder
+        lines = (getattr(error, "stderr", None) or str(error)).splitlines()
+        reason = next((line for line in lines if "error" in line), lines[0])
+        print(f"notice: the library of {source.name} cannot be built, runs are slower: {reason}", file=sys.stderr)
+        return None
+
+
+def _build(source: Path, library: Path, options: Sequence[str]) -> None:
+    """Builds under another name, then renames: processes that build the same library do not disturb each other."""
+    library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        built = Path(folder) / library.name
+        command = [os.environ.get("CXX", "g++"), *options, "-o", str(built), str(source)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+        built.replace(library)
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -35,10 +35,12 @@ STEPS: dict[str, Preset] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Measure updates of each block and training steps on the CPU, beside plain matrix products of the same sizes."""
+    """Measure updates of each block and training steps on the CPU, beside plain matrix products of the same sizes.
+
+    Each is measured with one thread and with all of them; a block that has a kernel in C++, with and without it."""
 
     no_compile: bool = False
-    """Measure without torch.compile."""
+    """Measure plain torch alone, without kernels and torch.compile."""
     rounds: int = 9
     """Number of measurements of each, in turn with the plain products; the median counts."""
     json: bool = False
@@ -50,25 +52,25 @@ class Bench:
         if self.rounds < 1:
             raise InputError(f"--rounds {self.rounds}: it must be at least 1")
         threads, compile = self.machine.set(), not self.no_compile and can_compile(pick_device("cpu"))
-        updates, steps = [], []
+        updates: list[Speed] = []
+        steps: list[Speed] = []
         with progress_bar("measuring", len(UPDATES) + len(STEPS)) as advance:
             for block in UPDATES:
-                updates.append(measure_update(block, UPDATES[block], compile, self.rounds))
+                updates += measure_update(block, UPDATES[block], compile, self.rounds)
                 advance(1, block)
             for preset in STEPS:
-                steps.append(step_speed(preset, compile, self.rounds))
+                steps += step_speed(preset, compile, self.rounds)
                 advance(1, preset)
         if self.json:
             measured = {"blocks": updates, "training": steps}
             rows = {kind: [{**asdict(s), "share": s.share} for s in speeds] for kind, speeds in measured.items()}
             print(json.dumps({"threads": threads, "compiled": compile, **rows}, indent=2))
             return
-        title = f"{threads} threads, {'compiled' if compile else 'eager'}"
-        Console().print(_table(updates, f"Updates, {title}", "block", "updates/s"))
-        Console().print(_table(steps, f"Training passes, forward and backward, {title}", "preset", "segments/s"))
+        Console().print(_table(updates, "Updates", "block", "updates/s"))
+        Console().print(_table(steps, "Training passes, forward and backward", "preset", "segments/s"))
 
 
-def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
+def step_speed(preset: str, compile: bool, rounds: int) -> list[Speed]:
     """Measures the speed of the training passes of a preset in STEPS."""
     model_config, config = STEPS[preset].model, STEPS[preset].train
 
@@ -81,9 +83,10 @@ def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
 
 
 def _table(speeds: list[Speed], title: str, name: str, rate: str) -> Table:
-    columns = (name, "parameters", "rows", rate, "GFLOP/s", "torch.mm GFLOP/s", "share")
+    columns = (name, "form", "threads", "parameters", "rows", rate, "GFLOP/s", "torch.mm GFLOP/s", "share")
     table = Table(*columns, title=title, title_justify="left")
     for speed in speeds:
         rates = (f"{speed.per_second:.0f}", f"{speed.gflops:.1f}", f"{speed.mm_gflops:.1f}")
-        table.add_row(speed.name, f"{speed.parameters:,}", str(speed.rows), *rates, f"{speed.share:.0%}")
+        sizes = (str(speed.threads), f"{speed.parameters:,}", str(speed.rows))
+        table.add_row(speed.name, speed.form, *sizes, *rates, f"{speed.share:.0%}")
     return table

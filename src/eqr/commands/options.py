@@ -45,11 +45,12 @@ class Compiled(Machine):
     """The device, and whether to compile for it."""
 
     no_compile: bool = False
-    """Run without torch.compile: saves half a minute of set-up, then takes about twice as long."""
+    """Run without torch.compile, and without the C++ form of a block: saves up to a minute of set-up, then takes about
+    twice as long."""
 
     @property
     def compile(self) -> bool:
-        """Whether to compile the segment with torch.compile."""
+        """Whether to compile the segment: the block's kernel, or torch.compile."""
         return not self.no_compile
 
 

@@ -23,6 +23,7 @@ from eqr.data.serialise import as_record
 from eqr.data.text import QuestionColumn, read_rows
 from eqr.distributed import joined_ranks
 from eqr.engine import SolveConfig, outcomes
+from eqr.engine.rows import Compile
 from eqr.errors import InputError, printable
 from eqr.evidence import Solution
 from eqr.storage.records import Existing, RecordFile
@@ -89,7 +90,7 @@ class Solve:
             under_way = deque[tuple[int, str]]()
             pieces = self._pieces(model.task, file, under_way, on_read)
             try:
-                for outcome in outcomes(model, pieces, config, record=self.watch):
+                for outcome in outcomes(model, pieces, config, compile=self._compile, record=self.watch):
                     output.take(outcome, *under_way.popleft())
             except KeyboardInterrupt:
                 if self.out:
@@ -116,6 +117,11 @@ class Solve:
     def _typed(self) -> bool:
         """Whether a person types the puzzles."""
         return not self.puzzles and self.file in (None, "-") and sys.stdin.isatty()
+
+    @property
+    def _compile(self) -> Compile:
+        """The kernel for files and pipes. Not for a few puzzles: building it takes longer than they do."""
+        return False if self.puzzles or self._typed else "kernel"
 
     def _pieces(
         self, task: Task, file: RecordFile | None, under_way: deque[tuple[int, str]], on_read: Callable[[float], None]

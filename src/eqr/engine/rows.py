@@ -21,6 +21,7 @@ from eqr.engine.policy.halting import HaltInputs, settled
 from eqr.engine.policy.suppose import Suppositions
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
+from eqr.model.recursion import Call
 from eqr.random import NOISE, SUPPOSE, Streams, row_key
 from eqr.runtime import RowWorkers, can_compile, compiled
 from eqr.solvers import Memory, Solver, relative_residual
@@ -28,6 +29,10 @@ from eqr.types import Embedded, Logits, State
 
 Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
+
+Compile = bool | Literal["kernel"]
+"""True: the block's kernel in C++, or torch.compile if it has none;
+"kernel": its kernel, or plain torch; False: plain torch."""
 
 
 class Segment(NamedTuple):
@@ -42,18 +47,25 @@ class Segment(NamedTuple):
 
 
 def segment(
-    model: Reasoner, solver: Solver, z: State, x: Embedded, memory: Memory, noise: Float[Tensor, "R U N C D"] | None
+    model: Reasoner,
+    solver: Solver,
+    z: State,
+    x: Embedded,
+    memory: Memory,
+    noise: Float[Tensor, "R U N C D"] | None,
+    call: Call | None = None,
 ) -> Segment:
     """Runs one segment of every row.
 
-    The calls in each of the U updates add the noise. A residual never contains noise.
+    The calls in each of the U updates add the noise. A residual never contains noise. ``call`` is a faster form of the
+    model's own (``Reasoner.fused``).
     """
     added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
     for now in added:
         before = z
-        z, fz, memory = solver.step(partial(model.update, x=x, noise=now), z, memory)
+        z, fz, memory = solver.step(partial(model.update, x=x, noise=now, call=call), z, memory)
     if noise is not None:  # the residual is that of f without noise, so it takes one more evaluation
-        fz = model.update(before, x)
+        fz = model.update(before, x, call=call)
     return Segment(z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z))
 
 
@@ -87,7 +99,7 @@ class Rows:
         model: Reasoner,
         config: SolveConfig,
         workers: RowWorkers,
-        compile: bool = False,
+        compile: Compile = False,
         record: bool = False,
         latents: Latents = "none",
     ) -> None:
@@ -95,11 +107,12 @@ class Rows:
         self.model, self.config, self.workers = model, config, workers
         self.record, self.latents = record, latents
         device = model.answer_head.device
-        compile = compile and can_compile(device)
+        call = model.fused() if compile else None
+        compile = compile is True and call is None and can_compile(device)
         self.static = compile
         self.part = workers.rows_each(config.rows)
         slots = -(-config.rows // self.part) * self.part if compile else config.rows
-        self.segment = compiled(segment) if compile else segment
+        self.segment = compiled(segment) if compile else partial(segment, call=call)
         self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
         self.keys = Streams.of([0] * slots, device).keys

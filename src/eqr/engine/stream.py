@@ -13,7 +13,7 @@ from eqr.data.parsing import Refused, Text, read_puzzle
 from eqr.engine.config import SolveConfig
 from eqr.engine.policy.selection import SelectionRule, choose
 from eqr.engine.queue import OnSnapshot, PuzzleQueue
-from eqr.engine.rows import Latents, Rows, turn
+from eqr.engine.rows import Compile, Latents, Rows, turn
 from eqr.engine.views import Views
 from eqr.errors import InputError
 from eqr.evidence import Evidence, History, Solution
@@ -30,16 +30,16 @@ def evidence_stream(
     puzzles: Iterable[Int[Tensor, " L"]],
     config: SolveConfig,
     *,
-    compile: bool = False,
+    compile: Compile = False,
     record: bool = False,
     latents: Latents = "none",
     on_snapshot: OnSnapshot | None = None,
 ) -> Iterator[Evidence]:
     """Yields the evidence of each puzzle (ids, 0 = blank), in input order, once it and all earlier ones are decided.
 
-    ``compile`` runs torch.compile on the segment where possible: slow to start, then faster. ``record`` keeps each
-    row's history; ``latents`` keeps latent states: of the row's end, or of all segments in its history. Options that
-    ``config`` leaves open are the model's own. Raises InputError if they do not suit the task (``SolveConfig.check``).
+    ``compile`` is that of ``solve_stream``. ``record`` keeps each row's history; ``latents`` keeps latent states: of
+    the row's end, or of all segments in its history. Options that ``config`` leaves open are the model's own. Raises
+    InputError if they do not suit the task (``SolveConfig.check``).
     """
     config = config.completed(model.settings)
     config.check(model.task)
@@ -118,7 +118,7 @@ def outcomes(
     puzzles: Iterable[Puzzle],
     config: SolveConfig | None = None,
     *,
-    compile: bool = False,
+    compile: Compile = False,
     record: bool = False,
     latents: Latents = "none",
 ) -> Iterator[Solution | Refused]:
@@ -145,7 +145,7 @@ def solve_stream(
     puzzles: Iterable[Puzzle],
     config: SolveConfig | None = None,
     *,
-    compile: bool = False,
+    compile: Compile = False,
     record: bool = False,
     latents: Latents = "none",
 ) -> Iterator[Solution]:
@@ -155,7 +155,8 @@ def solve_stream(
         model: A trained reasoner; texts may be boards of any size that the model can answer.
         puzzles: Any iterable of texts or of ids (L,), 0 = blank; read as slots become free.
         config: How much compute a puzzle gets; options that are not given are the model's own settings.
-        compile: Run torch.compile on the segment where possible: slow to start, then faster.
+        compile: True runs the block's kernel in C++, which is built once on a machine, or torch.compile if it has none:
+            slow to start, then faster. "kernel" runs the kernel or plain torch. Answers agree to rounding.
         record: Keep each row's history (``Solution.history``).
         latents: Keep latent states: "end" in ``Evidence.states``, or with ``record`` "all" in ``History.z``.
 

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ class Speed:
     """One set of figures; rates are totals of all threads."""
 
     name: str
+    form: str
+    """eager, compiled (torch.compile) or kernel (``Reasoner.fused``)."""
+    threads: int
     parameters: int
     rows: int
     per_second: float
@@ -71,13 +75,20 @@ Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | Non
 """``loss(model, z, inputs, labels, noise)`` returns the loss of one segment."""
 
 
-def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -> Speed:
-    """Times updates of inference, with as many rows per thread as the engine updates at a time."""
+def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -> list[Speed]:
+    """Times updates of inference, with as many rows per thread as the engine updates at a time.
+
+    Each form of the update is timed with one thread and with all of them. With ``compile``, in the kernel's form if
+    there is one, and compiled; else eagerly.
+    """
     model = Reasoner(config).eval()
-    update = compiled(model.update) if compile else model.update
+    forms: dict[str, Callable[[State, torch.Tensor], State]] = {"eager": model.update}
+    if compile:
+        kernel = {"kernel": partial(model.update, call=call)} if (call := model.fused()) else {}
+        forms = {**kernel, "compiled": compiled(model.update)}
     repeats = model.config.updates_per_segment
 
-    def prepared(rows: int, plain: bool) -> Callable[[], object]:
+    def of_form(update: Callable[[State, torch.Tensor], State], rows: int, plain: bool) -> Callable[[], object]:
         z, x = _inputs(model, rows)
 
         @torch.no_grad()  # in inference mode the products would not be dispatched one by one
@@ -88,13 +99,20 @@ def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -
 
         return work
 
-    return _measured(name, model, prepared, CACHED_ROWS, repeats, rounds)
+    return [
+        speed
+        for form, update in forms.items()
+        for speed in _measured((name, form), model, partial(of_form, update), CACHED_ROWS, repeats, rounds)
+    ]
 
 
 def measure_step(
     name: str, config: ModelConfig, loss: Loss, rows: int, noisy: bool, compile: bool, rounds: int
-) -> Speed:
-    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread."""
+) -> list[Speed]:
+    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread.
+
+    Measures with one thread and with all of them.
+    """
     model = Reasoner(config).train()
     parameters = list(model.parameters())
     fast = compiled(loss) if compile else loss
@@ -110,21 +128,23 @@ def measure_step(
 
         return work
 
-    return _measured(name, model, prepared, rows, 1, rounds)
+    return _measured((name, "compiled" if compile else "eager"), model, prepared, rows, 1, rounds)
 
 
 def _measured(
-    name: str,
+    named: tuple[str, str],
     model: Reasoner,
     prepared: Callable[[int, bool], Callable[[], object]],
     rows: int,
     repeats: int,
     rounds: int,
-) -> Speed:
-    """Times ``prepared(rows, False)`` in every thread, and torch.mm on the products of ``prepared(rows, True)``."""
+) -> list[Speed]:
+    """Times ``prepared(rows, False)``, and torch.mm on the products of ``prepared(rows, True)``, in one thread and in
+    all of them."""
     torch.compiler.reset()  # graphs compiled for earlier networks count against torch's limit
     sizes = products_of(prepared(rows, True))
     flops = sum(2 * m * k * n for m, k, n in sizes)
+    speeds = []
     with row_workers(model.answer_head.device) as workers:
         works = [prepared(rows, False) for _ in range(workers.threads)]
         factors = [[(torch.randn(m, k), torch.randn(k, n)) for m, k, n in sizes] for _ in works]
@@ -139,17 +159,23 @@ def _measured(
             works[thread]()
 
         workers.map(run, [0])  # compiles
-        pairs = [(_seconds(workers, run), _seconds(workers, multiply)) for _ in range(rounds)]
-        done = workers.threads * rows * repeats
-    working, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Speed(
-        name=name,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        rows=done // repeats,
-        per_second=done / working,
-        gflops=flops / rows * done / working / 1e9,
-        mm_gflops=flops / rows * done / multiplying / 1e9,
-    )
+        for threads in sorted({1, workers.threads}):
+            used = range(threads)
+            pairs = [(_seconds(workers, run, used), _seconds(workers, multiply, used)) for _ in range(rounds)]
+            working, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))
+            speeds.append(
+                Speed(
+                    name=named[0],
+                    form=named[1],
+                    threads=threads,
+                    parameters=sum(parameter.numel() for parameter in model.parameters()),
+                    rows=threads * rows,
+                    per_second=threads * rows * repeats / working,
+                    gflops=flops * repeats * threads / working / 1e9,
+                    mm_gflops=flops * repeats * threads / multiplying / 1e9,
+                )
+            )
+    return speeds
 
 
 def _inputs(model: Reasoner, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -158,7 +184,7 @@ def _inputs(model: Reasoner, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
         return model.init(Streams.numbered(0, range(rows))), model.embed(boards)
 
 
-def _seconds(workers: RowWorkers, work: Callable[[int], None]) -> float:
+def _seconds(workers: RowWorkers, work: Callable[[int], None], threads: range) -> float:
     started = time.perf_counter()
-    workers.map(work, range(workers.threads))
+    workers.map(work, threads)
     return time.perf_counter() - started

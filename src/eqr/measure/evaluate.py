@@ -101,7 +101,7 @@ def evaluate(
         config: How much compute each puzzle gets.
         model_name: Name of the model in the report.
         data_name: Name of the puzzles in the report.
-        compile: Compile the segment with torch.compile, if possible.
+        compile: Run the block's kernel in C++, or torch.compile if it has none, if possible.
         progress: Called with the number of puzzles done, and the number right, so far.
         on_record: Called with the number, from 0, and the record of each puzzle that this process solves.
         ranks: The processes that share the work; each returns the report on all puzzles.

@@ -3,10 +3,11 @@
 No method draws noise or reads global state; ``update`` adds the noise that its caller gives.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +17,32 @@ from torch import Tensor, nn
 from eqr.errors import InputError, registered, unknown
 from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
-from eqr.model.recursion import RECURSIONS, Recursion
+from eqr.model.recursion import RECURSIONS, Call, Recursion
 from eqr.random import START, Streams
 from eqr.tasks import Task, task_of
 from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, State
 
 STARTS = ("normal", "truncated", "fixed")
 HALT_HEADS = ("pooled", "first")
-POSITIVE = ("channels", "layers", "token_hidden", "heads", "cycles", "updates_per_segment", "expansion")
+RANGES: dict[str, tuple[float, float]] = {
+    "channels": (1, 2**14),
+    "layers": (1, 256),
+    "expansion": (2**-6, 64),
+    "token_hidden": (1, 2**16),
+    "heads": (1, 1024),
+    "rotary": (0, 2),
+    "prefix_tokens": (0, 1024),
+    "cycles": (1, 1024),
+    "updates_per_segment": (1, 1024),
+    "init_std": (0, 1000),
+    "scratch_std": (0, 1000),
+    "halt_bias": (-1000, 1000),
+}
+"""Least and largest value of each number. The limits leave room for any network that a machine can run, and keep the
+configuration of a stranger from asking for more."""
+MOST_STATE = 2**26
+"""Most numbers in the state of one row: those of ARC's largest boards, 900 cells, times 2 streams of 37,000 channels.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +85,13 @@ class ModelConfig(BlockConfig):
         for kind, name, known in (("init", self.init, STARTS), ("halt_head", self.halt_head, HALT_HEADS)):
             if name not in known:
                 raise unknown(kind, name, known)
-        for name in POSITIVE:
-            if not vars(self)[name] > 0:
-                raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
-        if self.rotary not in (0, 1, 2) or self.prefix_tokens < 0:
+        for name, (least, most) in RANGES.items():
+            if not least <= vars(self)[name] <= most:  # also refuses what is not a number
+                raise InputError(f"model.{name} is {vars(self)[name]}: it must be {least:g} to {most:g}")
+        if int(self.channels * self.expansion) < 1:
             raise InputError(
-                f"model.rotary is {self.rotary}, model.prefix_tokens {self.prefix_tokens}: "
-                "rotary is 0, 1 or 2, and prefix tokens are 0 or more"
+                f"model.expansion is {self.expansion}: with {self.channels} channels that leaves no hidden channel, "
+                "give more of one of them"
             )
         if not 0 <= self.damping < 1:
             raise InputError(f"model.damping is {self.damping}: 0 or more, and less than 1, is needed")
@@ -109,6 +128,7 @@ class Reasoner(nn.Module):
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.task, kind = task_of(task or config.task), registered("block", block or config.block, BLOCKS)
+        self.block: type[Block] = kind
         self.recursion = registered("recursion", config.recursion, RECURSIONS)
         self.config = config = replace(config, task=self.task, block=kind, recursion=self.recursion)
         self.calibration: Calibration | None = None
@@ -118,6 +138,12 @@ class Reasoner(nn.Module):
         self.per_symbol = kind.per_symbol
         width = layout.symbols * channels if kind.per_symbol else channels
         self.state_shape = (self.recursion.streams, config.prefix_tokens + layout.cells, width)
+        if math.prod(self.state_shape) > MOST_STATE:
+            raise InputError(
+                f"a row of this network would have {math.prod(self.state_shape):,} numbers (streams x cells x width = "
+                f"{' x '.join(map(str, self.state_shape))}), at most {MOST_STATE:,} are supported: use fewer channels "
+                "or a smaller board"
+            )
         # Per-symbol blocks have three vectors per kind of symbol: cell blank, given as this symbol, given as another.
         # Other blocks have one vector for a blank cell and one for each given symbol.
         features = 3 * (1 + max(layout.symbol_kinds, default=0)) if kind.per_symbol else layout.symbols + 1
@@ -208,23 +234,44 @@ class Reasoner(nn.Module):
         """Standard deviation of each stream of a start."""
         return torch.tensor([self.config.init_std, self.config.scratch_std])[: self.recursion.streams]
 
-    def update(self, z: State, x: Embedded, noise: Noise | None = None) -> State:
+    def update(self, z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
         """Applies the map f once; its fixed points are the model's answers.
 
-        ``noise`` (R, N, C, D), if given, is added to the results of the N = ``calls_per_update`` calls.
+        ``noise`` (R, N, C, D), if given, is added to the results of the N = ``calls_per_update`` calls. ``call``
+        replaces this model's own ``call`` by a faster form of it (``fused``).
         """
-        layers, damping = self.config.layers, self.config.damping
-        added = [] if noise is None else list(noise.unbind(1))
+        plain, added = call or self.call, [] if noise is None else list(noise.unbind(1))
 
-        def call(stack: int, h: Embedded, injection: Embedded) -> Embedded:
-            new = h + injection
-            for number in range(stack * layers, (stack + 1) * layers):
-                new = self.blocks[number](new)
-            if damping:
-                new = torch.lerp(new, h, damping)
+        def noisy(stack: int, h: Embedded, injection: Embedded) -> Embedded:
+            new = plain(stack, h, injection)
             return new + added.pop(0) if added else new
 
-        return self.recursion.update(call, z, x, self.config.cycles)
+        return self.recursion.update(noisy, z, x, self.config.cycles)
+
+    def call(self, stack: int, h: Embedded, injection: Embedded) -> Embedded:
+        """Calls a stack F of blocks: ``lerp(F(h + injection), h, damping)``."""
+        new = h + injection
+        for number in self._numbers(stack):
+            new = self.blocks[number](new)
+        return torch.lerp(new, h, self.config.damping) if self.config.damping else new
+
+    def _numbers(self, stack: int) -> range:
+        """The numbers of the blocks of a stack."""
+        return range(stack * self.config.layers, (stack + 1) * self.config.layers)
+
+    def fused(self) -> Call | None:
+        """Returns a faster form of ``call`` for inference, or None if the blocks have none on this device.
+
+        It may read the weights once, so it must be made anew after they change; it computes no gradients.
+        """
+        stacks = []
+        for stack in range(self.recursion.stacks):
+            blocks = [cast(Block, self.blocks[number]) for number in self._numbers(stack)]
+            fused = self.block.fused(blocks, self.config.damping)
+            if fused is None:
+                return None
+            stacks.append(fused)
+        return lambda stack, h, injection: stacks[stack](h, injection)
 
     def segment(self, z: State, x: Embedded) -> State:
         """Runs ``updates_per_segment`` updates."""

@@ -1,6 +1,7 @@
 """The base of all blocks. A block maps (R, C, D) to (R, C, D), keeps rows apart and knows nothing of recursion."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,6 +9,9 @@ import torch
 from torch import nn
 
 from eqr.types import Embedded, Layout
+
+FusedStack = Callable[[Embedded, Embedded], Embedded]
+"""Maps (h, injection) to ``lerp(F(h + injection), h, damping)``, where F is a stack of blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +65,12 @@ class Block(nn.Module, ABC):
         Needed only to deepen a trained network (``training.growth``); by default the list is empty.
         """
         return []
+
+    @classmethod
+    def fused(cls, stack: Sequence["Block"], damping: float) -> FusedStack | None:
+        """Returns a faster form of a call of ``stack`` for inference, or None (the default) if there is none here.
+
+        The form agrees with ``forward`` to rounding and computes a row to the same bits in every batch. It may read the
+        weights once, and computes no gradients.
+        """
+        return None

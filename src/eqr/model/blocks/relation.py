@@ -8,12 +8,16 @@ cells constrain each other (relations as in Recurrent Relational Networks, arXiv
 size of the board.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eqr.model.blocks.base import Block, BlockConfig, groups_of_pairs
+from eqr.model.blocks.base import Block, BlockConfig, FusedStack, groups_of_pairs
+from eqr.model.blocks.relation_kernel import LayerWeights, relation_kernel
 from eqr.model.layers import gated, rms_norm, weight
+from eqr.runtime import CPU
 from eqr.types import Embedded, Layout
 
 
@@ -46,3 +50,13 @@ class RelationBlock(Block):
     def outward(self) -> list[nn.Parameter]:
         """Returns the last matrix of each residual sum."""
         return [self.pair_out]
+
+    @classmethod
+    def fused(cls, stack: Sequence[Block], damping: float) -> FusedStack | None:
+        """Returns the C++ form (``relation.cpp``), on a CPU in float32 where it can be built."""
+        blocks = [block for block in stack if isinstance(block, RelationBlock)]
+        plain = all(p.device == CPU and p.dtype == torch.float32 for block in blocks for p in block.parameters())
+        if cls.forward is not RelationBlock.forward or not plain:  # a subclass may compute something else
+            return None
+        layers = [LayerWeights([block.pair_in, *block.group_in], block.pair_out) for block in blocks]
+        return relation_kernel(blocks[0].split, blocks[0].groups, layers, damping)
