@@ -1,5 +1,6 @@
 """The rows that iterate: they enter, move by a segment, and leave when their halting rule says so. Knows no queue.
 
+A row can be parked between two segments and continued later in any slot, without a change to any bit of its evidence.
 Each row takes depth, halting rule, seed and suppositions from its job; the other options are the same for all rows.
 Rows under way come first in every tensor. When compiled, shapes never change: idle slots are computed too.
 """
@@ -77,6 +78,8 @@ class _Row:
     suppositions: Suppositions | None
     seconds: float = 0.0
     history: list[Snapshot] = field(default_factory=list)
+    parked: tuple[Tensor, ...] = ()
+    """The row's values in the tensors of ``Rows``, while it has no slot."""
 
 
 class Rows:
@@ -103,6 +106,7 @@ class Rows:
         self.segment = compiled(segment) if compile else segment
         self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
+        self.parked: dict[Job, _Row] = {}
         self.z = model.init(slots, torch.Generator()).to(device)
         self.inputs = torch.zeros(slots, model.task.layout.width, dtype=torch.long)
         self.x = model.embed(self.inputs.to(device))
@@ -128,7 +132,16 @@ class Rows:
 
     @torch.inference_mode()
     def enter(self, jobs: list[Job]) -> None:
-        """Start a row for each job."""
+        """Start a row for each job; the rows of jobs that are parked continue."""
+        self._start([job for job in jobs if job not in self.parked])
+        for job in jobs:
+            if row := self.parked.pop(job, None):
+                for tensor, value in zip(self._tensors, row.parked, strict=True):
+                    tensor[len(self.rows)] = value
+                row.parked = ()
+                self.rows.append(row)
+
+    def _start(self, jobs: list[Job]) -> None:
         if not jobs:
             return
         rows = [
@@ -267,8 +280,20 @@ class Rows:
         """End the rows of ``jobs``, if under way, without evidence."""
         if not jobs:
             return
+        for job in jobs:
+            self.parked.pop(job, None)
         for at in reversed(range(len(self.rows))):
             if self.rows[at].job in jobs:
+                self._close(at)
+
+    @torch.inference_mode()
+    def park(self, jobs: Collection[Job]) -> None:
+        """Take the rows of ``jobs`` out of their slots; ``enter`` continues them. Their states stay on the device."""
+        for at in reversed(range(len(self.rows)) if jobs else ()):
+            row = self.rows[at]
+            if row.job in jobs:
+                row.parked = tuple(tensor[at].clone() for tensor in self._tensors)
+                self.parked[row.job] = row
                 self._close(at)
 
     def _close(self, at: int) -> None:
@@ -276,10 +301,15 @@ class Rows:
         last = len(self.rows) - 1
         if at != last:
             self.rows[at] = self.rows[last]
-            tensors = (self.z, self.x, self.inputs, self.logits, self.halt_logit, self.age, self.depth)
-            for tensor in (*tensors, self.residuals, self.changes, *self.memory):
+            for tensor in self._tensors:
                 tensor[at] = tensor[last]
         self.rows.pop()
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        """All that slots hold; axis 0 of each tensor counts slots."""
+        marks = (self.age, self.depth, self.residuals, self.changes)
+        return (self.z, self.x, self.inputs, self.logits, self.halt_logit, *marks, *self.memory)
 
     def _answers(self) -> Int[Tensor, "R L"]:
         """Decoded ids of the rows under way, clues included where they are fixed, on the CPU."""
@@ -317,8 +347,11 @@ class Rows:
 class Queue(Protocol):
     """The source of rows, and the receiver of their snapshots and evidence."""
 
+    def preempted(self) -> list[Job]:
+        """Rows to park, because others need their slots more; ``start`` returns these rows again later."""
+
     def start(self) -> Job | None:
-        """The next needed row to start, or None."""
+        """The next needed row to start or to continue, or None."""
 
     def start_ahead(self, cheap: int) -> Iterator[Job]:
         """Yields rows for idle slots, which may turn out to be needed; ``cheap`` of them cost no time."""
@@ -344,6 +377,7 @@ def turn(rows: Rows, queue: Queue) -> int:
 
     Returns the number of rows moved.
     """
+    rows.park(queue.preempted())
     ahead = queue.ahead()
     needed = list(islice(iter(queue.start, None), rows.free + len(ahead)))
     stopped = ahead[: max(0, len(needed) - rows.free)]
