@@ -14,9 +14,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from eqr.web.bodies import GONE, POLICY, Bodies, Heads, Outermost
+from eqr.web.description import described
 from eqr.web.origins import ANY, Origins, client_of
 from eqr.web.problems import Problem, Refusal, stopping
-from eqr.web.schemas import Answers, Health, Offered, SolveAsked, StreamAsked, described, events, read_json, read_query
+from eqr.web.schemas import Answers, Health, Offered, SolveAsked, StreamAsked, events, read_json, read_query
 from eqr.web.service import Service
 from eqr.web.stream import Events, Trajectories
 
@@ -97,7 +98,7 @@ def _refuse(app: FastAPI) -> None:
 
 
 def _solving(app: FastAPI, service: Service) -> None:
-    known = (service.limits, {facts.name: facts.task for facts in service.facts}, service.example())
+    known = (service.limits, service.kinds(), service.example())
     body = {"required": True, "content": {"application/json": {"schema": described(SolveAsked, *known)}}}
     stream = described(StreamAsked, *known)
     query = [
@@ -130,6 +131,7 @@ def _solving(app: FastAPI, service: Service) -> None:
         "/v1/solve/stream",
         tags=["puzzles"],
         summary="Follow one puzzle's restarts, segment by segment, as server-sent events.",
+        description="Which values go together is stated by the schema of POST /v1/solve.",
         response_class=Response,
         responses={
             200: {"description": "Events.", "content": {"text/event-stream": {"schema": events()}}},

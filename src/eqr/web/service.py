@@ -27,6 +27,7 @@ from eqr.model import Reasoner
 from eqr.model.blocks import BLOCKS
 from eqr.model.reasoner import name_in
 from eqr.tasks import Task
+from eqr.web.description import Kind
 from eqr.web.limits import Limits
 from eqr.web.metrics import Metrics
 from eqr.web.problems import Problem, stopping
@@ -70,6 +71,11 @@ class Service:
         if asked.model not in names:
             raise Problem(422, f"model {asked.model[:40]!r} does not answer {asked.task}: choose {', '.join(names)}")
         return asked.model
+
+    def kinds(self) -> dict[str, Kind]:
+        """The facts of each model on which the options of a request depend."""
+        tasks = {name: model.task for name, model in self.models.items()}
+        return {name: Kind(task.family, task.layout.clues_fixed, task.has_rules) for name, task in tasks.items()}
 
     def example(self) -> str:
         """A puzzle that the first model takes; an empty string if none is known."""
