@@ -128,7 +128,7 @@ async def deep(load: Load, rows: list[tuple[str, str]], seen: Seen, number: int,
     """Ask for far more than there is time for; gives up when the time is up."""
     async with httpx2.AsyncClient(base_url=load.url, timeout=120) as session:
         while (left := end - time.perf_counter()) > 0:
-            puzzles = [question for question, _ in rows[number::100][:64]]
+            puzzles = [rows[(number + place) % len(rows)][0] for place in range(64)]
             asked = {"task": load.task, "puzzles": puzzles, "breadth": 64, **DEEP}
             with suppress(TimeoutError, httpx2.HTTPError):
                 async with asyncio.timeout(left):

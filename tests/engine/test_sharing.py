@@ -8,7 +8,7 @@ import torch
 from eqr.engine import SolveConfig
 from eqr.engine.queue import PuzzleQueue
 from eqr.engine.rows import Job
-from eqr.engine.sharing import QUANTUM, FairQueue
+from eqr.engine.sharing import NEW, QUANTUM, FairQueue
 from eqr.evidence import Evidence
 
 PUZZLE = torch.zeros(4, dtype=torch.long)
@@ -18,7 +18,7 @@ class Board:
     """Slots whose rows move as the queue says, and end at the depth that they asked for."""
 
     def __init__(self, slots: int = 16) -> None:
-        self.queue, self.rows = FairQueue(slots), set[Job]()
+        self.queue, self.rows = FairQueue(slots, cheap=2), set[Job]()
         self.left: dict[Job, int] = {}
         self.moved: Counter[PuzzleQueue] = Counter()
         self.parked = self.turns = 0
@@ -81,7 +81,7 @@ def test_askers_get_equal_shares_whatever_depth_and_breadth_they_ask(askers: int
     board = Board()
     for number in range(askers):
         board.ask(depth=(7, 40, 10_000)[number % 3], puzzles=10_000, breadth=(1, 64)[number % 2])
-    board.run(100)
+    board.run(NEW * askers // 16 + 100)
     shares = board.run(2_000)
     assert len(shares) == askers
     for segments in shares.values():
@@ -91,6 +91,7 @@ def test_askers_get_equal_shares_whatever_depth_and_breadth_they_ask(askers: int
 def test_one_row_cannot_use_more_than_a_slot_and_the_others_share_the_rest() -> None:
     board = Board()
     one, *others = [board.ask(100_000, puzzles=1 if number == 0 else 100) for number in range(3)]
+    board.run(NEW + 20)
     shares = board.run(1_000)
     assert shares[one] == pytest.approx(1_000, rel=0.2)
     assert all(shares[other] == pytest.approx(7_500, rel=0.2) for other in others)
@@ -115,6 +116,43 @@ def test_a_small_request_beside_deep_ones_is_done_as_soon_as_its_share_allows(de
     for _ in range(20):
         share = max(1, (deep + 1) / 16)  # turns for a segment
         assert board.turns_of(board.ask(16)) <= 16 * share + 2 * QUANTUM * share
+
+
+def test_turns_are_short_while_a_new_request_has_rows_and_older_ones_still_have_half() -> None:
+    board = Board()
+    deep = [board.ask(1_000_000, puzzles=10) for _ in range(16)]
+    board.run(NEW + 100)
+    assert len(board.rows) == 16
+    small = board.ask(100)
+    board.turn()
+    shares = board.run(98)
+    assert len(board.rows) == 2
+    assert (shares[small], sum(shares[asker] for asker in deep)) == (98, 98)
+    parked = board.parked
+    assert parked <= 14 + 16 + 98 / QUANTUM
+    board.run(3)
+    assert len(board.rows) <= 4  # one more a turn
+    board.run(20)
+    assert len(board.rows) == 16
+
+
+def test_new_requests_of_one_client_do_not_take_more_than_its_share_from_other_clients() -> None:
+    board = Board()
+    deep = [board.ask(1_000_000, puzzles=10, client=f"deep {number}") for number in range(4)]
+    board.run(NEW + 100)
+    long = board.ask(1_000_000, puzzles=10, client="long")
+    board.run(NEW + 100)
+    shares = board.run(2_000)
+    assert shares[long] == pytest.approx(shares[deep[0]], rel=0.2)
+    board.queue.remove(long)
+    board.rows -= long.moving.keys()
+    before = board.moved.copy()
+    for _ in range(500):
+        board.turns_of(board.ask(16, client="many small ones"))
+    shares = board.moved - before
+    small = sum(segments for asker, segments in shares.items() if asker not in deep)
+    assert small == 500 * 16
+    assert all(shares[asker] > 0.8 * small for asker in deep)
 
 
 def test_who_did_not_want_slots_before_is_owed_nothing_for_them() -> None:

@@ -235,7 +235,7 @@ class SolveServer:
         rows = min(self.config.rows, max(workers.threads, CELLS // model.task.layout.cells))
         return _Board(
             rows=Rows(model, replace(self.config, rows=rows), workers, compile),
-            queue=FairQueue(rows),
+            queue=FairQueue(rows, workers.rows_at_once(rows)),
             row=row_bytes(model, self.config.stepper),
         )
 

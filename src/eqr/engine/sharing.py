@@ -3,6 +3,10 @@
 Cost is counted in segments. Whoever has had the fewest segments comes first, whatever depth and breadth it asked for; a
 row that has moved a few segments can be parked for a row of somebody who has had fewer. Whoever has all the rows it
 needs under way is owed nothing for slots that it did not want (start-time fair queueing, Goyal, Vin & Cheng 1996).
+
+A turn of many rows takes long on a CPU, and a small request waits for as many turns as it has segments. So requests
+that have had little count as new, and while they have rows, older requests have no more rows than these (and half of
+the slots at most): turns are short for new requests, and older ones still have a part.
 """
 
 from collections import deque
@@ -17,6 +21,9 @@ from eqr.evidence import Evidence, Snapshot
 
 QUANTUM = 8
 """Segments that a row moves in its slot before it can be parked, so that parking costs little."""
+NEW = 256
+"""Segments for which a request counts as new, if its client has not had so many more than others. Older requests of its
+client are not owed for these."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -40,6 +47,14 @@ class _Asker(_Share):
     client: "_Client"
     parked: deque[Job] = field(default_factory=deque)
     """Rows that wait for a slot to continue; no new row of the asker starts before these."""
+    had: int = 0
+    """Segments of needed rows."""
+    new: bool = True
+
+    @property
+    def claim(self) -> float:
+        """The order among new requests is that of all their segments: who has just come is first."""
+        return (self.had if self.new else self.spent) + QUANTUM * self.running
 
     def waits(self, room: bool) -> bool:
         """Whether a row would move if it had a slot. One row may start without ``room``, so that nobody starves."""
@@ -56,8 +71,6 @@ class _Asker(_Share):
 class _Client(_Share):
     name: str
     askers: list[_Asker] = field(default_factory=list)
-    waiting: list[_Asker] = field(default_factory=list)
-    """Askers that wait, in this turn."""
     clock: float = 0.0
     """Segments of the waiting asker who has had the fewest."""
 
@@ -65,23 +78,31 @@ class _Client(_Share):
 class FairQueue:
     """The askers who share the slots of one board. ``Rows`` takes rows from it as from a ``PuzzleQueue``."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, cheap: int = 1) -> None:
+        """``cheap`` rows take no more time than one."""
+        self.slots, self.cheap = slots, cheap
         self.room = True
         """Whether memory allows more started rows than one for each asker."""
         self.clients: dict[str, _Client] = {}
         self.ended = 0
         """Rows that have ended."""
         self._clock = 0.0
+        self._gone: dict[str, float] = {}
+        """Clients without a request who have had more than those who wait now, and the segments they have had."""
         self._askers: dict[PuzzleQueue, _Asker] = {}
         self._asker_of: dict[Job, _Asker] = {}
         self._moved: dict[Job, int] = {}
         """Rows in slots, and the segments they have moved there."""
         self._chosen: deque[Job] = deque()
+        self._waiting: list[_Asker] = []
+        """Askers that wait, in this turn."""
+        self._most = slots
+        """Most rows of older requests in slots, in this turn."""
 
     def add(self, queue: PuzzleQueue, client: str = "") -> None:
         """Take a new asker, a request of ``client``."""
-        owner = self.clients.setdefault(client, _Client(name=client, spent=self._clock))
+        spent = max(self._clock, self._gone.pop(client, 0))
+        owner = self.clients.setdefault(client, _Client(name=client, spent=spent))
         self._askers[queue] = asker = _Asker(queue=queue, client=owner, spent=owner.clock)
         owner.askers.append(asker)
 
@@ -91,8 +112,11 @@ class FairQueue:
         asker.client.askers.remove(asker)
         if not asker.client.askers:
             del self.clients[asker.client.name]
+            self._gone[asker.client.name] = asker.client.spent
         for job in queue.moving:
             self._forget(job)
+        if not self.clients:  # nobody waits
+            self._gone.clear()
 
     @property
     def started(self) -> int:
@@ -101,18 +125,12 @@ class FairQueue:
 
     def preempted(self) -> list[Job]:
         """Chooses the rows that move in this turn; returns those that leave their slots for others."""
-        free = self.slots - self._begin()
-        while free and self._waiting():
-            self._choose(_first(_first(self._waiting()).waiting))
-            free -= 1
-        parked = []
-        movable = [job for job in self._needed() if self._moved[job] >= QUANTUM]
-        while movable and (pair := self._unfair(movable)):
-            asker, job = pair
-            movable.remove(job)
-            parked.append(job)
-            self._park(job)
-            self._choose(asker)
+        self._begin()
+        parked = self._shrink()
+        self._fill(new=False, most=self._most)
+        self._fill(new=True, most=self.slots)
+        for new in (False, True):
+            parked += self._exchange(new)
         self._charge()
         return parked
 
@@ -121,8 +139,8 @@ class FairQueue:
         return self._chosen.popleft() if self._chosen else None
 
     def start_ahead(self, cheap: int) -> Iterator[Job]:
-        """Yields restarts of any asker that may turn out to be needed, for idle slots."""
-        for asker in self._askers.values() if self.room else ():
+        """Yields restarts of any asker that may turn out to be needed, for idle slots, if no needed row waits."""
+        for asker in self._askers.values() if self.room and not self._waiting else ():
             for job in asker.queue.start_ahead(cheap):
                 cheap -= 1
                 self._asker_of[job], self._moved[job] = asker, 0
@@ -164,25 +182,66 @@ class FairQueue:
         """Needed rows in slots, in the order in which they came."""
         return [job for job in self._moved if self._asker_of[job].queue.needs(job)]
 
-    def _begin(self) -> int:
-        """Count who has rows in slots and who waits; returns how many slots needed rows have."""
+    def _begin(self) -> None:
+        """Count who has rows in slots, who waits, and how many rows older requests may have."""
         for client in self.clients.values():
             client.running = 0
-            for asker in client.askers:
-                asker.running = 0
-            client.waiting = [asker for asker in client.askers if asker.waits(self.room)]
-        needed = self._needed()
-        for job in needed:
+        for asker in self._askers.values():
+            asker.running = 0
+            asker.new = asker.had < NEW and asker.client.spent <= self._clock + NEW
+        for job in self._needed():
             self._count(job, 1)
-        return len(needed)
+        self._waiting = [asker for asker in self._askers.values() if asker.waits(self.room)]
+        new = sum(asker.running for asker in self._askers.values() if asker.new)
+        new += sum(asker.new for asker in self._waiting)
+        # More again by one row a turn, so that rows are not parked and continued for each of many small requests.
+        if new:
+            self._most = max(self.cheap - new, min(new, self.slots // 2))
+        else:
+            self._most = min(self.slots, max(self._most + 1, len(self._needed())))
 
     def _count(self, job: Job, rows: int) -> None:
         asker = self._asker_of[job]
         asker.running += rows
         asker.client.running += rows
 
-    def _waiting(self) -> list[_Client]:
-        return [client for client in self.clients.values() if client.waiting]
+    def _rows(self, new: bool) -> dict[Job, _Asker]:
+        """Needed rows of new or of older requests in slots, and their askers."""
+        askers = {job: self._asker_of[job] for job in self._needed()}
+        return {job: asker for job, asker in askers.items() if asker.new == new}
+
+    def _shrink(self) -> list[Job]:
+        """Parks the rows that older requests have too many, of those first who have had the most."""
+        parked = []
+        for _ in range(len(self._rows(new=False)) - self._most):
+            latest = {asker: job for job, asker in self._rows(new=False).items()}
+            job = latest[max(latest, key=lambda asker: (asker.client.claim, asker.claim))]
+            self._park(job)
+            parked.append(job)
+        return parked
+
+    def _fill(self, new: bool, most: int) -> None:
+        """Gives free slots to new or to older requests, until these have the most rows that they may."""
+        for _ in range(min(self.slots - len(self._needed()), most - len(self._rows(new)))):
+            askers = [asker for asker in self._waiting if asker.new == new]
+            if askers:
+                self._choose(min(askers, key=lambda asker: (asker.client.claim, asker.claim)))
+
+    def _exchange(self, new: bool) -> list[Job]:
+        """Parks rows of new or of older requests for rows of such that have had less."""
+        parked = []
+        movable = {job: asker for job, asker in self._rows(new).items() if self._moved[job] >= QUANTUM}
+        while movable:
+            waiting = [asker for asker in self._waiting if asker.new == new]
+            pair = _unfair(waiting, {asker: job for job, asker in movable.items()})
+            if not pair:
+                break
+            asker, job = pair
+            del movable[job]
+            self._park(job)
+            parked.append(job)
+            self._choose(asker)
+        return parked
 
     def _choose(self, asker: _Asker) -> None:
         """Give a slot to the asker's next row."""
@@ -191,40 +250,32 @@ class FairQueue:
         self._chosen.append(job)
         self._count(job, 1)
         if not asker.waits(self.room):
-            asker.client.waiting.remove(asker)
+            self._waiting.remove(asker)
 
     def _park(self, job: Job) -> None:
         self._count(job, -1)
         del self._moved[job]
         asker = self._asker_of[job]
         asker.parked.append(job)
-        if asker not in asker.client.waiting:
-            asker.client.waiting.append(asker)
-
-    def _unfair(self, movable: list[Job]) -> tuple[_Asker, Job] | None:
-        """Who should have the slot of which row: among clients, or else among the askers of one client."""
-        latest = {self._asker_of[job]: job for job in movable}
-        waiting = self._waiting()
-        if not waiting:
-            return None
-        behind, ahead = _first(waiting), _last(asker.client for asker in latest)
-        pairs = [(behind, ahead)] if _owes(ahead, behind) else [(client, client) for client in waiting]
-        for poor, rich in pairs:
-            askers = [asker for asker in latest if asker.client is rich]
-            if askers and (poor is not rich or _owes(_last(askers), _first(poor.waiting))):
-                return _first(poor.waiting), latest[_last(askers)]
-        return None
+        if asker not in self._waiting:
+            self._waiting.append(asker)
 
     def _charge(self) -> None:
         """Count the segments of this turn; whoever does not wait is owed no more than those who do."""
         for job in self._needed():
             asker = self._asker_of[job]
             self._moved[job] += 1
-            asker.spent += 1
+            asker.had += 1
+            asker.spent += not asker.new
             asker.client.spent += 1
+        waiting: dict[_Client, list[_Asker]] = {client: [] for client in self.clients.values()}
+        for asker in self._waiting:
+            if not asker.new:
+                waiting[asker.client].append(asker)
         for client in self.clients.values():
-            client.clock = _settled(client.clock, client.askers, client.waiting)
-        self._clock = _settled(self._clock, self.clients.values(), self._waiting())
+            client.clock = _settled(client.clock, client.askers, waiting[client])
+        self._clock = _settled(self._clock, waiting, {asker.client for asker in self._waiting})
+        self._gone = {name: spent for name, spent in self._gone.items() if spent > self._clock}
 
 
 S = TypeVar("S", bound=_Share)
@@ -236,6 +287,20 @@ def _first(shares: Iterable[S]) -> S:
 
 def _last(shares: Iterable[S]) -> S:
     return max(shares, key=attrgetter("claim"))
+
+
+def _unfair(waiting: list[_Asker], latest: dict[_Asker, Job]) -> tuple[_Asker, Job] | None:
+    """Who should have the slot of which of the ``latest`` rows: among clients, or else among the askers of one."""
+    if not waiting:
+        return None
+    behind, ahead = _first(asker.client for asker in waiting), _last(asker.client for asker in latest)
+    pairs = [(behind, ahead)] if _owes(ahead, behind) else [(client, client) for client in {a.client for a in latest}]
+    for poor, rich in pairs:
+        poor_askers = [asker for asker in waiting if asker.client is poor]
+        most = _last(asker for asker in latest if asker.client is rich)
+        if poor_askers and (poor is not rich or _owes(most, _first(poor_askers))):
+            return _first(poor_askers), latest[most]
+    return None
 
 
 def _owes(ahead: S, behind: S) -> bool:
