@@ -120,6 +120,20 @@ def test_a_client_that_fills_its_part_of_the_queue_is_refused_and_others_are_ser
         assert driver.submit(MODEL, boards(20), SolveConfig(depth=2), client="few").result(20)
 
 
+def test_a_request_that_fills_the_queue_leaves_it_to_small_ones() -> None:
+    with running(queue=320) as driver:
+        driver.submit(MODEL, boards(20), SolveConfig(depth=100_000, halt="fixed", breadth=16))
+        until(lambda: driver.rows == 8)
+        with pytest.raises(Full):
+            driver.submit(MODEL, boards(21), SolveConfig())
+        for _ in range(3):
+            assert driver.submit(MODEL, boards(20), SolveConfig(depth=3)).result(20)
+        with pytest.raises(Full, match=r"the queue is full \(320 rows\)"):  # noqa: PT012
+            for seed in range(30):
+                driver.submit(MODEL, boards(20, seed=seed), LONG)
+        assert 360 < driver.waiting <= 400
+
+
 def test_memory_admits_so_many_requests_and_of_one_client_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eqr.engine.server.STARTED", 2 * 8 * row_bytes(MODEL, SolveConfig().stepper))
     with running() as driver:
@@ -145,7 +159,7 @@ def test_rows_that_have_started_stay_within_memory_and_still_nobody_starves(monk
                 most = max(most, driver.rows + driver.parked)
                 time.sleep(0.001)
             assert len(future.result()) == 3
-        assert 9 < most <= 20 + 8  # the rows of one turn may start at the limit
+        assert 9 < most <= 20 + 8 + 10  # the rows of a turn may start at the limit, and one of each request
         assert not any(future.done() for future in deep)
         for future in deep:
             future.cancel()

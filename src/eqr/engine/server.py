@@ -110,7 +110,8 @@ class SolveServer:
         """Serve ``models``. Models resized by ``for_task`` keep their slots only while requests for them are pending.
 
         ``config`` holds the options that all requests share (rows, window, solver). At most ``queue`` rows wait, of one
-        client at most ``client_queue``. ``compile`` compiles the boards of ``models`` on entering.
+        client at most ``client_queue``; requests of a sixteenth of that or less may add a quarter. ``compile`` compiles
+        the boards of ``models`` on entering.
         """
         self.models, self.config, self.compile = models, config, compile
         self.queue, self.client_queue = queue, client_queue or queue
@@ -185,9 +186,9 @@ class SolveServer:
         """Raises Full if a request does not fit beside the others, or beside those of its client."""
         everybody = list(self._requests)
         own = [other for other in everybody if other.client == request.client]
-        if sum(other.waiting for other in everybody) + request.waiting > self.queue:
+        if not _fits(request.waiting, sum(other.waiting for other in everybody), self.queue):
             raise Full(f"the queue is full ({self.queue} rows)")
-        if sum(other.waiting for other in own) + request.waiting > self.client_queue:
+        if not _fits(request.waiting, sum(other.waiting for other in own), self.client_queue):
             raise Full(f"your requests fill their part of the queue ({self.client_queue} rows)")
         if sum(other.held for other in everybody) + request.held > STARTED // 2:
             raise Full(f"{len(everybody)} requests are under way, for more there is no memory")
@@ -300,6 +301,11 @@ class SolveServer:
     def _forget(self, request: _Request) -> None:
         with self._change:
             self._requests.discard(request)
+
+
+def _fits(rows: int, waiting: int, queue: int) -> bool:
+    """Whether a queue takes ``rows`` more; when large requests have filled it, it still takes a few rows."""
+    return waiting + rows <= (queue * 5 // 4 if rows <= queue // 16 else queue)
 
 
 def row_bytes(model: Reasoner, solver: Solver) -> int:

@@ -5,8 +5,8 @@ row that has moved a few segments can be parked for a row of somebody who has ha
 needs under way is owed nothing for slots that it did not want (start-time fair queueing, Goyal, Vin & Cheng 1996).
 
 A turn of many rows takes long on a CPU, and a small request waits for as many turns as it has segments. So requests
-that have had little count as new, and while they have rows, older requests have no more rows than these (and half of
-the slots at most): turns are short for new requests, and older ones still have a part.
+that have had the fewest segments count as new, and while they have rows, older requests have no more rows than these
+(and half of the slots at most): turns are short for new requests, and older ones still have a part.
 """
 
 from collections import deque
@@ -21,9 +21,9 @@ from eqr.evidence import Evidence, Snapshot
 
 QUANTUM = 8
 """Segments that a row moves in its slot before it can be parked, so that parking costs little."""
-NEW = 256
-"""Segments for which a request counts as new, if its client has not had so many more than others. Older requests of its
-client are not owed for these."""
+NEW, OLDER = 256, 4
+"""A request is new until it has had so many segments, or so many times the fewest that another request has had, if its
+client has had no more than others. Older requests of its client are not owed for the segments of new ones."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -183,17 +183,18 @@ class FairQueue:
         return [job for job in self._moved if self._asker_of[job].queue.needs(job)]
 
     def _begin(self) -> None:
-        """Count who has rows in slots, who waits, and how many rows older requests may have."""
-        for client in self.clients.values():
-            client.running = 0
-        for asker in self._askers.values():
-            asker.running = 0
-            asker.new = asker.had < NEW and asker.client.spent <= self._clock + NEW
+        """Count who has rows in slots, who waits, who is new, and how many rows older requests may have."""
+        for share in (*self.clients.values(), *self._askers.values()):
+            share.running = 0
         for job in self._needed():
             self._count(job, 1)
         self._waiting = [asker for asker in self._askers.values() if asker.waits(self.room)]
-        new = sum(asker.running for asker in self._askers.values() if asker.new)
-        new += sum(asker.new for asker in self._waiting)
+        wanting = {*self._waiting, *(asker for asker in self._askers.values() if asker.running)}
+        modest = [asker for asker in wanting if asker.client.spent <= self._clock + NEW]
+        below = min(NEW, OLDER * min((asker.had for asker in modest), default=0) + 2 * QUANTUM)
+        for asker in wanting:
+            asker.new = asker.had < below and asker in modest
+        new = sum(asker.running for asker in wanting if asker.new) + sum(asker.new for asker in self._waiting)
         # More again by one row a turn, so that rows are not parked and continued for each of many small requests.
         if new:
             self._most = max(self.cheap - new, min(new, self.slots // 2))
