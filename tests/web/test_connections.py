@@ -138,6 +138,27 @@ def healthy(server: Process) -> bool:
         return False
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+def test_behind_a_trusted_proxy_clients_are_told_apart(trusted: bool, mazes_folder: str) -> None:
+    options = ["--trusted-proxy", "127.0.0.0/8"] if trusted else []
+    process = Process("--models", mazes_folder, "--client-queue", "40", "--rows", "2", "--depth", "1000000", *options)
+    work = {"task": "maze", "puzzle": FIVE, "depth": 1_000_000, "halt": "fixed", "breadth": 40}
+    asked = {"task": "maze", "puzzles": [FIVE] * 30, "depth": 1}
+    try:
+        request = (
+            f"GET /v1/solve/stream?{urlencode(work)} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+        )
+        with connect(process, request.encode()) as held:
+            assert held.recv(10)
+            statuses = []
+            for client in ("192.0.2.1", "192.0.2.2"):
+                headers = {"x-forwarded-for": client}
+                statuses.append(httpx2.post(f"{process.address}/v1/solve", json=asked, headers=headers).status_code)
+        assert statuses == [429, 200 if trusted else 429]
+    finally:
+        process.kill()
+
+
 FEW_FILES = """
 import resource, runpy, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))

@@ -189,11 +189,11 @@ class FairQueue:
         for job in self._needed():
             self._count(job, 1)
         self._waiting = [asker for asker in self._askers.values() if asker.waits(self.room)]
-        wanting = {*self._waiting, *(asker for asker in self._askers.values() if asker.running)}
-        modest = [asker for asker in wanting if asker.client.spent <= self._clock + NEW]
-        below = min(NEW, OLDER * min((asker.had for asker in modest), default=0) + 2 * QUANTUM)
+        modest = {client for client in self.clients.values() if client.spent <= self._clock + NEW}
+        wanting = dict.fromkeys([*self._waiting, *(asker for asker in self._askers.values() if asker.running)])
+        fewest = min((asker.had for asker in wanting if asker.client in modest), default=0)
         for asker in wanting:
-            asker.new = asker.had < below and asker in modest
+            asker.new = asker.client in modest and asker.had < min(NEW, OLDER * fewest + 2 * QUANTUM)
         new = sum(asker.running for asker in wanting if asker.new) + sum(asker.new for asker in self._waiting)
         # More again by one row a turn, so that rows are not parked and continued for each of many small requests.
         if new:
@@ -295,7 +295,8 @@ def _unfair(waiting: list[_Asker], latest: dict[_Asker, Job]) -> tuple[_Asker, J
     if not waiting:
         return None
     behind, ahead = _first(asker.client for asker in waiting), _last(asker.client for asker in latest)
-    pairs = [(behind, ahead)] if _owes(ahead, behind) else [(client, client) for client in {a.client for a in latest}]
+    within = [(client, client) for client in dict.fromkeys(asker.client for asker in latest)]
+    pairs = [(behind, ahead)] if _owes(ahead, behind) else within
     for poor, rich in pairs:
         poor_askers = [asker for asker in waiting if asker.client is poor]
         most = _last(asker for asker in latest if asker.client is rich)
