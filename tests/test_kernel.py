@@ -13,7 +13,7 @@ import eqr
 from eqr import runtime
 from eqr.cli import main
 from eqr.data.files import read_labelled
-from eqr.engine.rows import segment
+from eqr.engine.segment import segment
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks.relation import RelationBlock
 from eqr.model.recursion import Call

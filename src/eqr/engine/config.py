@@ -1,6 +1,7 @@
 """The options of the engine: how much compute a puzzle gets, and which restart answers. Computes nothing."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, cast
@@ -89,8 +90,8 @@ class SolveConfig(RowConfig):
         if self.halt is not None:
             object.__setattr__(self, "halt", halting_rule(self.halt))
         object.__setattr__(self, "select", selection_rule(self.select))
-        text = str(self.breadth or 1).removeprefix(AUTO)
-        if not text.isdecimal() or len(text) > 9 or int(text) < 1 or self.breadth == 0:
+        text = "1" if self.breadth is None else str(self.breadth).removeprefix(AUTO)
+        if not re.fullmatch("[1-9][0-9]{0,8}", text):
             given = shown(str(self.breadth))
             raise InputError(f"breadth is {given}: it must be K or auto:K, where K is a number of 1 or more")
         if self.protocol not in ("best", "paper"):

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eqr.engine import SolveConfig
-from eqr.engine.rows import segment
+from eqr.engine.segment import segment
 from eqr.errors import DISTRIBUTION, missing_extra
 from eqr.model import Reasoner
 from eqr.random import Streams
