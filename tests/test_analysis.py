@@ -17,6 +17,7 @@ from eqr.cli import main
 from eqr.data.files import collect
 from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
 
@@ -32,7 +33,7 @@ def boards() -> torch.Tensor:
 def test_the_spectral_radius_is_that_of_the_dense_jacobian(block: str, boards: torch.Tensor) -> None:
     config = ModelConfig(task="sudoku4", block=block, channels=4 if block == "relation" else 8, heads=2)
     model = Reasoner(config, torch.Generator().manual_seed(1))
-    z, x = model.init(3, torch.Generator().manual_seed(0)), model.embed(boards)
+    z, x = model.init(Streams.numbered(0, range(3))), model.embed(boards)
     found = spectral_radius(model, boards, z, burn_in=100, measured=600)
     for row in range(3):
         dense = jacobian(lambda one, row=row: model.update(one, x[row : row + 1]), z[row : row + 1])

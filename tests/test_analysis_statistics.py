@@ -26,6 +26,7 @@ from eqr.analysis.traces import turned_wrong
 from eqr.data.files import collect
 from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
 
@@ -105,23 +106,22 @@ def test_principal_components_are_those_of_a_decomposition() -> None:
 
 def test_a_fixed_start_becomes_random_and_any_start_cold() -> None:
     fixed = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=4, init="fixed"))
-    generator = torch.Generator().manual_seed(0)
     loose = from_random_starts(fixed)
-    rows = loose.init(2, generator)
+    rows = loose.init(Streams.numbered(0, range(2)))
     assert not torch.equal(rows[0], rows[1])
     assert all(
         torch.equal(tensor, fixed.state_dict()[name]) for name, tensor in loose.state_dict().items() if name != "start"
     )
     assert from_random_starts(loose) is loose
-    assert not from_cold_start(loose).init(3, generator).any()
-    assert fixed.init(1, generator).any()  # as it was
+    assert not from_cold_start(loose).init(Streams.numbered(0, range(3))).any()
+    assert fixed.init(Streams.numbered(0, range(1))).any()  # as it was
 
 
 def test_neighbours_do_not_change_a_spectral_radius() -> None:
     model = Reasoner(ModelConfig(task="sudoku4", block="relation", channels=4), torch.Generator().manual_seed(1))
     task = task_named("sudoku4")
     inputs = collect(task, task.generate(seed=3), 10).batch().inputs
-    z = model.init(10, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(10)))
     together = spectral_radius(model, inputs, z, burn_in=5, measured=5)
     torch.testing.assert_close(spectral_radius(model, inputs[7:8], z[7:8], burn_in=5, measured=5), together[7:8])
 

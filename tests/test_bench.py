@@ -9,12 +9,13 @@ from eqr.commands.bench import STEPS, UPDATES
 from eqr.measure import bench
 from eqr.measure.bench import measure_update, products_of
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.training.loss import segment_loss
 
 
 def flops_of_update(config: ModelConfig, rows: int) -> int:
     model = Reasoner(config)
-    z, x = model.init(rows, torch.Generator()), model.embed(torch.zeros(rows, 81, dtype=torch.long))
+    z, x = model.init(Streams.numbered(0, range(rows))), model.embed(torch.zeros(rows, 81, dtype=torch.long))
     with torch.no_grad():
         return sum(2 * m * k * n for m, k, n in products_of(lambda: model.update(z, x)))
 
@@ -40,7 +41,7 @@ def test_the_backward_pass_of_a_training_step_is_counted() -> None:
     """The paper's segment: 3 x 7 calls of 2 layers forward, and backward, at twice the cost, the last 7 calls."""
     config = replace(STEPS["paper_sudoku"].model, channels=64, token_hidden=64)
     model, rows = Reasoner(config).train(), 2
-    z, ids = model.init(rows, torch.Generator()), torch.zeros(rows, 81, dtype=torch.long)
+    z, ids = model.init(Streams.numbered(0, range(rows))), torch.zeros(rows, 81, dtype=torch.long)
 
     def work() -> None:
         loss = segment_loss(model, z, ids, ids + 1, None, STEPS["paper_sudoku"].train).loss

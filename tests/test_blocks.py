@@ -3,6 +3,7 @@ import torch
 
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
+from eqr.random import Streams
 from eqr.tasks import task_named
 
 TASK = task_named("sudoku6")
@@ -22,7 +23,7 @@ def boards(count: int = 4) -> torch.Tensor:
 @torch.no_grad()
 def test_rows_do_not_mix(block: str) -> None:
     model, ids = make(block), boards()
-    z = model.init(4, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(4)))
     together = model.segment(z, model.embed(ids))
     alone = torch.cat([model.segment(z[i : i + 1], model.embed(ids[i : i + 1])) for i in range(4)])
     assert torch.equal(together, alone)
@@ -33,7 +34,7 @@ def test_rows_do_not_mix(block: str) -> None:
 def test_renaming_symbols_renames_the_answer(block: str) -> None:
     model, ids = make(block), boards()
     new_name = torch.tensor([0, 3, 1, 6, 2, 5, 4])
-    z = model.init(4, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(4)))
     per_symbol = z.view(4, 1, 36, 6, 12)
     renamed_z = torch.empty_like(per_symbol)
     renamed_z[:, :, :, new_name[1:] - 1] = per_symbol
@@ -48,7 +49,7 @@ def test_relation_blocks_follow_the_board_when_its_lines_move(block: str) -> Non
     model, ids = make(block), boards()
     cells = torch.arange(36).view(6, 6)
     moved = cells[[3, 2, 1, 0, 5, 4]][:, [5, 4, 3, 0, 1, 2]].flatten()  # bands and stacks stay together
-    z = model.init(4, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(4)))
     logits = model.decode(model.segment(z, model.embed(ids)))
     moved_logits = model.decode(model.segment(z[:, :, moved], model.embed(ids[:, moved])))
     torch.testing.assert_close(moved_logits, logits[:, moved], atol=1e-4, rtol=1e-4)
@@ -57,7 +58,7 @@ def test_relation_blocks_follow_the_board_when_its_lines_move(block: str) -> Non
 @pytest.mark.parametrize("block", list(BLOCKS))
 def test_every_weight_learns(block: str) -> None:
     model = make(block)
-    z = model.segment(model.init(4, torch.Generator().manual_seed(0)), model.embed(boards()))
+    z = model.segment(model.init(Streams.numbered(0, range(4))), model.embed(boards()))
     (model.decode(z).logsumexp(-1).sum() + model.halt_logit(z).sum()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()] == []
 
@@ -65,7 +66,7 @@ def test_every_weight_learns(block: str) -> None:
 @torch.no_grad()
 def test_a_convolution_sees_the_eight_neighbours_and_nothing_further() -> None:
     model = Reasoner(ModelConfig(task="maze9", block="conv", channels=8), torch.Generator().manual_seed(1))
-    z = model.init(1, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(1)))
     x = torch.zeros(1, 81, 8)
     touched = z.clone()
     touched[0, 0, 40] += 1  # the middle
@@ -77,7 +78,7 @@ def test_a_convolution_sees_the_eight_neighbours_and_nothing_further() -> None:
 def test_a_convolution_answers_alike_on_boards_of_any_size() -> None:
     small = Reasoner(ModelConfig(task="maze9", block="conv", channels=8), torch.Generator().manual_seed(1))
     large = small.for_task(task_named("maze31"))
-    walls, z = torch.ones(1, 31, 31, dtype=torch.long), large.init(1, torch.Generator().manual_seed(0))
+    walls, z = torch.ones(1, 31, 31, dtype=torch.long), large.init(Streams.numbered(0, range(1)))
     walls[0, 11:20, 11:20] = torch.randint(1, 6, (9, 9), generator=torch.Generator().manual_seed(2))
     for before, after in zip(small.parameters(), large.parameters(), strict=True):
         assert before is after

@@ -18,7 +18,7 @@ from eqr.engine import evidence_stream
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
-from eqr.random import row_generator
+from eqr.random import Streams, row_key
 from eqr.storage.onnx import METADATA, description, difference, export
 from eqr.tasks import task_named
 
@@ -64,7 +64,7 @@ def boards(model: Reasoner, count: int) -> Tensor:
 def run(path: Path, model: Reasoner, ids: Tensor, depth: int) -> tuple[Tensor, Tensor]:
     """Answers and residuals (B,) after ``depth`` segments of the file from the engine's own starts."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    z = torch.cat([model.init(1, row_generator(0, puzzle, 0)) for puzzle in ids]).numpy()
+    z = model.init(Streams.of(row_key(0, puzzle, 0) for puzzle in ids)).numpy()
     for _ in range(depth):
         z, logits, halt_logit, residual = session.run(None, {"z": z, "ids": ids.numpy()})
     assert halt_logit.shape == (len(ids),)

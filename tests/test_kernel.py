@@ -13,10 +13,11 @@ import eqr
 from eqr import runtime
 from eqr.cli import main
 from eqr.data.files import read_labelled
-from eqr.engine.rows import segment
+from eqr.engine.segment import segment
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks.relation import RelationBlock
 from eqr.model.recursion import Call
+from eqr.random import Streams
 from eqr.runtime import native_library
 from eqr.solvers import Anderson, Picard
 
@@ -38,7 +39,7 @@ def prepared(config: ModelConfig, rows: int = 5) -> tuple[Reasoner, torch.Tensor
     ids = torch.randint(0, layout.symbols + 1, (rows, layout.width), generator=generator)
     if layout.rule_cells:
         ids[:, : layout.rule_cells] = 1
-    return model, model.init(rows, generator), model.embed(ids).detach()
+    return model, model.init(Streams.numbered(0, range(rows))), model.embed(ids).detach()
 
 
 def fused(model: Reasoner) -> Call:

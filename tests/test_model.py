@@ -5,6 +5,7 @@ import torch
 
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.tasks import task_named
 
 CONFIG = ModelConfig(task="sudoku4", block="symbol", channels=8, token_hidden=8)
@@ -12,7 +13,7 @@ CONFIG = ModelConfig(task="sudoku4", block="symbol", channels=8, token_hidden=8)
 
 def start(model: Reasoner, rows: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     ids = model.task.encode(["1..." + "." * 12] * rows)
-    return model.init(rows, torch.Generator().manual_seed(0)), model.embed(ids)
+    return model.init(Streams.numbered(0, range(rows))), model.embed(ids)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from test_reference_alone import HRM_ALONE, TRM_ALONE, alone
 from torch import Tensor
 
 from eqr.paper.reference import Checkpoint, read_checkpoint, to_reasoner
+from eqr.random import Streams
 
 GOLDEN = Path(__file__).parent / "golden" / "eqr_small.npz"
 SPEC = importlib.util.spec_from_file_location("recompute", GOLDEN.with_name("recompute.py"))
@@ -101,7 +102,7 @@ def test_weights_alone_compute_the_published_equations(tmp_path: Path, arch: dic
     (tmp_path / "all_config.yaml").write_text(yaml.dump({"arch": arch, "data_paths": ["data/mine"]}))
     model = to_reasoner(read_checkpoint(tmp_path / "step_10"), cells=16).double()
     ids = torch.randint(0, 5, (3, 16), generator=torch.Generator().manual_seed(0))
-    z, x = model.init(3, torch.Generator()), model.embed(ids)
+    z, x = model.init(Streams.numbered(0, range(3))), model.embed(ids)
     for logits, halting in zip(
         *published(weights, arch, tokens, ids.numpy() + 1), strict=True
     ):  # their id 0 is padding

@@ -28,6 +28,7 @@ from eqr.commands.import_reference import ImportReference
 from eqr.errors import InputError
 from eqr.paper.reference import Checkpoint, read_checkpoint, to_reasoner
 from eqr.paper.reference.architecture import IMPORTED
+from eqr.random import Streams
 from eqr.storage.checkpoint import load
 
 WIDTH, HIDDEN, TOKEN_HIDDEN = 8, 24, 20
@@ -178,7 +179,7 @@ def test_a_fixed_start_comes_from_beside_the_average(tmp_path: Path) -> None:
     torch.save(content(arch=TRM_ARCH), path)
     model = to_reasoner(read_checkpoint(path))
     assert (model.config.init, model.config.damping) == ("fixed", 0)
-    z = model.init(2, torch.Generator())
+    z = model.init(Streams.numbered(0, range(2)))
     assert z.shape == (2, 2, 16, WIDTH)
     assert torch.equal(z[1, 0, 3], theirs["H_init"])
     assert torch.equal(z[1, 1, 3], theirs["L_init"])
@@ -543,7 +544,7 @@ def test_truncated_and_foreign_files_get_one_sentence(tmp_path: Path, file: Path
         with pytest.raises(InputError, match=r"truncated or not a file of torch\.save|not one of torch\.save"):
             read_checkpoint(other)
     for path in (tmp_path, tmp_path / "missing.pth"):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"is a folder, not a file|is missing"):
             read_checkpoint(path)
     for state in (
         [],

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from eqr.commands.import_reference import ImportReference
 from eqr.errors import InputError
-from eqr.paper.reference import Checkpoint, pickles, read_checkpoint, to_reasoner
+from eqr.paper.reference import Checkpoint, read_checkpoint, to_reasoner
 from eqr.paper.reference.architecture import IMPORTED
-from eqr.paper.reference.pickles import unpickled
+from eqr.storage import pickles
 from eqr.storage.checkpoint import load
+from eqr.storage.pickles import unpickled
 
 TRM_ALONE: dict[str, Any] = {
     **{"name": "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1", "loss": {"name": "losses@ACTLossHead"}},
@@ -133,7 +134,7 @@ BOMB = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("a
         (b"arch: !!python/object/apply:os.system [id]\n", "all_config.yaml, line 1, has a tag"),
         (b"arch: !!int x\n", "all_config.yaml, line 1, has a tag, which no configuration needs: write plain values"),
         (b"arch: " + b"[" * 30_000, "all_config.yaml, line 1, has a value more than 20 levels deep"),
-        (b"#" * 40_000, "all_config.yaml has more than 32768 bytes, too many for a configuration"),
+        (b"#" * 40_000, "all_config.yaml has more than 32,768 bytes, too many for a file of its kind"),
         (b"arch:\n\tname: x\n", "all_config.yaml, line 2, is not YAML (found character '\\t' that cannot start"),
         (b"arch: {name\n", "all_config.yaml, line 2, is not YAML (expected ',' or '}', but got '<stream end>')"),
         (b"arch: \xff\n", "all_config.yaml is not YAML"),
@@ -154,10 +155,10 @@ def test_a_file_that_is_no_configuration_gets_one_sentence(tmp_path: Path, conte
 def test_a_configuration_that_is_no_file_gets_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, None)
     (tmp_path / "all_config.yaml").mkdir()
-    assert message(path) == "all_config.yaml cannot be read (Is a directory): give the all_config.yaml of the run"
-    assert message(path, tmp_path / "no").startswith("no cannot be read (No such file or directory)")
+    assert message(path) == "all_config.yaml is a folder, not a file: give the all_config.yaml of the run"
+    assert message(path, tmp_path / "no").startswith("no is missing: give the all_config.yaml")
     assert message(tmp_path) == (
-        f"{tmp_path} cannot be read (Is a directory): give the weights of a run".replace(f"{tmp_path.parent}/", "")
+        f"{tmp_path} is a folder, not a file: give the weights of a run".replace(f"{tmp_path.parent}/", "")
     )
     shutil.rmtree(tmp_path / "all_config.yaml")
     saved(tmp_path)

@@ -1,7 +1,7 @@
-"""What the bundled model answered before the second edition, and how much it took, it still does.
+"""The bundled model's answers and their compute do not drift.
 
-``golden/sameness.json`` holds the digests of 200 puzzles and of four short trainings, equal bit for bit on the machine
-that it names; on others kernels round differently, so the first 24 puzzles are compared by counts.
+``golden/sameness.json`` holds the counts of one machine; on others kernels round differently, so some are compared
+with a tolerance. They change when random streams do: measure the model again then (docs/results.md).
 """
 
 import csv
@@ -33,14 +33,15 @@ def solved(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_answers_and_compute_are_those_of_the_first_edition(
-    setting: str, file: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In plain torch, which answers puzzles given as arguments."""
+def questions(file: str) -> list[str]:
     with open(file) as rows:
-        puzzles = [row["question"] for row in csv.DictReader(rows)]
-    records = solved(capsys, *puzzles, "--json", *SETTINGS[setting])
+        return [row["question"] for row in csv.DictReader(rows)]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_answers_and_compute_are_as_recorded(setting: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In plain torch, which answers puzzles given as arguments."""
+    records = solved(capsys, *questions(file), "--json", *SETTINGS[setting])
     expected = SAMENESS["first_24"][setting]
     assert sum(record["valid"] for record in records) == expected["valid"]
     assert sum(record["restarts"] for record in records) == expected["restarts"]
@@ -50,10 +51,10 @@ def test_answers_and_compute_are_those_of_the_first_edition(
 def test_the_kernel_that_answers_files_does_so_in_as_many_segments(
     file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All but one row: one of the 24 wanders for so long that the last bit decides when it comes to rest."""
-    records = solved(capsys, "--file", file, "--json", *SETTINGS["default"])
-    assert all(record["valid"] for record in records)
-    depths = [6, 6, 6, 6, 8, 6, 6, 6, 8, 8, 6, 6, 6, 6, 6, 6, 22, 6, 7, 6, 11, 6, 6, 6]  # of plain torch
-    assert sum(depths) == SAMENESS["first_24"]["default"]["segments"]
-    others = [abs(record["depth"] - depth) for record, depth in zip(records, depths, strict=True)]
-    assert sum(other > 1 for other in others) <= 1
+    """But for rows that wander for so long that the last bit decides when they come to rest."""
+    kernel = solved(capsys, "--file", file, "--json", *SETTINGS["default"])
+    plain = solved(capsys, *questions(file), "--json", *SETTINGS["default"])
+    assert all(record["valid"] for record in kernel)
+    assert [record["answer"] for record in kernel] == [record["answer"] for record in plain]
+    others = [abs(mine["depth"] - theirs["depth"]) for mine, theirs in zip(kernel, plain, strict=True)]
+    assert sum(other > 1 for other in others) <= 2

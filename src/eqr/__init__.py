@@ -5,7 +5,6 @@ Names are imported when they are first used, so ``import eqr`` itself costs noth
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 # OpenMP threads that wait must sleep, not spin, and OpenMP reads this once, when torch is imported. Beside one other
@@ -84,6 +83,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # not at the top: the program starts without it
+
         return version("equilibrium-reasoners")
     if name not in _HOME:
         raise AttributeError(f"module 'eqr' has no attribute {name!r}")

@@ -1,5 +1,11 @@
-"""``python -m eqr`` is ``eqr``."""
+"""``python -m eqr`` is ``eqr``; both start here, so that Ctrl-C shows no traceback however early it comes."""
 
-from eqr.cli import main
+import os
+import signal
 
-main()
+signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
+
+from eqr.cli import start  # noqa: E402 - imported under the handler above
+
+if __name__ == "__main__":
+    start()

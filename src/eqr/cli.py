@@ -5,14 +5,18 @@ tyro makes flags from types. A command's module is imported only when the comman
 
 import ast
 import contextlib
+import errno
 import inspect
 import io
 import itertools
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 from eqr.errors import DISTRIBUTION, InputError, RankLost, printable, unknown
@@ -52,23 +56,85 @@ options:
 """
 
 
+def start() -> None:
+    """The program ``eqr``: as ``main``, but Ctrl-C ends it at once while modules are imported or the interpreter ends.
+
+    There an interruption would show where Python was, or be lost in a library's code.
+    """
+    signal.signal(signal.SIGINT, _leave)
+    main()
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit codes: 0 done, 2 bad input, 1 internal error, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _run(arguments)
+        _open_streams()
+        try:
+            _run(arguments)
+        except SystemExit:
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
     except InputError as error:
-        print(f"eqr: {printable(str(error))}", file=sys.stderr)  # names and texts of files may be in the message
-        sys.exit(2)
+        _fail(error, 2)
     except RankLost as error:
-        print(f"eqr: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error, 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         # The reader of the pipe has ended (`eqr solve ... | head`), which is not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        _drop_output()
+        _fail(f"standard output cannot be written ({error.strerror}): make room, or send it to another place", 2)
+
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of writing to a full disk. With the name of a file they are that file's."""
+
+
+def _fail(error: object, code: int) -> None:
+    with contextlib.suppress(OSError):  # standard error may be full as well
+        print(f"eqr: {printable(str(error))}", file=sys.stderr, flush=True)  # texts of files may be in the message
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Lets the rest of the output go nowhere: Python writes it when it ends, and would fail again."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_streams() -> None:
+    """Opens standard streams that the caller has closed; raises InputError if there is no standard output."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - open until the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise InputError("standard output is closed: open it, or send it to /dev/null")
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(130)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Makes Ctrl-C raise KeyboardInterrupt in the body, so that a command can save its work."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not _leave:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, _leave)
 
 
 def _run(arguments: list[str]) -> None:
@@ -90,7 +156,9 @@ def _run(arguments: list[str]) -> None:
     name, *options = arguments
     if name not in COMMANDS:
         raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
-    _parsed(name, options, modules).run()  # type: ignore[attr-defined]
+    command = _parsed(name, options, modules)
+    with _interruptible():
+        command.run()  # type: ignore[attr-defined]
 
 
 def _module(name: str) -> str:

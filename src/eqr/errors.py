@@ -1,6 +1,7 @@
 """Errors that the user can fix. Each message is one sentence: what is wrong, where, the limit, the fix."""
 
 import difflib
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -34,12 +35,21 @@ def printable(text: str) -> str:
     )
 
 
+def shown(value: object) -> str:
+    """A value of a file as text for a message: on one line, and "something else" if it may be too deep or too long."""
+    if isinstance(value, str):
+        return printable(value[:80])
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**20):
+        return str(value)
+    return "something else"
+
+
 def unknown(kind: str, name: str, known: Iterable[str], plugins: bool = False) -> InputError:
     """Returns the error for a name that is not in ``known``; the message suggests the closest known name.
 
     With ``plugins`` the message also says how to import a plugin, which may register further names.
     """
-    names = list(known)
+    names, name = list(known), name[:80]
     close = difflib.get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     cure = ", or import the module that registers it (eqr --import MODULE COMMAND)" if plugins else ""
@@ -65,14 +75,19 @@ def from_json(kind: type[T], values: Any, place: str) -> T:
     if not isinstance(values, dict):
         raise InputError(f"{place} holds no JSON object: copy or train the model again")
     known: dict[str, Any] = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]
+    given = dict(values)
     for key, value in values.items():
         if key not in known:
             raise unknown(f"{place}: field", key, known)
-        # JSON does not distinguish 1 from 1.0, so an int is accepted where a float is expected.
-        if not isinstance(value, known[key]) and not (type(value) is int and isinstance(1.0, known[key])):
-            raise InputError(f"{place}: {key} is {value!r}, it must be of type {formatannotation(known[key])}")
+        # JSON does not distinguish 1 from 1.0, so an int becomes a float where one is expected; True is no number.
+        number = type(value) is int and isinstance(1.0, known[key])
+        truth = type(value) is bool and known[key] is not bool
+        if truth or not (isinstance(value, known[key]) or number):
+            written = formatannotation(known[key])
+            raise InputError(f"{place}: {key} is {reprlib.repr(value)}, it must be of type {written}")
+        given[key] = float(value) if number else value
     try:
-        return kind(**values)
+        return kind(**given)
     except TypeError as error:
         raise InputError(f"{place} is incomplete ({error})") from None
     except InputError as error:

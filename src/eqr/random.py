@@ -1,22 +1,41 @@
-"""Random streams. Each is a function of a seed and a purpose, so no generator state is saved and order does not matter.
+"""Random streams. Each is a function of a key, a purpose and a position, so no generator state is saved or carried.
 
-A row's start and noise depend only on the seed, the puzzle and the restart's number. A training slot's puzzles and
-starts depend only on the seed, the slot's number and the number of puzzles it has drawn; its noise depends only on the
-seed, the step and the slot's number. So answers do not depend on batches or neighbours, and a run draws the same
-numbers however its slots are spread over passes, threads or processes.
+A row's start, noise and suppositions depend only on the seed, the puzzle and the restart's number. A training slot's
+puzzles and starts depend only on the seed, the slot's number and the number of puzzles it has drawn; its noise depends
+only on the seed, the step and the slot's number. So answers do not depend on batches or neighbours, and a run draws
+the same numbers however its slots are spread over passes, threads or processes.
+
+``Streams`` draws for all rows at once, by whole-number arithmetic and tables, so that the numbers are equal on every
+device and for every version of torch.
 """
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from math import prod
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT, SUPPOSE = range(7)
+"""Purposes of streams."""
+# Constants of Philox 4x32-10 (Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011).
+ROUNDS = 10
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+MASK = 0xFFFFFFFF
+WORDS = 4
+"""Words of 32 bits that one block yields."""
+CUT = 2.0
+"""Truncated normal values lie within so many standard deviations of the normal distribution that is cut."""
 
-def row_generator(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> torch.Generator:
-    """Returns the stream of one row's start and noise. Its key is the puzzle's ids, not its place in a batch."""
-    return torch.Generator().manual_seed(_key(f"{seed}/{restart}/", puzzle) >> 1)
+
+def row_key(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> int:
+    """Returns the key of one row's stream. It depends on the puzzle's ids, not on its place in a batch."""
+    return _key(f"{seed}/{restart}/", puzzle)
 
 
 def view_generator(seed: int, puzzle: Int[Tensor, " L"], view: int) -> np.random.Generator:
@@ -30,10 +49,6 @@ def _key(purpose: str, puzzle: Int[Tensor, " L"]) -> int:
     return int.from_bytes(key.digest(), "little")
 
 
-PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT = range(6)
-"""Purposes of streams."""
-
-
 def numpy_stream(seed: int, purpose: int, *which: int) -> np.random.Generator:
     """Returns the numpy generator of ``purpose`` with the numbers ``which``, such as a slot and a step."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, purpose, *which])))
@@ -43,3 +58,91 @@ def torch_stream(device: torch.device, seed: int, purpose: int, *which: int) -> 
     """Returns the torch generator on ``device`` of ``purpose`` with numbers ``which``, such as a slot and a step."""
     key = np.random.SeedSequence([seed, purpose, *which]).generate_state(1, np.uint64)[0] >> 1
     return torch.Generator(device).manual_seed(int(key))
+
+
+@dataclass(frozen=True)
+class Streams:
+    """A stream for each of R rows. A draw is a function of a row's key, a purpose and a position ``at`` per row."""
+
+    keys: Int[Tensor, " R"]
+    """Keys of 64 bits; the draws are made on their device."""
+
+    @staticmethod
+    def of(keys: Iterable[int], device: torch.device | str = "cpu") -> "Streams":
+        """Returns the streams of these keys, whole numbers of at most 64 bits."""
+        words = np.array([key % 2**64 for key in keys], np.uint64).view(np.int64)
+        return Streams(torch.from_numpy(words).to(device))
+
+    @staticmethod
+    def numbered(seed: int, numbers: Iterable[int], device: torch.device | str = "cpu") -> "Streams":
+        """Returns a stream for each of the ``numbers``, such as those of training slots."""
+        states = (np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] for number in numbers)
+        return Streams.of(map(int, states), device)
+
+    def __getitem__(self, rows: "slice | Tensor") -> "Streams":
+        """The streams of some rows."""
+        return Streams(self.keys[rows])
+
+    def normal(self, purpose: int, at: int | Int[Tensor, " R"], *shape: int) -> Float[Tensor, "R ..."]:
+        """Draws standard normal values, (R, *shape)."""
+        return self._tabled(purpose, at, shape, truncated=False)
+
+    def truncated(self, purpose: int, at: int | Int[Tensor, " R"], *shape: int) -> Float[Tensor, "R ..."]:
+        """Draws normal values cut off at CUT standard deviations and widened to standard deviation 1, (R, *shape)."""
+        return self._tabled(purpose, at, shape, truncated=True)
+
+    def uniform(self, purpose: int, at: int | Int[Tensor, " R"]) -> Float[Tensor, " R"]:
+        """Draws one value in (0, 1), in double precision, for each row."""
+        return (self._words(purpose, at, 1)[:, 0].double() + 0.5) / 2**32
+
+    def _tabled(
+        self, purpose: int, at: int | Int[Tensor, " R"], shape: tuple[int, ...], truncated: bool
+    ) -> Float[Tensor, "R ..."]:
+        """Looks 16 random bits up in a table of quantiles: the inverse of the distribution function."""
+        count = prod(shape)
+        words = self._words(purpose, at, -(-count // 2))
+        halves = torch.stack([words & 0xFFFF, words >> 16], -1).flatten(1)[:, :count]
+        return _quantiles(truncated, words.device)[halves].view(-1, *shape)
+
+    def _words(self, purpose: int, at: int | Int[Tensor, " R"], count: int) -> Int[Tensor, "R count"]:
+        """Returns random words of 32 bits, as int64, for each row."""
+        blocks = torch.arange(-(-count // WORDS), device=self.keys.device)
+        where = torch.as_tensor(at, device=self.keys.device).view(-1, 1)
+        rows = len(self.keys)
+        counter = (blocks.expand(rows, -1), (where & MASK).expand(rows, len(blocks)), purpose, 0)
+        words = philox(counter, (self.keys.view(-1, 1) & MASK, (self.keys.view(-1, 1) >> 32) & MASK))
+        return torch.stack(words, -1).flatten(1)[:, :count]
+
+
+Words = int | Tensor
+"""Words of 32 bits, as int64."""
+
+
+def philox(counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words]) -> tuple[Tensor, ...]:
+    """Returns the four random words of Philox 4x32-10 for each counter and key; the arguments broadcast."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        (high0, low0), (high1, low1) = _product(MULTIPLIERS[0], c0), _product(MULTIPLIERS[1], c2)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
+    words = [torch.as_tensor(word) for word in (c0, c1, c2, c3)]
+    zero = sum(words[1:], words[0]) * 0  # of the shape of all
+    return tuple(word + zero for word in words)
+
+
+def _product(factor: int, word: Words) -> tuple[Words, Words]:
+    """Returns the high and the low word of a product of two words, without leaving the range of int64."""
+    upper, lower = factor * (word >> 16), factor * (word & 0xFFFF)
+    middle = upper + (lower >> 16)
+    return middle >> 16, ((middle & 0xFFFF) << 16) | (lower & 0xFFFF)
+
+
+@cache
+def _quantiles(truncated: bool, device: torch.device) -> Float[Tensor, " 65536"]:
+    """Returns the quantiles of the normal distribution at the middles of 2**16 equal parts, scaled to variance 1."""
+    parts = (torch.arange(1 << 16, dtype=torch.double) + 0.5) / (1 << 16)
+    least = float(torch.special.ndtr(torch.tensor(-CUT, dtype=torch.double))) if truncated else 0.0
+    values = torch.special.ndtri(least + (1 - 2 * least) * parts)
+    scaled: Tensor = values / values.square().mean().sqrt()
+    return scaled.float().to(device)

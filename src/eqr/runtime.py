@@ -21,12 +21,13 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from eqr.errors import InputError
+from eqr.errors import InputError, shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
 U = TypeVar("U")
 CPU = torch.device("cpu")
+MOST_THREADS = 1024
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -35,12 +36,16 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     if name.startswith("cuda") and not available:
-        raise InputError(f"--device {name}: this torch sees no CUDA device, use --device cpu")
+        raise InputError(f"--device {shown(name)}: this torch sees no CUDA device, use --device cpu")
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    kinds = {"cpu"} | ({accelerator.type} if accelerator else set())
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"--device {name!r} is not a device of this machine: use auto, cpu or cuda") from None
+        device = None
+    if device is None or device.type not in kinds:  # meta, for one, has shapes and no numbers
+        raise InputError(f"--device '{shown(name)}' is not a device of this machine: use auto, cpu or cuda")
     return device
 
 
@@ -49,6 +54,9 @@ def set_threads(threads: int | None) -> int:
     if threads is not None:
         if threads < 1:
             raise InputError(f"--threads {threads}: at least 1 is needed")
+        if threads > MOST_THREADS:
+            here = f"this machine runs {os.cpu_count() or 1} at a time"
+            raise InputError(f"--threads {threads}: {MOST_THREADS} at most are supported, and {here}")
         torch.set_num_threads(threads)
     return torch.get_num_threads()
 

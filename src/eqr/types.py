@@ -7,11 +7,14 @@ model has any, then the board); V symbols; D width of a cell's state; N calls of
 Symbol ids mean the same everywhere: 0 is "blank" in an input and "no label" in a label; 1..V are the symbols.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from eqr.errors import InputError
 
 Ids = Int[Tensor, "B L"]
 """Symbol ids of a batch of boards."""
@@ -100,6 +103,18 @@ class Calibration:
     """Name of the puzzles that the thresholds were measured on."""
     depth: int
     window: int
+
+    def __post_init__(self) -> None:
+        # A residual is a share of the state's norm, so a threshold of more than 1 would call any row settled.
+        for name, right, range in (
+            ("delta", self.delta is None or math.isfinite(self.delta), "finite"),
+            ("tol", self.tol is None or 0 < self.tol <= 1, "more than 0 and at most 1"),
+            ("precision", 0 < self.precision <= 1, "more than 0 and at most 1"),
+            *((name, vars(self)[name] >= 0, "0 or more") for name in ("delta_rows", "tol_rows", "puzzles")),
+            *((name, vars(self)[name] >= 1, "1 or more") for name in ("depth", "window")),
+        ):
+            if not right:
+                raise InputError(f"{name} is {vars(self)[name]}: it must be {range}, measure it with `eqr calibrate`")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Many askers of one engine: answers are those each would get alone, and nobody waits for somebody else's long rows."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from alike import eventually, same
 
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, evidence_stream
 from eqr.engine.policy.halting import HaltInputs
-from eqr.engine.queue import FairQueue, PuzzleQueue
+from eqr.engine.server import row_bytes
 from eqr.evidence import Evidence, History, Snapshot
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
@@ -28,17 +29,15 @@ def boards(count: int, seed: int = 3) -> list[torch.Tensor]:
     return [torch.from_numpy(puzzle.question).long() for puzzle in itertools.islice(TASK.generate(seed=seed), count)]
 
 
-def asker(seed: int, config: SolveConfig) -> PuzzleQueue:
-    return PuzzleQueue(boards(20, seed), config)
-
-
 def alone(model: Reasoner, puzzles: list[torch.Tensor], config: SolveConfig) -> list[Evidence]:
     return list(evidence_stream(model, puzzles, config))
 
 
 @contextmanager
-def running(models: tuple[Reasoner, ...] = (MODEL,), rows: int = 8, queue: int = 10_000) -> Iterator[SolveServer]:
-    with SolveServer(models, SolveConfig(rows=rows), queue) as driver:
+def running(
+    models: tuple[Reasoner, ...] = (MODEL,), rows: int = 8, queue: int = 10_000, client_queue: int | None = None
+) -> Iterator[SolveServer]:
+    with SolveServer(models, SolveConfig(rows=rows), queue, client_queue=client_queue) as driver:
         yield driver
 
 
@@ -88,30 +87,11 @@ def test_one_long_request_does_not_keep_others_waiting() -> None:
         long.cancel()
 
 
-def test_the_last_places_are_for_those_who_have_few() -> None:
-    queue = FairQueue(8)
-    many, few, late = (asker(seed, SolveConfig()) for seed in range(3))
-    queue.askers.append(many)
-    assert [queue.start() is not None for _ in range(8)] == [True] * 6 + [False] * 2
-    queue.askers += [few, late]
-    started = [queue.start(), queue.start()]
-    assert [queue.asker_of[job] for job in started if job] == [few, late]
-    assert queue.start() is None
-
-
-def test_askers_with_equally_many_rows_take_turns() -> None:
-    queue = FairQueue(100)
-    askers = [asker(seed, SolveConfig(breadth=2)) for seed in range(3)]
-    queue.askers += askers
-    turns = [askers.index(queue.asker_of[job]) for job in (queue.start() for _ in range(12)) if job]
-    assert turns == [0, 1, 2] * 4
-
-
 def test_a_cancelled_request_frees_its_rows_and_its_place_in_the_queue() -> None:
     with running() as driver:
         future = driver.submit(MODEL, boards(50), LONG)
-        until(lambda: driver.rows == 6)
-        assert driver.waiting == 44
+        until(lambda: driver.rows == 8)
+        assert driver.waiting == 42
         assert future.cancel()
         until(lambda: driver.rows == 0)
         assert driver.waiting == 0
@@ -129,6 +109,88 @@ def test_beyond_its_queue_the_engine_takes_nothing() -> None:
         with pytest.raises(Full):
             driver.submit(MODEL, boards(20), SolveConfig())
         assert driver.submit(MODEL, boards(2), SolveConfig(depth=2)).result(20)
+
+
+def test_a_client_that_fills_its_part_of_the_queue_is_refused_and_others_are_served() -> None:
+    with running(queue=100, client_queue=30) as driver:
+        driver.submit(MODEL, boards(30), LONG, client="many")
+        until(lambda: driver.rows > 0)
+        with pytest.raises(Full, match=r"your requests fill their part of the queue \(30 rows\)"):
+            driver.submit(MODEL, boards(20), LONG, client="many")
+        assert driver.submit(MODEL, boards(20), SolveConfig(depth=2), client="few").result(20)
+
+
+def test_a_request_that_fills_the_queue_leaves_it_to_small_ones() -> None:
+    with running(queue=320) as driver:
+        driver.submit(MODEL, boards(20), SolveConfig(depth=100_000, halt="fixed", breadth=16))
+        until(lambda: driver.rows == 8)
+        with pytest.raises(Full):
+            driver.submit(MODEL, boards(21), SolveConfig())
+        for _ in range(3):
+            assert driver.submit(MODEL, boards(20), SolveConfig(depth=3)).result(20)
+        with pytest.raises(Full, match=r"the queue is full \(320 rows\)"):  # noqa: PT012
+            for seed in range(30):
+                driver.submit(MODEL, boards(20, seed=seed), LONG)
+        assert 360 < driver.waiting <= 400
+
+
+def test_memory_admits_so_many_requests_and_of_one_client_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqr.engine.server.STARTED", 2 * 8 * row_bytes(MODEL, SolveConfig().stepper))
+    with running() as driver:
+        for client in "abcd":
+            for _ in range(2):
+                driver.submit(MODEL, boards(1), LONG, client=client)
+            with pytest.raises(Full, match=r"2 requests of yours are under way|8 requests are under way"):
+                driver.submit(MODEL, boards(1), LONG, client=client)
+        with pytest.raises(Full, match="8 requests are under way, for more there is no memory"):
+            driver.submit(MODEL, boards(1), SolveConfig(), client="e")
+
+
+def test_rows_that_have_started_stay_within_memory_and_still_nobody_starves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for 20 rows: ten of the first row of each request, ten of others."""
+    monkeypatch.setattr("eqr.engine.server.STARTED", 20 * row_bytes(MODEL, SolveConfig().stepper))
+    monkeypatch.setattr("eqr.engine.server.OF_CLIENT", 1)
+    with running() as driver:
+        deep = [driver.submit(MODEL, boards(8, seed=n), LONG) for n in range(9)]
+        most = 0
+        for seed in range(5):
+            future = driver.submit(MODEL, boards(3, seed=100 + seed), SolveConfig(depth=20, halt="fixed"))
+            while not future.done():
+                most = max(most, driver.rows + driver.parked)
+                time.sleep(0.001)
+            assert len(future.result()) == 3
+        assert 9 < most <= 20 + 8 + 10  # the rows of a turn may start at the limit, and one of each request
+        assert not any(future.done() for future in deep)
+        for future in deep:
+            future.cancel()
+        until(lambda: driver.rows + driver.parked == 0)
+
+
+def test_parked_rows_end_with_the_evidence_of_rows_that_never_left_their_slots() -> None:
+    config = SolveConfig(depth=60, breadth=3, halt="fixed")
+    with running(rows=4) as driver:
+        asked = [(boards(4, seed=n), driver.submit(MODEL, boards(4, seed=n), config, client=str(n))) for n in range(5)]
+        until(lambda: driver.parked > 0)
+        for puzzles, future in asked:
+            found = zip(future.result(60), alone(MODEL, puzzles, config), strict=True)
+            assert all(same(*pair) for pair in found)
+
+
+def test_the_sizes_that_one_client_asks_for_do_not_take_the_time_of_others() -> None:
+    """Ten boards of one client beside one of another: without weights the other would get an eleventh of the time."""
+    with running((MODEL, MAZES)) as driver:
+        for size in range(5, 25, 2):
+            model = MAZES.for_task(task_named(f"maze{size}"))
+            puzzle = torch.from_numpy(next(model.task.generate(seed=1)).question).long()
+            driver.submit(model, [puzzle] * 8, LONG, client="many")
+        driver.submit(MODEL, boards(8), LONG, client="one")
+        until(lambda: len(driver._boards) == 11)
+        before = {model: board.spent for model, board in driver._boards.items()}
+        seconds = driver.busy
+        until(lambda: driver.busy > seconds + 1)
+        weights = {model: driver._weight(board) for model, board in driver._boards.items()}
+        part = (driver._boards[MODEL].spent - before[MODEL]) * weights[MODEL] / (driver.busy - seconds)
+        assert part == pytest.approx(0.5, abs=0.15)
 
 
 def test_the_evidence_of_a_puzzle_is_told_at_once_although_an_earlier_puzzle_is_under_way() -> None:

@@ -1,5 +1,7 @@
 """Rows that are not sure suppose something for a while; their answers stand without it."""
 
+import random
+
 import torch
 
 import eqr
@@ -14,10 +16,10 @@ HARD = ".6.5.1.9.1...9..539....7....4.8...7.......5.8.817.5.3.....5.2...........
 
 def turns(row: Suppositions, sure: list[bool], seed: int = 0) -> list[dict[int, int]]:
     """What the row supposes after each segment."""
-    generator, seen = torch.Generator().manual_seed(seed), []
+    rng, seen = random.Random(seed), []
     for each in sure:
         before = row.cells
-        changed = row.turn(each, LOGITS, BLANK, generator)
+        changed = row.turn(each, LOGITS, BLANK, rng.random())
         assert changed == (row.cells != before)
         seen.append(row.cells)
     return seen
@@ -34,10 +36,10 @@ def test_a_row_that_becomes_sure_lets_go_at_once_and_supposes_nothing_while_it_s
 
 
 def test_a_row_is_done_when_it_stays_sure_without_suppositions() -> None:
-    row, generator = Suppositions(hold=1), torch.Generator()
+    row, rng = Suppositions(hold=1), random.Random(0)
 
     def done(sure: bool) -> bool:
-        row.turn(sure, LOGITS, BLANK, generator)
+        row.turn(sure, LOGITS, BLANK, rng.random())
         return row.done
 
     # Sure for a moment, it goes on and supposes; sure with that, it lets go; sure of what is left, it has to stay so.
@@ -53,13 +55,13 @@ def test_what_is_supposed_is_the_likeliest_symbol_of_a_blank_that_the_row_doubts
 
 def test_nothing_is_supposed_where_nothing_is_to_be_found() -> None:
     row = Suppositions(hold=1)
-    assert not any(row.turn(False, LOGITS, torch.zeros(4, dtype=torch.bool), torch.Generator()) for _ in range(9))
+    assert not any(row.turn(False, LOGITS, torch.zeros(4, dtype=torch.bool), 0.5) for _ in range(9))
 
 
 def test_an_overflown_state_may_suppose_anything() -> None:
     row = Suppositions(hold=1)
     for _ in range(2):
-        row.turn(False, torch.full((4, 2), torch.nan), BLANK, torch.Generator().manual_seed(0))
+        row.turn(False, torch.full((4, 2), torch.nan), BLANK, 0.5)
     assert len(row.cells) == 1
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.tasks import task_named
 from eqr.tasks.arc import HEADER, Arc, Grid
 
@@ -84,7 +85,7 @@ def test_renaming_colours_renames_the_answer() -> None:
     symmetries = TASK.symmetries(2, np.random.default_rng(0))
     symmetries.cells[:] = np.arange(31)  # keep positions
     names = torch.from_numpy(symmetries.symbols[:, 1:].astype(int)) - 1
-    z = model.init(2, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(2)))
     place = names.view(2, 1, 11, 1).expand(2, 9, 11, 8)
     renamed_z = torch.zeros(2, 9, 11, 8).scatter(2, place, z.view(2, 9, 11, 8)).view_as(z)
     logits = model.decode(model.segment(z, model.embed(torch.from_numpy(boards).long())))
@@ -97,7 +98,7 @@ def test_renaming_colours_renames_the_answer() -> None:
 def test_rules_are_learned_apart() -> None:
     model = Reasoner(ModelConfig(task="arc3x12", block="axial", channels=8))
     boards = torch.from_numpy(np.stack([TASK.board(number, [[1]]) for number in (0, 11)])).long()
-    model.decode(model.segment(model.init(2, torch.Generator().manual_seed(0)), model.embed(boards))).sum().backward()
+    model.decode(model.segment(model.init(Streams.numbered(0, range(2))), model.embed(boards))).sum().backward()
     assert model.rules is not None
     assert model.rules.rule.grad is not None
     assert model.rules.rule.grad.flatten(1).any(1).nonzero().flatten().tolist() == [0, 11]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.training.growth import grown
 
 SMALL = ModelConfig(task="sudoku4", block="relation", channels=8, layers=2)
@@ -24,7 +25,7 @@ def test_copies_of_each_channel_change_nothing(block: str, copies: int) -> None:
     wide = network(replace(small.config, channels=8 * copies), seed=1)
     wide.load_state_dict(grown(wide, small, torch.Generator().manual_seed(2), spread=0.0))
     ids = small.task.encode("1..............2")
-    z = small.init(1, torch.Generator().manual_seed(3))
+    z = small.init(Streams.numbered(3, range(1)))
     narrow_end, wide_end = (
         small.segment(z, small.embed(ids)),
         wide.segment(z.repeat_interleave(copies, -1), wide.embed(ids)),
@@ -46,7 +47,7 @@ def test_wider_and_deeper_at_once() -> None:
     small, large = network(SMALL), network(replace(SMALL, channels=16, layers=3), seed=1)
     large.load_state_dict(grown(large, small, torch.Generator().manual_seed(2), spread=0.0))
     ids = small.task.encode("1..............2")
-    z = small.init(1, torch.Generator().manual_seed(3))
+    z = small.init(Streams.numbered(3, range(1)))
     expected = small.decode(small.update(z, small.embed(ids)))
     torch.testing.assert_close(
         large.decode(large.update(z.repeat_interleave(2, -1), large.embed(ids))), expected, atol=1e-3, rtol=1e-3

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.training.loss import LossConfig, segment_loss, stablemax
 
 MODEL = Reasoner(ModelConfig(task="sudoku4", block="symbol", channels=8, token_hidden=8))
@@ -14,7 +15,7 @@ LABELS = MODEL.task.encode([ANSWER, ANSWER])
 
 
 def loss_of(inputs: torch.Tensor, labels: torch.Tensor, halt_weight: float, **options: object) -> torch.Tensor:
-    z = MODEL.init(len(inputs), torch.Generator().manual_seed(0))
+    z = MODEL.init(Streams.numbered(0, range(len(inputs))))
     return segment_loss(MODEL, z, inputs, labels, None, LossConfig(halt_weight=halt_weight, **options)).loss
 
 
@@ -47,7 +48,7 @@ def test_the_halting_loss_trains_the_head_alone_unless_told_otherwise() -> None:
 
 
 def test_a_segment_hands_on_its_state_without_history() -> None:
-    z = MODEL.init(2, torch.Generator().manual_seed(0))
+    z = MODEL.init(Streams.numbered(0, range(2)))
     result = segment_loss(MODEL, z, INPUTS, LABELS, None, LossConfig())
     torch.testing.assert_close(result.z, MODEL.segment(z, MODEL.embed(INPUTS)).detach())
     assert not result.z.requires_grad
@@ -55,7 +56,7 @@ def test_a_segment_hands_on_its_state_without_history() -> None:
 
 
 def test_the_gradient_sees_the_last_updates_alone() -> None:
-    z = MODEL.init(2, torch.Generator().manual_seed(0))
+    z = MODEL.init(Streams.numbered(0, range(2)))
     config = LossConfig(halt_weight=0.0, supervise="segment")
     before = z
     for _ in range(MODEL.config.updates_per_segment - 1):
@@ -75,7 +76,7 @@ def moved_gradients(z: torch.Tensor, config: LossConfig, updates: int) -> dict[s
 
 def test_noise_is_added_by_every_call() -> None:
     model = Reasoner(ModelConfig(task="sudoku4", block="mixer", channels=8, recursion="hierarchical", cycles=2))
-    z, x = model.init(2, torch.Generator().manual_seed(0)), model.embed(INPUTS)
+    z, x = model.init(Streams.numbered(0, range(2))), model.embed(INPUTS)
     noise = torch.randn(2, 3, *model.state_shape[1:], generator=torch.Generator().manual_seed(1))
     low = z[:, 1]
     for number in range(2):
@@ -97,7 +98,7 @@ def test_where_clues_do_not_stand_every_cell_is_to_be_found() -> None:
     model = Reasoner(ModelConfig(task="maze10", block="attention", channels=8, heads=1))
     puzzle = next(model.task.generate(seed=0))
     inputs, labels = (torch.from_numpy(board).long()[None] for board in (puzzle.question, puzzle.answer))
-    z = model.init(1, torch.Generator().manual_seed(0))
+    z = model.init(Streams.numbered(0, range(1)))
     blanks, every = (
         segment_loss(model, z, inputs, labels, None, LossConfig(loss_cells=cells)) for cells in ("blanks", "all")
     )

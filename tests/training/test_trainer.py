@@ -20,6 +20,7 @@ from eqr.measure.evaluate import evaluate
 from eqr.model import ModelConfig, Reasoner
 from eqr.paper.presets import changed
 from eqr.presets import PRESETS, configured
+from eqr.random import Streams
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
 from eqr.training.config import Preset
@@ -110,7 +111,7 @@ def test_more_blocks_than_the_trained_network_has_change_nothing_at_first(tmp_pa
     deeper = configured("sudoku4_tiny", ["model.layers=3", "lr=1e-12", "pool=100"])
     grown, trained = run(tmp_path, 1, start_from=str(tiny_run), preset=deeper).model, load(tiny_run)
     x = trained.embed(TASK.encode("1..............."))
-    z = trained.init(1, torch.Generator().manual_seed(0))
+    z = trained.init(Streams.numbered(0, range(1)))
     assert len(grown.blocks) == 3
     assert len(trained.blocks) == 1
     torch.testing.assert_close(grown.segment(z, x), trained.segment(z, x), atol=1e-4, rtol=1e-4)

@@ -30,15 +30,16 @@ def untrained() -> Reasoner:
 @contextmanager
 def service_of(models: dict[str, Reasoner], **limits: int) -> Iterator[Service]:
     limited = Limits(**limits)
-    with SolveServer(list(models.values()), SolveConfig(), limited.queue) as driver:
+    config, part = SolveConfig(), limited.client_queue
+    with SolveServer(list(models.values()), config, limited.queue, client_queue=part) as driver:
         yield Service(models, driver, limited)
 
 
 class Process:
     """`eqr serve` on a free port."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "eqr", "serve", "--port", "0", "--threads", "1", *arguments]
+    def __init__(self, *arguments: str, command: list[str] | None = None) -> None:
+        command = command or [sys.executable, "-m", "eqr", "serve", "--port", "0", "--threads", "1", *arguments]
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

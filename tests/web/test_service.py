@@ -16,6 +16,7 @@ from eqr.cli import main
 from eqr.data.serialise import as_record
 from eqr.engine import SolveConfig
 from eqr.engine.policy.halting import HALTING, HaltInputs
+from eqr.model import Reasoner
 from eqr.storage.checkpoint import load
 from eqr.web.app import create_app
 from eqr.web.service import EXAMPLES, Service
@@ -113,7 +114,7 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
         ({"puzzles": [BLANK], "breadth": "4"}, "breadth is '4': give the number itself"),
         ({"puzzles": [BLANK], "breadth": "many"}, "breadth is many"),
         ({"puzzles": [BLANK], "breadth": None}, "breadth: it must be K or auto:K, where K is a number"),
-        ({"puzzles": [BLANK] * 8, "breadth": 8}, "puzzles x breadth is 64 rows: this service holds 60"),
+        ({"puzzles": [BLANK] * 8, "breadth": 8}, "puzzles x breadth is 64 rows: this service takes 60"),
         ({"puzzles": [BLANK], "breadth": "auto:2", "halt": "fixed"}, "needs rows that halt"),
         ({"puzzles": [BLANK], "breadth": "auto:2", "protocol": "paper"}, "needs rows that halt"),
         ({"puzzles": [BLANK], "protocol": "worst"}, "protocol: it must be 'best' or 'paper'"),
@@ -174,6 +175,51 @@ def test_a_full_queue_is_429_and_says_when_to_come_again(service: Service, clien
     assert stream.status_code == 200  # a few rows still fit
     held.cancel()
     until(lambda: service.driver.rows == 0)
+
+
+def test_a_client_that_fills_its_part_gets_429_while_others_are_served() -> None:
+    with service_of({"mazes": untrained()}, queue=1000, client_queue=60, depth=10_000_000) as service:
+        app = create_app(service)
+        many, few = (TestClient(app, client=(address, 50000)) for address in ("192.0.2.1", "192.0.2.2"))
+        held = service.submit(*held_of(service, 50), client="192.0.2.1")
+        until(lambda: service.driver.rows > 0)
+        asked = {"task": "maze", "puzzles": [FIVE] * 40, "depth": 2}
+        refused(many.post("/v1/solve", json=asked), 429, r"your requests fill their part of the queue \(60 rows\)")
+        stream = {"task": "maze", "puzzle": FIVE, "depth": 2, "breadth": 40, "halt": "fixed"}
+        refused(many.get("/v1/solve/stream", params=stream), 429, "your requests fill their part")
+        assert few.post("/v1/solve", json=asked).status_code == 200
+        assert few.get("/v1/solve/stream", params=stream).status_code == 200
+        held.cancel()
+
+
+def held_of(service: Service, puzzles: int) -> tuple[Reasoner, list[torch.Tensor], SolveConfig]:
+    """Work that does not end."""
+    model = service.models["mazes"]
+    puzzle = torch.from_numpy(model.task.parse(FIVE)).long()
+    return model, [puzzle] * puzzles, SolveConfig(depth=10_000_000, halt="fixed")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/healthz", "/v1/models", "/metrics", "/openapi.json", "/static/main.js"]
+)
+def test_head_gets_the_headers_of_get(client: TestClient, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    same = {"content-type", "content-security-policy"}
+    assert {name: head.headers[name] for name in same} == {name: get.headers[name] for name in same}
+
+
+def test_head_of_a_stream_does_no_work(service: Service) -> None:
+    with service_of({"mazes": untrained()}, depth=10_000_000) as service:
+        client = TestClient(create_app(service))
+        asked = {"task": "maze", "puzzle": FIVE, "depth": 10_000_000, "halt": "fixed"}
+        head = client.head("/v1/solve/stream", params=asked)
+        assert (head.status_code, head.headers["content-type"][:17]) == (200, "text/event-stream")
+        until(lambda: service.driver.rows == service.driver.waiting == 0)
+        refused_head = client.head("/v1/solve/stream", params={**asked, "halt": "never"})
+        assert (refused_head.status_code, refused_head.content) == (422, b"")
+        refused(client.get("/healthz/no"), 404, "not found")
+        assert client.head("/v1/solve").status_code == 405
 
 
 def test_when_time_is_up_the_answer_is_503_and_the_rows_are_free() -> None:

@@ -37,7 +37,7 @@ STEPS: dict[str, Preset] = {
 class Bench:
     """Measure updates of each block and training steps on the CPU, beside plain matrix products of the same sizes.
 
-    Updates are measured with one thread and with all of them; where a block has a kernel in C++, with and without it."""
+    Updates are measured with one thread and with all of them; if a block has a kernel in C++, with and without it."""
 
     no_compile: bool = False
     """Measure plain torch alone, without kernels and torch.compile."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eqr.commands.out import output_folder
 from eqr.errors import InputError
-from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, folder_of, published
+from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, published
 from eqr.storage.files import write_atomically
 from eqr.storage.hub import is_on_hub, push
 
@@ -24,7 +24,7 @@ class Push:
 
     def run(self) -> None:
         """Send the files; print their sizes and where they are."""
-        files = published(folder_of(self.model))
+        files = published(self.model)
         if is_on_hub(self.to):
             where = push(files, self.to, PUBLISHED, self.private)
         else:

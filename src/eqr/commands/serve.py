@@ -23,8 +23,13 @@ class Serve:
     """Port to listen on; 0 for any free one."""
     models: tuple[str, ...] = ("sudoku", "maze")
     """Bundled models, model folders, or hf:user/name. The first of a family answers unless a request names another."""
+    allowed_host: tuple[str, ...] = ()
+    """Names, besides those of this machine and --host, by which clients may call the service; '*' for any. Addresses
+    are always allowed."""
+    trusted_proxy: tuple[str, ...] = ()
+    """Addresses or networks of reverse proxies whose header X-Forwarded-For names the client."""
     rows: int = 16
-    """Rows under way at a time on one board; fewer for boards larger than 32x32."""
+    """Rows that move at a time on one board; fewer for boards larger than 32x32."""
     compile: bool = False
     """Compile the models' own boards first: half a minute each, then about twice as fast."""
     limits: Limits = field(default_factory=Limits)
@@ -33,6 +38,7 @@ class Serve:
     def run(self) -> None:
         """Serve until SIGTERM or Ctrl-C."""
         try:
+            from eqr.web.origins import LOOPBACK
             from eqr.web.server import address_of, listen, serve
             from eqr.web.service import Service
         except ImportError:
@@ -41,10 +47,12 @@ class Serve:
         device = self.machine.ready()
         with listen(self.host, self.port) as listening:
             models = self._loaded(device)
-            with SolveServer(list(models.values()), config, self.limits.queue, self.compile) as driver:
+            with SolveServer(
+                list(models.values()), config, self.limits.queue, self.compile, self.limits.client_queue
+            ) as driver:
                 service = Service(models, driver, self.limits)
                 print(f"eqr: {', '.join(models)} on {address_of(listening)} (Ctrl-C ends it)", flush=True)
-                serve(service, listening)
+                serve(service, listening, (*LOOPBACK, self.host, *self.allowed_host), self.trusted_proxy)
 
     def _loaded(self, device: torch.device) -> dict[str, Reasoner]:
         """The models by their names in requests."""

@@ -19,8 +19,9 @@ from eqr.errors import InputError
 from eqr.presets import configured, of_board, preset_named
 from eqr.terminal.console import progress_bar
 from eqr.training.config import Preset, TrainConfig
+from eqr.training.log import Record
 from eqr.training.run import Trained, train
-from eqr.training.trainer import Diverged, Record, Stopped
+from eqr.training.trainer import Diverged, Stopped
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,14 @@
 """The options of the engine: how much compute a puzzle gets, and which restart answers. Computes nothing."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, cast
 
 from eqr.engine.policy.halting import UNCALIBRATED, Halting, HaltingRule, Thresholds, halting_rule
 from eqr.engine.policy.selection import Selection, SelectionRule, selection_rule
-from eqr.errors import InputError, unknown
+from eqr.errors import InputError, shown, unknown
 from eqr.solvers import Solver, solver_of, written
 from eqr.tasks import Task
 from eqr.types import Calibration, Settings
@@ -89,9 +90,10 @@ class SolveConfig(RowConfig):
         if self.halt is not None:
             object.__setattr__(self, "halt", halting_rule(self.halt))
         object.__setattr__(self, "select", selection_rule(self.select))
-        text = str(self.breadth or 1).removeprefix(AUTO)
-        if not text.isdecimal() or int(text) < 1 or self.breadth == 0:
-            raise InputError(f"breadth is {self.breadth}: it must be K or auto:K, where K is a number of 1 or more")
+        text = "1" if self.breadth is None else str(self.breadth).removeprefix(AUTO)
+        if not re.fullmatch("[1-9][0-9]{0,8}", text):
+            given = shown(str(self.breadth))
+            raise InputError(f"breadth is {given}: it must be K or auto:K, where K is a number of 1 or more")
         if self.protocol not in ("best", "paper"):
             raise unknown("protocol", self.protocol, ("best", "paper"))
         # Without a halting rule these two choose one that suits them (``completed``), but not against the protocol.

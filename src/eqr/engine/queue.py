@@ -1,4 +1,4 @@
-"""Decides which row starts next and when a puzzle has its answer: for one asker, or for many who share the slots.
+"""Decides which row of an asker starts next and when a puzzle has its answer.
 
 Puzzles are taken one at a time from an iterator and leave in its order, so only the puzzles under way are in memory,
 however many there are in all. Knows evidence, not the network.
@@ -69,15 +69,23 @@ class PuzzleQueue:
 
     def start(self) -> Job | None:
         """The next needed row: restarts of earlier puzzles before a new puzzle; None when no row is needed."""
+        return self._started(*self._ready.popleft()) if self.wants() else None
+
+    def wants(self) -> bool:
+        """Whether a needed row has not started; if all of earlier puzzles have, takes the next puzzle to know."""
         while not self._ready:
             puzzle = next(self.puzzles, None)
             if puzzle is None:
-                return None
+                return False
             self.taken += 1
             entry = _UnderWay(puzzle=puzzle.cpu(), waves=waves(self.config.restarts, self.config.adaptive))
             self.under_way.append(entry)
             self._need_more(entry)
-        return self._started(*self._ready.popleft())
+        return True
+
+    def preempted(self) -> list[Job]:
+        """None: one asker has all slots."""
+        return []
 
     def start_ahead(self, cheap: int) -> Iterator[Job]:
         """Yields restarts that may turn out to be needed, for idle slots: ``cheap`` rows, and more for old puzzles."""
@@ -141,10 +149,9 @@ class PuzzleQueue:
             self.under_way.popleft()
             yield evidence
 
-    @property
-    def required(self) -> int:
-        """Rows under way that are needed."""
-        return sum(job.restart < entry.needed for job, entry in self.moving.items())
+    def needs(self, job: Job) -> bool:
+        """Whether a row under way is needed."""
+        return job.restart < self.moving[job].needed
 
     @property
     def waiting(self) -> int:
@@ -173,73 +180,3 @@ class PuzzleQueue:
             if restart not in entry.running and restart not in entry.ends:
                 self._ready.append((restart, entry))
         entry.needed += size
-
-
-class FairQueue:
-    """The askers who share the slots of one board.
-
-    The asker with the fewest needed rows under way comes first. When a quarter of the slots or fewer are free, an asker
-    may start a row only if it runs fewer rows than are free: an asker with many long rows cannot make others wait until
-    one of them ends.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self.slots, self.kept = slots, slots // 4
-        self.askers: list[PuzzleQueue] = []
-        self.asker_of: dict[Job, PuzzleQueue] = {}
-        self.ended = 0
-        """Rows that have ended."""
-
-    def start(self) -> Job | None:
-        """The next row to start; askers with equally many rows under way take turns."""
-        required = {asker: asker.required for asker in self.askers}
-        free = self.slots - sum(required.values())
-        for asker in sorted(self.askers, key=required.__getitem__):
-            if free <= self.kept and required[asker] >= free:  # the askers after this one run as many rows or more
-                return None
-            job = asker.start()
-            if job:
-                self.asker_of[job] = asker
-                # To the end of the line: sorting is stable, so askers with equally many rows take turns.
-                self.askers.remove(asker)
-                self.askers.append(asker)
-                return job
-        return None
-
-    def start_ahead(self, cheap: int) -> Iterator[Job]:
-        """Yields restarts of any asker that may turn out to be needed, for idle slots."""
-        for asker in self.askers:
-            for job in asker.start_ahead(cheap):
-                cheap -= 1
-                self.asker_of[job] = asker
-                yield job
-
-    def ahead(self) -> list[Job]:
-        """Rows under way that are not needed yet."""
-        return [job for asker in self.askers for job in asker.ahead()]
-
-    def give_back(self, job: Job) -> None:
-        """Take back a row that was stopped for a needed one."""
-        self.asker_of.pop(job).give_back(job)
-
-    def dropped(self) -> list[Job]:
-        """Rows under way whose puzzles have been decided without them; forgets them."""
-        dropped = [job for asker in self.askers for job in asker.dropped()]
-        for job in dropped:
-            self.asker_of.pop(job, None)
-        return dropped
-
-    def see(self, job: Job, snapshot: Snapshot) -> None:
-        """Pass a snapshot on to its asker."""
-        self.asker_of[job].see(job, snapshot)
-
-    def end(self, job: Job, evidence: Evidence) -> None:
-        """Give a row's evidence to its asker."""
-        self.asker_of.pop(job).end(job, evidence)
-        self.ended += 1
-
-    def remove(self, asker: PuzzleQueue) -> None:
-        """Forget an asker and its rows under way."""
-        self.askers.remove(asker)
-        for job in asker.moving:
-            self.asker_of.pop(job, None)

@@ -1,5 +1,6 @@
 """The rows that iterate: they enter, move by a segment, and leave when their halting rule says so. Knows no queue.
 
+A row can be parked between two segments and continued later in any slot, without a change to any bit of its evidence.
 Each row takes depth, halting rule, seed and suppositions from its job; the other options are the same for all rows.
 Rows under way come first in every tensor. When compiled, shapes never change: idle slots are computed too.
 """
@@ -9,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +20,11 @@ from torch import Tensor
 from eqr.engine.config import SolveConfig
 from eqr.engine.policy.halting import HaltInputs, settled
 from eqr.engine.policy.suppose import Suppositions
+from eqr.engine.segment import segment
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
-from eqr.model.recursion import Call
-from eqr.random import row_generator
+from eqr.random import NOISE, SUPPOSE, Streams, row_key
 from eqr.runtime import RowWorkers, can_compile, compiled
-from eqr.solvers import Memory, Solver, relative_residual
-from eqr.types import Embedded, Logits, State
 
 Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
@@ -33,40 +32,6 @@ Latents = Literal["none", "end", "all"]
 Compile = bool | Literal["kernel"]
 """True: the block's kernel in C++, or torch.compile if it has none;
 "kernel": its kernel, or plain torch; False: plain torch."""
-
-
-class Segment(NamedTuple):
-    """The outcome of one segment of R rows."""
-
-    z: State
-    memory: Memory
-    residual: Float[Tensor, " R"]
-    """Relative residual of the last update."""
-    logits: Logits
-    halt_logit: Float[Tensor, " R"]
-
-
-def segment(
-    model: Reasoner,
-    solver: Solver,
-    z: State,
-    x: Embedded,
-    memory: Memory,
-    noise: Float[Tensor, "R U N C D"] | None,
-    call: Call | None = None,
-) -> Segment:
-    """Runs one segment of every row.
-
-    The calls in each of the U updates add the noise. A residual never contains noise. ``call`` is a faster form of the
-    model's own (``Reasoner.fused``).
-    """
-    added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
-    for now in added:
-        before = z
-        z, fz, memory = solver.step(partial(model.update, x=x, noise=now, call=call), z, memory)
-    if noise is not None:  # the residual is that of f without noise, so it takes one more evaluation
-        fz = model.update(before, x, call=call)
-    return Segment(z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,10 +50,11 @@ class Job:
 @dataclass(kw_only=True)
 class _Row:
     job: Job
-    generator: torch.Generator
     suppositions: Suppositions | None
     seconds: float = 0.0
     history: list[Snapshot] = field(default_factory=list)
+    parked: tuple[Tensor, ...] = ()
+    """The row's values in the tensors of ``Rows``, while it has no slot."""
 
 
 class Rows:
@@ -116,7 +82,9 @@ class Rows:
         self.segment = compiled(segment) if compile else partial(segment, call=call)
         self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
-        self.z = model.init(slots, torch.Generator()).to(device)
+        self.parked: dict[Job, _Row] = {}
+        self.keys = Streams.of([0] * slots, device).keys
+        self.z = model.init(Streams(self.keys))
         self.inputs = torch.zeros(slots, model.task.layout.width, dtype=torch.long)
         self.x = model.embed(self.inputs.to(device))
         self.memory = self.solver.init(self.z)
@@ -141,20 +109,30 @@ class Rows:
 
     @torch.inference_mode()
     def enter(self, jobs: list[Job]) -> None:
-        """Start a row for each job."""
+        """Start a row for each job; the rows of jobs that are parked continue."""
+        self._start([job for job in jobs if job not in self.parked])
+        for job in jobs:
+            if row := self.parked.pop(job, None):
+                for tensor, value in zip(self._tensors, row.parked, strict=True):
+                    tensor[len(self.rows)] = value
+                row.parked = ()
+                self.rows.append(row)
+
+    def _start(self, jobs: list[Job]) -> None:
         if not jobs:
             return
         rows = [
             _Row(
                 job=job,
-                generator=row_generator(job.config.seed, job.puzzle, job.restart),
                 suppositions=Suppositions(job.config.suppose) if job.config.suppose else None,
             )
             for job in jobs
         ]
         new = slice(len(self.rows), len(self.rows) + len(jobs))
         self.inputs[new] = torch.stack([job.puzzle for job in jobs])
-        self.z[new] = torch.cat([self.model.init(1, row.generator) for row in rows]).to(self.z.device)
+        keys = (row_key(job.config.seed, job.puzzle, job.restart) for job in jobs)
+        self.keys[new] = Streams.of(keys, self.keys.device).keys
+        self.z[new] = self.model.init(Streams(self.keys[new]))
         self._see(new, self.inputs[new])
         self.age[new] = 0
         self.depth[new] = torch.tensor([job.config.depth for job in jobs]).to(self.depth.device)
@@ -199,10 +177,8 @@ class Rows:
     def _noise(self, part: slice) -> Float[Tensor, "R U N C D"] | None:
         if not self.config.noise:
             return None
-        noise = torch.zeros(part.stop - part.start, *self.model.noise_shape)
-        for slot, row in enumerate(self.rows[part]):
-            torch.randn(self.model.noise_shape, generator=row.generator, out=noise[slot])
-        return noise.mul_(self.config.noise).to(self.z.device)
+        streams = Streams(self.keys[part])
+        return self.config.noise * streams.normal(NOISE, self.age[part], *self.model.noise_shape)
 
     @torch.inference_mode()
     def leave(self) -> list[tuple[Job, Evidence]]:
@@ -265,9 +241,10 @@ class Rows:
         if not supposing:
             return halts, free
         to_find, sure_rows = self.model.task.layout.to_find(self.inputs), sure.tolist()
+        chances = Streams(self.keys[: len(sure)]).uniform(SUPPOSE, self.age[: len(sure)]).tolist()
         for at, suppositions in supposing:
             free[at] = not suppositions.cells
-            if suppositions.turn(sure_rows[at], self.logits[at], to_find[at], self.rows[at].generator):
+            if suppositions.turn(sure_rows[at], self.logits[at], to_find[at], chances[at]):
                 seen = self.inputs[at : at + 1].clone()
                 for cell, symbol in suppositions.cells.items():
                     seen[0, cell] = symbol
@@ -280,8 +257,20 @@ class Rows:
         """End the rows of ``jobs``, if under way, without evidence."""
         if not jobs:
             return
+        for job in jobs:
+            self.parked.pop(job, None)
         for at in reversed(range(len(self.rows))):
             if self.rows[at].job in jobs:
+                self._close(at)
+
+    @torch.inference_mode()
+    def park(self, jobs: Collection[Job]) -> None:
+        """Take the rows of ``jobs`` out of their slots; ``enter`` continues them. Their states stay on the device."""
+        for at in reversed(range(len(self.rows)) if jobs else ()):
+            row = self.rows[at]
+            if row.job in jobs:
+                row.parked = tuple(tensor[at].clone() for tensor in self._tensors)
+                self.parked[row.job] = row
                 self._close(at)
 
     def _close(self, at: int) -> None:
@@ -289,10 +278,15 @@ class Rows:
         last = len(self.rows) - 1
         if at != last:
             self.rows[at] = self.rows[last]
-            tensors = (self.z, self.x, self.inputs, self.logits, self.halt_logit, self.age, self.depth)
-            for tensor in (*tensors, self.residuals, self.changes, *self.memory):
+            for tensor in self._tensors:
                 tensor[at] = tensor[last]
         self.rows.pop()
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        """All that slots hold; axis 0 of each tensor counts slots."""
+        marks = (self.age, self.depth, self.residuals, self.changes)
+        return (self.keys, self.z, self.x, self.inputs, self.logits, self.halt_logit, *marks, *self.memory)
 
     def _answers(self) -> Int[Tensor, "R L"]:
         """Decoded ids of the rows under way, clues included where they are fixed, on the CPU."""
@@ -330,8 +324,11 @@ class Rows:
 class Queue(Protocol):
     """The source of rows, and the receiver of their snapshots and evidence."""
 
+    def preempted(self) -> list[Job]:
+        """Rows to park, because others need their slots more; ``start`` returns these rows again later."""
+
     def start(self) -> Job | None:
-        """The next needed row to start, or None."""
+        """The next needed row to start or to continue, or None."""
 
     def start_ahead(self, cheap: int) -> Iterator[Job]:
         """Yields rows for idle slots, which may turn out to be needed; ``cheap`` of them cost no time."""
@@ -357,6 +354,7 @@ def turn(rows: Rows, queue: Queue) -> int:
 
     Returns the number of rows moved.
     """
+    rows.park(queue.preempted())
     ahead = queue.ahead()
     needed = list(islice(iter(queue.start, None), rows.free + len(ahead)))
     stopped = ahead[: max(0, len(needed) - rows.free)]

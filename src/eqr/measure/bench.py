@@ -15,6 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import Streams
 from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
 from eqr.types import State
 
@@ -180,9 +181,9 @@ def _measured(
 
 
 def _inputs(model: Reasoner, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        return model.init(rows, generator), model.embed(torch.zeros(rows, model.task.layout.width, dtype=torch.long))
+        boards = torch.zeros(rows, model.task.layout.width, dtype=torch.long)
+        return model.init(Streams.numbered(0, range(rows))), model.embed(boards)
 
 
 def _seconds(workers: RowWorkers, work: Callable[[int], None], threads: range) -> float:

@@ -3,6 +3,7 @@
 No method draws noise or reads global state; ``update`` adds the noise that its caller gives.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import FunctionType
@@ -17,12 +18,31 @@ from eqr.errors import InputError, registered, unknown
 from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import RuleEmbedding, truncated_normal, weight
 from eqr.model.recursion import RECURSIONS, Call, Recursion
+from eqr.random import START, Streams
 from eqr.tasks import Task, task_of
 from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, State
 
 STARTS = ("normal", "truncated", "fixed")
 HALT_HEADS = ("pooled", "first")
-POSITIVE = ("channels", "layers", "token_hidden", "heads", "cycles", "updates_per_segment", "expansion")
+RANGES: dict[str, tuple[float, float]] = {
+    "channels": (1, 2**14),
+    "layers": (1, 256),
+    "expansion": (2**-6, 64),
+    "token_hidden": (1, 2**16),
+    "heads": (1, 1024),
+    "rotary": (0, 2),
+    "prefix_tokens": (0, 1024),
+    "cycles": (1, 1024),
+    "updates_per_segment": (1, 1024),
+    "init_std": (0, 1000),
+    "scratch_std": (0, 1000),
+    "halt_bias": (-1000, 1000),
+}
+"""Least and largest value of each number. The limits leave room for any network that a machine can run, and keep the
+configuration of a stranger from asking for more."""
+MOST_STATE = 2**26
+"""Most numbers in the state of one row: those of ARC's largest boards, 900 cells, times 2 streams of 37,000 channels.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +85,13 @@ class ModelConfig(BlockConfig):
         for kind, name, known in (("init", self.init, STARTS), ("halt_head", self.halt_head, HALT_HEADS)):
             if name not in known:
                 raise unknown(kind, name, known)
-        for name in POSITIVE:
-            if not vars(self)[name] > 0:
-                raise InputError(f"model.{name} is {vars(self)[name]}: more than 0 is needed")
-        if self.rotary not in (0, 1, 2) or self.prefix_tokens < 0:
+        for name, (least, most) in RANGES.items():
+            if not least <= vars(self)[name] <= most:  # also refuses what is not a number
+                raise InputError(f"model.{name} is {vars(self)[name]}: it must be {least:g} to {most:g}")
+        if int(self.channels * self.expansion) < 1:
             raise InputError(
-                f"model.rotary is {self.rotary}, model.prefix_tokens {self.prefix_tokens}: "
-                "rotary is 0, 1 or 2, and prefix tokens are 0 or more"
+                f"model.expansion is {self.expansion}: with {self.channels} channels that leaves no hidden channel, "
+                "give more of one of them"
             )
         if not 0 <= self.damping < 1:
             raise InputError(f"model.damping is {self.damping}: 0 or more, and less than 1, is needed")
@@ -118,6 +138,12 @@ class Reasoner(nn.Module):
         self.per_symbol = kind.per_symbol
         width = layout.symbols * channels if kind.per_symbol else channels
         self.state_shape = (self.recursion.streams, config.prefix_tokens + layout.cells, width)
+        if math.prod(self.state_shape) > MOST_STATE:
+            raise InputError(
+                f"a row of this network would have {math.prod(self.state_shape):,} numbers (streams x cells x width = "
+                f"{' x '.join(map(str, self.state_shape))}), at most {MOST_STATE:,} are supported: use fewer channels "
+                "or a smaller board"
+            )
         # Per-symbol blocks have three vectors per kind of symbol: cell blank, given as this symbol, given as another.
         # Other blocks have one vector for a blank cell and one for each given symbol.
         features = 3 * (1 + max(layout.symbol_kinds, default=0)) if kind.per_symbol else layout.symbols + 1
@@ -142,7 +168,9 @@ class Reasoner(nn.Module):
         self.halt_head = nn.Parameter(torch.zeros(2 * channels if config.halt_head == "pooled" else channels))
         self.halt_bias = nn.Parameter(torch.tensor(config.halt_bias))
         if config.init == "fixed":
-            self.start = nn.Buffer(self._random_start(1, generator)[0, :, :1].clone())
+            streams, width = self.recursion.streams, self.state_shape[-1]
+            start = truncated_normal((streams, 1, width), 1.0, generator)
+            self.start = nn.Buffer(start * self._start_std.view(-1, 1, 1))
 
     def for_task(self, task: Task) -> "Reasoner":
         """Returns a reasoner for ``task`` that shares this one's weights (not copies); itself if ``task`` is its own.
@@ -191,21 +219,20 @@ class Reasoner(nn.Module):
             x = torch.cat([self.prefix.expand(ids.shape[0], -1, -1), x], 1)
         return x * self.embedding_scale if self.config.scaled_embedding else x
 
-    def init(self, rows: int, generator: torch.Generator) -> State:
-        """Returns the start (R, S, C, D): random (EqR section 4.1, random initialisation), or fixed as in TRM."""
-        if self.config.init == "fixed":
-            return self.start.expand(rows, *self.state_shape).clone()
-        return self._random_start(rows, generator)
+    def init(self, streams: Streams, draw: int | Int[Tensor, " R"] = 0) -> State:
+        """Returns the start (R, S, C, D): random (EqR section 4.1, random initialisation), or fixed as in TRM.
 
-    def _random_start(self, rows: int, generator: torch.Generator) -> State:
-        shape, config = (rows, *self.state_shape), self.config
-        std = torch.tensor([config.init_std, config.scratch_std], device=generator.device)[: self.recursion.streams]
-        values = (
-            torch.randn(shape, generator=generator, device=generator.device)
-            if config.init == "normal"
-            else truncated_normal(shape, 1.0, generator)
-        )
-        return values * std.view(-1, 1, 1)
+        A random start is a function of the row's stream and the number ``draw``.
+        """
+        if self.config.init == "fixed":
+            return self.start.expand(len(streams.keys), *self.state_shape).clone()
+        values = streams.normal if self.config.init == "normal" else streams.truncated
+        return values(START, draw, *self.state_shape) * self._start_std.to(streams.keys.device).view(-1, 1, 1)
+
+    @property
+    def _start_std(self) -> Float[Tensor, " S"]:
+        """Standard deviation of each stream of a start."""
+        return torch.tensor([self.config.init_std, self.config.scratch_std])[: self.recursion.streams]
 
     def update(self, z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
         """Applies the map f once; its fixed points are the model's answers.

@@ -20,9 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from eqr.engine import SolveConfig
-from eqr.engine.rows import segment
+from eqr.engine.segment import segment
 from eqr.errors import DISTRIBUTION, missing_extra
 from eqr.model import Reasoner
+from eqr.random import Streams
 from eqr.solvers import Picard
 from eqr.storage.files import write_atomically
 from eqr.tasks import Task
@@ -81,7 +82,7 @@ def example(model: Reasoner) -> tuple[State, Int[Tensor, "R L"]]:
     generator = torch.Generator().manual_seed(0)
     layout = model.task.layout
     boards = torch.randint(0, layout.symbols + 1, (ROWS, layout.cells), generator=generator)
-    return model.init(ROWS, generator), F.pad(boards, (layout.rule_cells, 0))
+    return model.init(Streams.numbered(0, range(ROWS))), F.pad(boards, (layout.rule_cells, 0))
 
 
 def difference(model: Reasoner, path: Path) -> float:

@@ -1,5 +1,6 @@
 """The task families by name. To add one, write a file here and a line in this dict, or a plugin that adds the line."""
 
+import reprlib
 from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any
@@ -25,12 +26,16 @@ def task_named(name: str, options: Mapping[str, Any] | None = None) -> Task:
     if family not in TASKS:
         raise unknown("task", name, TASKS, plugins=True)
     make, options = TASKS[family], options or {}
+    form = signature(make)
     try:
-        signature(make).bind(*sizes, **options)
+        given = form.bind(*sizes, **options).arguments
     except TypeError as error:
         raise InputError(
             f"task {name!r} cannot be made ({error}): write a family and its size, such as maze30"
         ) from None
+    for key, value in given.items():
+        if form.parameters[key].annotation is int and type(value) is not int:
+            raise InputError(f"task {name!r} cannot be made: {key} is {reprlib.repr(value)}, a whole number is needed")
     return make(*sizes, **options)
 
 

@@ -37,6 +37,8 @@ class Mark(Enum):
     """Stands before a board, such as its title."""
 
 
+MOST_NAME = 100
+"""Letters of the longest name of a task."""
 SIDE = 12
 """Pixels of a cell's side in a picture."""
 LINE = (85, 85, 85)
@@ -52,7 +54,12 @@ COLOURS = np.array(
 
 
 def family_and_sizes(name: str) -> tuple[str, list[int]]:
-    """Splits a task's name into family and sizes: ``maze30`` into maze and 30, ``arc5x149`` into arc, 5 and 149."""
+    """Splits a task's name into family and sizes: ``maze30`` into maze and 30, ``arc5x149`` into arc, 5 and 149.
+
+    Raises InputError for a name that is longer than any.
+    """
+    if len(name) > MOST_NAME:
+        raise InputError(f"a task's name has up to {MOST_NAME} letters, {name[:20]!r}... has {len(name):,}: correct it")
     family, sizes = re.fullmatch(r"(.*?)((?:\d+x)*\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
     return family, [int(size) for size in sizes.split("x") if size]
 

@@ -1,5 +1,6 @@
 """The options of a training run. A preset is a network and its training; both are saved with the run."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ INCIDENTAL = (
     *("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"),
 )
 """Options that may change when a run is resumed, since they do not enter the mathematics."""
+USUAL = {"lr": ", such as 0.005"}
+"""Values to suggest for options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +94,20 @@ class TrainConfig(LossConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "optimizer", registered("optimizer", self.optimizer, OPTIMIZERS))
-        for name in (
-            "slots",
-            "max_segments",
-            "lr",
-            "evaluated",
-            "minutes",
-            "save_minutes",
-            "eval_minutes",
-            "log_seconds",
-        ):
+        for name in ("minutes", "save_minutes", "eval_minutes", "log_seconds"):
             if not vars(self)[name] > 0:
                 raise InputError(f"{name} is {vars(self)[name]}: it must be more than 0")
+        for name in ("slots", "max_segments", "lr", "evaluated"):
+            if not 0 < vars(self)[name] < math.inf:
+                raise InputError(
+                    f"{name} is {vars(self)[name]}: it must be more than 0 and finite{USUAL.get(name, '')}"
+                )
         for name in (
             *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share", "gradient_updates"),
             *("extra_share", "clip", "pool", "steps", "rows", "eval_depth", "grow_to", "hint_every"),
         ):
-            if not vars(self)[name] >= 0:
-                raise InputError(f"{name} is {vars(self)[name]}: it must be 0 or more")
+            if not 0 <= vars(self)[name] < math.inf:
+                raise InputError(f"{name} is {vars(self)[name]}: it must be 0 or more and finite")
         for name, share in (
             ("hard_share + extra_share", self.hard_share + self.extra_share),
             ("reveal_share", self.reveal_share),

@@ -16,7 +16,7 @@ from typing import TypeAlias, cast
 import torch
 from filelock import FileLock, Timeout
 
-from eqr.data.files import Labelled, Puzzles, collect, labelled, load_puzzles, save_puzzles
+from eqr.data.files import Labelled, Puzzles, collect, labelled
 from eqr.data.sampler import PuzzleSampler, Sampler, StreamSampler
 from eqr.data.text import USUAL, Columns
 from eqr.distributed import Ranks
@@ -24,20 +24,21 @@ from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import WEIGHTS, torch_stream
 from eqr.runtime import CPU
-from eqr.storage.checkpoint import has_state, load, misfit
-from eqr.storage.files import write_atomically, write_text_atomically
+from eqr.storage.checkpoint import load, shapes_of
+from eqr.storage.states import has_state
+from eqr.storage.weights import misfit
 from eqr.tasks import Task
-from eqr.terminal.console import progress_bar
 from eqr.training.config import INCIDENTAL, TrainConfig
 from eqr.training.growth import grown
-from eqr.training.trainer import Record, Run, Trainer
+from eqr.training.log import LOG, Record, forget_after
+from eqr.training.pool import puzzle_pool
+from eqr.training.trainer import Run, Trainer
 
 SEEDS = 1_000_000
 """Runs use the puzzle streams 0 to SEEDS - 1; the held-out puzzles come from a stream beyond these."""
 HELD_OUT_STREAM = 1_000_003
 SEARCHED = 32
 """Puzzles generated for each held-out puzzle, since hard puzzles are rare."""
-LOG = "log.jsonl"
 Data: TypeAlias = Labelled | Sequence[str | Path | Puzzles] | Sampler | Iterable[tuple[object, object]]
 """Training puzzles: paths, sets, arrays of questions and answers, a sampler, or an iterable of pairs."""
 
@@ -156,7 +157,7 @@ def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | No
     if start_from is None:
         return new
     trained = grown(new, load(start_from, task=new.task), generator)
-    wrong = misfit(new, trained)
+    wrong = misfit(shapes_of(new.state_dict()), shapes_of(trained))
     if wrong:
         raise InputError(f"--start-from {start_from}: its {wrong} does not fit the preset's network: the sizes differ")
     new.load_state_dict(trained)
@@ -227,7 +228,7 @@ def training_sampler(
     if not config.pool:
         sources = [(puzzles, len(puzzles) / total) for puzzles in sets]
     else:
-        pool = puzzle_pool(config, task, folder, seed, ranks)
+        pool = puzzle_pool(task, folder, seed, config.pool, ranks)
         extra_share = config.extra_share if sets else 0.0
         sources = [
             (pool, 1 - extra_share - config.hard_share),
@@ -257,18 +258,6 @@ def _sets(data: Data | None, task: Task, columns: Columns) -> list[Puzzles] | No
     return sets
 
 
-def puzzle_pool(config: TrainConfig, task: Task, folder: Path, seed: int, ranks: Ranks) -> Puzzles:
-    """The run's generated puzzles, made once by the first process and kept in the run's folder."""
-    path = folder / f"pool-{task.name}-{seed}-{config.pool}.npz"
-    if ranks.first and not path.exists():
-        stream = task.generate(seed, workers=os.cpu_count() or 1)
-        with progress_bar("generating training puzzles", config.pool) as progress:
-            pool = collect(task, stream, config.pool, progress)
-        write_atomically(path, lambda part: save_puzzles(pool, part))
-    ranks.wait()
-    return load_puzzles(path, task)
-
-
 def held_out_puzzles(
     config: TrainConfig, task: Task, eval_data: Labelled | None, columns: Columns = USUAL
 ) -> dict[str, Puzzles]:
@@ -295,15 +284,11 @@ def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
     }
 
 
-def forget_after(log: Path, step: int) -> None:
-    """Delete the records that a killed run logged after its last checkpoint: the resumed run repeats these steps."""
-    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    write_text_atomically(log, "".join(kept))
-
-
 def refuse_unequal_starts(trainer: Trainer, ranks: Ranks) -> None:
-    """Raises InputError unless all processes start with the same weights at the same step."""
+    """Raises InputError unless all processes start with the same weights, finite ones, at the same step."""
+    for name, parameter in trainer.model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise InputError(f"the network to start from has a weight {name!r} that is not finite: give another one")
     weights = sum(float(parameter.detach().double().sum()) for parameter in trainer.model.parameters())
     starts = ranks.gather(torch.tensor([[float(trainer.step), weights]], dtype=torch.double))
     if (starts != starts[0]).any():

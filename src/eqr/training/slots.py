@@ -11,13 +11,13 @@ from torch import Tensor
 from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.model import Reasoner
-from eqr.random import HINT, LEAVE, NOISE, PUZZLE, START, numpy_stream, torch_stream
-from eqr.runtime import CPU, rows_of_pass
+from eqr.random import HINT, LEAVE, NOISE, PUZZLE, Streams, numpy_stream
+from eqr.runtime import rows_of_pass
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
 
-PickCell = Callable[[Float[Tensor, "L V"], Bool[Tensor, " L"], torch.Generator], int]
-"""``pick(logits, open cells, generator)`` returns one of the open cells of a row."""
+PickCell = Callable[[Float[Tensor, "L V"], Bool[Tensor, " L"], float], int]
+"""``pick(logits, open cells, chance)`` returns one of the open cells of a row; chance is uniform in (0, 1)."""
 FIRST_HINT = 2
 """A puzzle gets its first hint after this many times ``hint_every`` segments."""
 ON_DEVICE = ("inputs", "labels", "told", "z")
@@ -45,6 +45,7 @@ class Slots:
         self.device, self.pick_hint = device, pick_hint
         self.mine = ranks.share(config.slots)
         count = len(self.mine)
+        self.streams = Streams.numbered(seed, self.mine, device)
         self.rows = rows_of_pass(device, count, config.rows)
         self.drawn = torch.zeros(count, dtype=torch.long) if drawn is None else drawn
         self.age = torch.zeros(count, dtype=torch.long)
@@ -59,17 +60,14 @@ class Slots:
         """Fill the slots at ``places`` (positions among this process's slots) with their next puzzle and a start."""
         if not places:
             return
-        puzzles, starts = [], []
-        for place in places:
-            which = self.mine[place], int(self.drawn[place])
-            puzzles.append(self.sampler.draw(numpy_stream(self.seed, PUZZLE, *which)))
-            starts.append(self.model.init(1, torch_stream(CPU, self.seed, START, *which)))
+        which = ((self.mine[place], int(self.drawn[place])) for place in places)
+        puzzles = [self.sampler.draw(numpy_stream(self.seed, PUZZLE, *numbers)) for numbers in which]
         at = torch.tensor(places)
         inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*puzzles, strict=True))
         on_device = at.to(self.device)
         self.inputs[on_device], self.labels[on_device] = inputs.to(self.device), labels.to(self.device)
         self.told[on_device] = self.inputs[on_device]
-        self.z[on_device] = torch.cat(starts).to(self.device)
+        self.z[on_device] = self.model.init(self.streams[on_device], self.drawn[at].to(self.device))
         self.age[at] = 0
         self.drawn[at] += 1
 
@@ -77,11 +75,7 @@ class Slots:
         """The noise of this step's segment, one tensor for each call of the block stack (EqR section 4.1)."""
         if not self.config.noise:
             return None
-        noise = torch.empty(rows.stop - rows.start, *self.model.noise_shape, device=self.device)
-        for place, slot in enumerate(self.mine[rows]):
-            generator = torch_stream(self.device, self.seed, NOISE, step, slot)
-            torch.randn(self.model.noise_shape, generator=generator, out=noise[place])
-        return noise.mul_(self.config.noise)
+        return self.config.noise * self.streams[rows].normal(NOISE, step, *self.model.noise_shape)
 
     @torch.no_grad()
     def advance(self, step: int, result: SegmentLoss) -> tuple[int, int]:
@@ -111,9 +105,9 @@ class Slots:
         due = (self.age >= FIRST_HINT * every) & (self.age % every == 0)
         open_cells = self.model.task.layout.to_find(self.told) & (self.labels > 0)
         stuck = (due.to(self.device) & ~solved & open_cells.any(1)).nonzero().flatten()
-        for place in stuck.tolist():
-            generator = torch_stream(CPU, self.seed, HINT, step, self.mine[place])
-            cell = self.pick_hint(self.model.decode(self.z[place : place + 1])[0], open_cells[place], generator)
+        chances = self.streams[stuck].uniform(HINT, step).tolist()
+        for place, chance in zip(stuck.tolist(), chances, strict=True):
+            cell = self.pick_hint(self.model.decode(self.z[place : place + 1])[0], open_cells[place], chance)
             self.told[place, cell] = self.labels[place, cell]
 
     def state(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,18 +16,20 @@ from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.engine import SolveConfig
 from eqr.engine.policy.suppose import doubted_cell
-from eqr.errors import InputError
+from eqr.errors import InputError, shown
 from eqr.measure.evaluate import evaluate
 from eqr.model import Reasoner
 from eqr.runtime import stop_requests
-from eqr.storage.checkpoint import STATE, load_state, save, save_state
+from eqr.storage.checkpoint import save
+from eqr.storage.states import STATE, load_state, save_state
 from eqr.tasks import Task
 from eqr.training.config import TrainConfig
 from eqr.training.gradients import Passes
+from eqr.training.kept import board_of, refuse_unfit
+from eqr.training.log import Record
 from eqr.training.optim import learning_rate_scale, make_average
 from eqr.training.slots import Slots
 
-Record = dict[str, Any]
 RECENT = 200
 """Steps over which loss and solved share are averaged for the log."""
 
@@ -159,13 +161,15 @@ class Trainer:
         warm = self.step > self.config.warmup_steps + RECENT
         if math.isfinite(loss) and math.isfinite(norm) and not (warm and mean > 2 * guessing):
             return
-        saved = (self.folder / STATE).exists()
-        advice = f"lower the learning rate, e.g. --set lr={self.config.lr / 2:g}"
-        raise Diverged(
-            f"step {self.step}: the loss is {loss:.3g} (guessing gives {guessing:.3g}), the norm of its gradient is "
-            f"{norm:.3g}; "
-            + (f"the last good checkpoint in {self.folder} is kept: {advice} and --resume" if saved else advice)
+        raise self._diverged(
+            f"the loss is {loss:.3g} (guessing gives {guessing:.3g}), the norm of its gradient is {norm:.3g}"
         )
+
+    def _diverged(self, fault: str) -> Diverged:
+        saved = (self.folder / STATE).exists()
+        advice = f"lower the learning rate, e.g. --set lr={min(self.config.lr / 2, TrainConfig.lr):g}"
+        cure = f"the last good checkpoint in {self.folder} is kept: {advice} and --resume" if saved else advice
+        return Diverged(f"step {self.step}: {fault}; {cure}")
 
     def _report_start(self) -> None:
         budget = (
@@ -215,8 +219,14 @@ class Trainer:
         return cast(Reasoner, self.average.module)
 
     def save(self) -> None:
-        """Write the averaged model and the whole state of the run; only the first process writes."""
+        """Write the averaged model and the whole state of the run; only the first process writes.
+
+        Raises Diverged, and writes nothing, if a weight is not finite.
+        """
         slots = self.slots.state()
+        for name, weight in (*self.model.named_parameters(), *self.averaged().named_parameters()):
+            if not torch.isfinite(weight).all():
+                raise self._diverged(f"the weight {name!r} is not finite")
         if not self.ranks.first:
             return
         save(self.averaged(), self.folder)
@@ -239,13 +249,10 @@ class Trainer:
 
     def resume(self) -> None:
         """Continue from the folder's last good state; raises InputError if the state belongs to another run."""
-        state = load_state(self.folder)
-        self._refuse_another_run(state)
+        state = load_state(self.folder, self._check)
         self.step, self.seconds, self.passes.bf16 = state["step"], state["seconds"], state["bf16"]
         self.logged_step = self.step
-        task = self.model.task
-        while task.name != state["task"]:
-            task = task.larger()
+        task = board_of(state, self.model.task, self.config.grow_to)
         if task != self.model.task:
             self._grow(task)
         self.model.load_state_dict(state["model"])
@@ -256,12 +263,18 @@ class Trainer:
         self.losses.extend(state["losses"])
         self.left.extend(state["left"])
 
+    def _check(self, state: Record) -> None:
+        """Raises InputError unless this run can go on from ``state``."""
+        self._refuse_another_run(state)
+        config = self.config
+        refuse_unfit(state, self.model, self.average, self.optimizers, config.slots, config.grow_to)
+
     def _refuse_another_run(self, state: Record) -> None:
         """Raises InputError unless only the learning rate and its decay differ from the run that is resumed."""
-        for key in sorted(state["identity"].keys() | self.run.identity.keys()):
+        for key in sorted(state["identity"].keys() | self.run.identity.keys(), key=str):
             theirs, ours = state["identity"].get(key), self.run.identity.get(key)
             if key not in ("lr", "decay_share") and ours != theirs:
                 raise InputError(
-                    f"{self.folder} was trained with {key} {theirs}, this command says {ours}: "
+                    f"{self.folder} was trained with {shown(str(key))} {shown(str(theirs))}, this command says {ours}: "
                     f"repeat the options of the run, only lr and decay_share may change"
                 )

@@ -1,7 +1,7 @@
 """Routes: pass HTTP requests to the service, and return its answers and refusals. Decides nothing else."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -13,9 +13,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from eqr.web.bodies import GONE, POLICY, Bodies, Outermost
+from eqr.web.bodies import GONE, POLICY, Bodies, Heads, Outermost
+from eqr.web.description import described
+from eqr.web.origins import ANY, Origins, client_of
 from eqr.web.problems import Problem, Refusal, stopping
-from eqr.web.schemas import Answers, Health, Offered, SolveAsked, StreamAsked, described, events, read_json, read_query
+from eqr.web.schemas import Answers, Health, Offered, SolveAsked, StreamAsked, events, read_json, read_query
 from eqr.web.service import Service
 from eqr.web.stream import Events, Trajectories
 
@@ -24,6 +26,7 @@ STATIC = Path(__file__).parent / "static"
 SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 """The script and the style sheet of Swagger UI, which would otherwise come from another host."""
 REFUSALS = {
+    403: "A page of another site asks.",
     408: "The body arrived too slowly.",
     413: "The body is too large.",
     415: "The content type is not application/json.",
@@ -37,8 +40,8 @@ def _refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Refusal, "description": REFUSALS[code]} for code in codes}
 
 
-def create_app(service: Service) -> FastAPI:
-    """Makes the application for a service whose engine runs."""
+def create_app(service: Service, hosts: Collection[str] = (ANY,)) -> FastAPI:
+    """Makes the application for a service whose engine runs; ``hosts`` are the names by which clients may call it."""
     app = FastAPI(
         title="Equilibrium Reasoners",
         description="Networks solve puzzles by settling to a fixed point. An answer may be wrong: see `valid`.",
@@ -47,6 +50,8 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(Bodies, limits=service.limits)
+    app.add_middleware(Heads)
+    app.add_middleware(Origins, hosts=hosts)
     app.add_middleware(Outermost, done=service.metrics.done)
     _refuse(app)
     _solving(app, service)
@@ -93,7 +98,7 @@ def _refuse(app: FastAPI) -> None:
 
 
 def _solving(app: FastAPI, service: Service) -> None:
-    known = (service.limits, {facts.name: facts.task for facts in service.facts}, service.example())
+    known = (service.limits, service.kinds(), service.example())
     body = {"required": True, "content": {"application/json": {"schema": described(SolveAsked, *known)}}}
     stream = described(StreamAsked, *known)
     query = [
@@ -116,7 +121,7 @@ def _solving(app: FastAPI, service: Service) -> None:
         asked = read_json(SolveAsked, await request.body())
         name = service.named(asked)
         config = service.config(name, asked)
-        records = await _unless_gone(request, service.solve(name, asked.puzzles, config))
+        records = await _unless_gone(request, service.solve(name, asked.puzzles, config, client_of(request.scope)))
         if not records:
             return Response(status_code=GONE)
         complete = not any("error" in record for record in records)
@@ -126,10 +131,11 @@ def _solving(app: FastAPI, service: Service) -> None:
         "/v1/solve/stream",
         tags=["puzzles"],
         summary="Follow one puzzle's restarts, segment by segment, as server-sent events.",
+        description="Which values go together is stated by the schema of POST /v1/solve.",
         response_class=Response,
         responses={
             200: {"description": "Events.", "content": {"text/event-stream": {"schema": events()}}},
-            **_refusals(422, 429, 503),
+            **_refusals(403, 422, 429, 503),
         },
         openapi_extra={"parameters": query},
     )
@@ -138,7 +144,7 @@ def _solving(app: FastAPI, service: Service) -> None:
         name = service.named(asked)
         config = service.config(name, asked)
         (read,) = await asyncio.to_thread(service.read, name, [asked.puzzle], config)
-        return Events(Trajectories(service, name, read, config))
+        return Events(Trajectories(service, name, read, config, client_of(request.scope)))
 
 
 def _telling(app: FastAPI, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""ASGI middleware: refuses bodies that are too large or too slow; adds headers to every response. Knows no route."""
+"""ASGI middleware: refuses bodies that are too large or too slow, answers HEAD, adds headers. Knows no route."""
 
 import asyncio
 import time
@@ -85,6 +85,34 @@ class Bodies:
                 raise large
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+class Heads:
+    """Answers HEAD with status and headers of GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Once the headers are sent, the client counts as gone, so that a stream does no work."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        answered = asyncio.Event()
+
+        async def headers(message: Message) -> None:
+            if answered.is_set():
+                return
+            await send(message)
+            if message["type"] == "http.response.start":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                answered.set()
+
+        async def gone() -> Message:
+            await answered.wait()
+            return {"type": "http.disconnect"}
+
+        await self.app({**scope, "method": "GET"}, gone, headers)
 
 
 class Outermost:

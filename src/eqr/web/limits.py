@@ -15,14 +15,20 @@ class Limits:
     """Most segments that a row may use."""
     breadth: int = 64
     """Most restarts of a puzzle."""
-    queue: int = 4096
+    queue: int = 16384
     """Most rows (puzzles x restarts) that may wait for a slot, of all requests together."""
+    client_queue: int = 4096
+    """Most rows that may wait for a slot, of the requests of one client (an address; of IPv6, its first half)."""
     seconds: int = 60
     """Most seconds from a request's last byte to its answer."""
     body_bytes: int = 1 << 20
     """Largest body of a request, in bytes."""
     body_seconds: int = 10
     """Most seconds that a body may take to arrive."""
+    header_seconds: int = 10
+    """Most seconds that the first line and the headers of a request may take to arrive."""
+    connections: int = 512
+    """Most connections at a time; beyond it, those without a request under way give way to new ones."""
     grace: int = 5
     """Seconds in which requests under way may finish once the service is told to stop."""
 
@@ -30,3 +36,8 @@ class Limits:
         for field in fields(self):
             if not vars(self)[field.name] >= 1:
                 raise InputError(f"--{field.name.replace('_', '-')} {vars(self)[field.name]}: it must be at least 1")
+
+    @property
+    def rows(self) -> int:
+        """Most rows of one request."""
+        return min(self.queue, self.client_queue)

@@ -25,8 +25,9 @@ class _Engine(Collector):
         yield CounterMetricFamily("eqr_updates", "Updates of rows computed.", driver.updates)
         yield CounterMetricFamily("eqr_rows_ended", "Rows that have ended.", driver.ended)
         yield CounterMetricFamily("eqr_busy_seconds", "Seconds that the engine spent computing.", driver.busy)
-        yield GaugeMetricFamily("eqr_rows_under_way", "Rows under way.", driver.rows)
-        yield GaugeMetricFamily("eqr_rows_waiting", "Rows that wait for a slot: the queue.", driver.waiting)
+        yield GaugeMetricFamily("eqr_rows_under_way", "Rows in slots.", driver.rows)
+        yield GaugeMetricFamily("eqr_rows_parked", "Rows that have started and wait to continue.", driver.parked)
+        yield GaugeMetricFamily("eqr_rows_waiting", "Rows that have not started: the queue.", driver.waiting)
 
 
 class Metrics:

@@ -1,23 +1,27 @@
 """Requests and responses as types and as JSON schemas. Knows no engine.
 
 Types are checked here, and nothing is converted. Values that depend on the options of the service (limits, the tasks it
-answers) are checked where they are used; ``described`` adds them to the OpenAPI schema.
+answers) are checked where they are used; ``description`` adds them to the OpenAPI schema.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from eqr.engine.policy.halting import HALTING
-from eqr.engine.policy.selection import SELECTION
-from eqr.web.limits import Limits
 from eqr.web.problems import Problem
 
 SEEDS = 2**53
 """Seeds are below this number, up to which JavaScript has every integer."""
-Whole = Annotated[int, Field(gt=-SEEDS, lt=SEEDS)]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has no integers: 2.0 is the number 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Field(gt=-SEEDS, lt=SEEDS), BeforeValidator(_whole)]
 
 OWN: Any = None
 """Default of the options for which a model has its own settings. A request cannot give this value."""
@@ -202,7 +206,8 @@ def read_query(kind: type[Kind], query: Mapping[str, str]) -> Kind:
     """Parses the query of a request, where whole numbers are written in digits; raises Problem."""
     numbers = ("depth", "breadth", "suppose", "seed")
     values: dict[str, object] = dict(query)
-    values |= {name: int(query[name]) for name in numbers if re.fullmatch(r"-?[0-9]{1,18}", query.get(name, ""))}
+    digits = {name: re.fullmatch(r"(-?[0-9]{1,18})(\.0+)?", query.get(name, "")) for name in numbers}
+    values |= {name: int(match[1]) for name, match in digits.items() if match}
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -222,32 +227,3 @@ def _refused(error: ValidationError) -> Problem:
     sentences = {"missing": "it is missing, give it", "model_type": "it must be an object"}
     sentence = sentences.get(first["type"], first["msg"].replace("Input should be", "it must be"))
     return Problem(422, f"{place or 'the body'}: {sentence}")
-
-
-def described(kind: type[Asked], limits: Limits, models: Mapping[str, str], example: str) -> dict[str, Any]:
-    """The JSON schema of ``kind`` under these limits, for ``models`` and their tasks; the first solves ``example``."""
-    schema = kind.model_json_schema()
-    fields = schema["properties"]
-    for field in fields.values():
-        field.pop("title")
-    fields["task"] |= {"enum": sorted(set(models.values())), "examples": [next(iter(models.values()))]}
-    for name in ("model", "breadth", "halt", "suppose"):  # these defaults depend on other fields
-        fields[name].pop("default")
-    fields["depth"]["default"] = min(fields["depth"]["default"], limits.depth)
-    fields["model"]["enum"] = list(models)
-    fields["halt"]["enum"], fields["select"]["enum"] = list(HALTING), list(SELECTION)
-    for name, least, most in (("depth", 1, limits.depth), ("suppose", 0, limits.depth), ("seed", 0, SEEDS - 1)):
-        fields[name] = {"type": "integer", "minimum": least, "maximum": most} | {
-            key: value for key, value in fields[name].items() if key in ("default", "description")
-        }
-    fields["breadth"]["anyOf"] = [
-        {"type": "integer", "minimum": 1, "maximum": limits.breadth},
-        {"type": "string", "pattern": "^auto:[1-9][0-9]*$"},
-    ]
-    if "puzzles" in fields:
-        fields["puzzles"] |= {"minItems": 1, "maxItems": limits.puzzles}
-    if example:
-        name, value = ("puzzles", [example]) if "puzzles" in fields else ("puzzle", example)
-        fields[name]["examples"] = [value]
-        schema["examples"] = [{"task": fields["task"]["examples"][0], name: value}]
-    return schema

@@ -2,16 +2,17 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
+from contextlib import suppress
 
 import uvicorn
 
 from eqr.errors import InputError
 from eqr.runtime import stop_requests
 from eqr.web.app import create_app
+from eqr.web.connections import LOG, LONGEST_LINE, Door, Seldom
+from eqr.web.origins import ANY
 from eqr.web.service import Service
-
-LONGEST_LINE = 64 * 1024
-"""Most bytes of a request's line and headers: a maze of 99x99 in the URL of a stream takes 30,000."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -46,29 +47,52 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.service = service
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections by ``Door``: asyncio's own way writes megabytes of log at the limit of open files."""
+        await self.lifespan.startup()
+        door = Door(self.config, self.server_state, self.service.limits, self.service.metrics.done)
+        self.servers, self.started = [], True
+        self._open = asyncio.gather(*(door.open(listening) for listening in sockets or []))
+
     async def on_tick(self, counter: int) -> bool:
         """Also end the service when its engine has ended, so that its supervisor starts a new one."""
-        return await super().on_tick(counter) or not self.service.driver.alive
+        return await super().on_tick(counter) or not self.service.driver.alive or self._open.done()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new requests; requests under way may finish."""
         self.service.stop()
+        self._open.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._open
         await super().shutdown(sockets)
 
 
-def serve(service: Service, listening: socket.socket) -> None:
-    """Answer requests until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for requests under way."""
+def serve(
+    service: Service, listening: socket.socket, hosts: Sequence[str] = (ANY,), proxies: Sequence[str] = ()
+) -> None:
+    """Answer requests until SIGTERM or Ctrl-C; a second Ctrl-C does not wait for requests under way.
+
+    ``hosts`` are the names by which clients may call the service. Of ``proxies``, addresses or networks, the header
+    X-Forwarded-For is believed.
+    """
     config = uvicorn.Config(
-        create_app(service),
+        create_app(service, hosts),
         http="h11",
         ws="none",
         lifespan="off",
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         h11_max_incomplete_event_size=LONGEST_LINE,
         # Requests that are then still open have been answered, but their clients do not read.
         timeout_graceful_shutdown=service.limits.grace + 1,
     )
-    with stop_requests():  # uvicorn raises a signal again once it has shut down
-        asyncio.run(_Server(config, service).serve([listening]))
+    seldom = Seldom()
+    LOG.addFilter(seldom)
+    try:
+        with stop_requests():  # uvicorn raises a signal again once it has shut down
+            asyncio.run(_Server(config, service).serve([listening]))
+    finally:
+        LOG.removeFilter(seldom)

@@ -27,6 +27,7 @@ from eqr.model import Reasoner
 from eqr.model.blocks import BLOCKS
 from eqr.model.reasoner import name_in
 from eqr.tasks import Task
+from eqr.web.description import Kind
 from eqr.web.limits import Limits
 from eqr.web.metrics import Metrics
 from eqr.web.problems import Problem, stopping
@@ -70,6 +71,11 @@ class Service:
         if asked.model not in names:
             raise Problem(422, f"model {asked.model[:40]!r} does not answer {asked.task}: choose {', '.join(names)}")
         return asked.model
+
+    def kinds(self) -> dict[str, Kind]:
+        """The facts of each model on which the options of a request depend."""
+        tasks = {name: model.task for name, model in self.models.items()}
+        return {name: Kind(task.family, task.layout.clues_fixed, task.has_rules) for name, task in tasks.items()}
 
     def example(self) -> str:
         """A puzzle that the first model takes; an empty string if none is known."""
@@ -116,9 +122,9 @@ class Service:
         if len(texts) > self.limits.puzzles:
             raise Problem(422, f"{len(texts)} puzzles are given: this service takes {self.limits.puzzles} at a time")
         rows = len(texts) * config.restarts_at_once
-        if rows > self.limits.queue:
+        if rows > self.limits.rows:
             raise Problem(
-                422, f"puzzles x breadth is {rows} rows: this service holds {self.limits.queue}, send fewer at a time"
+                422, f"puzzles x breadth is {rows} rows: this service takes {self.limits.rows}, send fewer at a time"
             )
         task, on = self.models[name].task, partial(self._on, name)
         try:
@@ -146,30 +152,27 @@ class Service:
         config: SolveConfig,
         on_snapshot: OnSnapshot | None = None,
         on_evidence: OnEvidence | None = None,
+        client: str = "",
     ) -> "Future[list[Evidence]]":
         """Hands puzzles to the engine; returns the future evidence. Raises Problem if the engine takes no more now."""
         try:
             if self.stopping:
                 raise Closed
-            return self.driver.submit(model, puzzles, config, on_snapshot, on_evidence)
+            return self.driver.submit(model, puzzles, config, on_snapshot, on_evidence, client)
         except Closed:
             raise stopping() from None
-        except Full:
+        except Full as full:
             seconds = min(self.limits.seconds, max(1, ceil(self.driver.patience())))
-            raise Problem(
-                429,
-                f"the queue is full ({self.limits.queue} rows): send the request again after {seconds} s",
-                retry_after=str(seconds),
-            ) from None
+            raise Problem(429, f"{full}: send the request again after {seconds} s", retry_after=str(seconds)) from None
 
-    async def solve(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Record]:
+    async def solve(self, name: str, texts: Sequence[str], config: SolveConfig, client: str = "") -> list[Record]:
         """The records of the puzzles, in order; raises Problem if no puzzle is decided in time."""
         read: list[Read] = []
         decided: dict[int, Evidence] = {}
         try:
             async with asyncio.timeout(self.limits.seconds):
                 read = await asyncio.to_thread(self.read, name, texts, config)
-                await self._decide(read, config, decided)
+                await self._decide(read, config, decided, client)
             problem = None
         except TimeoutError:
             sentence = "ask for fewer puzzles, less depth or less breadth"
@@ -181,7 +184,9 @@ class Service:
         evidence = [decided.get(place) for place in range(len(read))]
         return await asyncio.to_thread(self.records, name, read, evidence, config, problem)
 
-    async def _decide(self, read: Sequence[Read], config: SolveConfig, decided: dict[int, Evidence]) -> None:
+    async def _decide(
+        self, read: Sequence[Read], config: SolveConfig, decided: dict[int, Evidence], client: str
+    ) -> None:
         """Adds the evidence of each puzzle to ``decided``, by its place in ``read``, as the engine decides it."""
         places: dict[Reasoner, list[int]] = {}
         for place, (model, _) in enumerate(read):
@@ -194,7 +199,7 @@ class Service:
         try:
             for model, at in places.items():  # the engine moves boards of one size together
                 puzzles = [read[place][1] for place in at]
-                futures.append(self.submit(model, puzzles, config, on_evidence=partial(keep, at)))
+                futures.append(self.submit(model, puzzles, config, on_evidence=partial(keep, at), client=client))
             await asyncio.gather(*map(asyncio.wrap_future, futures))
         finally:  # this does nothing to futures that are done
             for future in futures:

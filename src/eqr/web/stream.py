@@ -28,7 +28,7 @@ SNAPSHOT, CELL = 3000, 12
 class Trajectories:
     """The segments of one puzzle that the engine has computed and the client has not read."""
 
-    def __init__(self, service: Service, name: str, read: Read, config: SolveConfig) -> None:
+    def __init__(self, service: Service, name: str, read: Read, config: SolveConfig, client: str = "") -> None:
         """Submits the puzzle to the engine; raises Problem if the engine takes no more now."""
         self.service, self.name, self.read, self.config = service, name, read, config
         self.model, puzzle = read
@@ -39,7 +39,9 @@ class Trajectories:
         self.depth: Counter[int] = Counter()
         self.ended = False
         self.loop = asyncio.get_running_loop()
-        self.future: Future[list[Evidence]] = service.submit(self.model, [puzzle], config, self._on_snapshot)
+        self.future: Future[list[Evidence]] = service.submit(
+            self.model, [puzzle], config, self._on_snapshot, client=client
+        )
         self.future.add_done_callback(self._done)
 
     def _on_snapshot(self, restart: int, snapshot: Snapshot) -> None:

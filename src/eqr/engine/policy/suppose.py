@@ -39,10 +39,11 @@ class Suppositions:
         """Whether the row may end."""
         return self.sure_for >= SURE
 
-    def turn(
-        self, sure: bool, logits: Float[Tensor, "L V"], to_find: Bool[Tensor, " L"], generator: torch.Generator
-    ) -> bool:
-        """Make a supposition or drop all of them after a segment; returns True if ``cells`` has changed."""
+    def turn(self, sure: bool, logits: Float[Tensor, "L V"], to_find: Bool[Tensor, " L"], chance: float) -> bool:
+        """Make a supposition or drop all of them after a segment; returns True if ``cells`` has changed.
+
+        ``chance``, uniform in (0, 1), draws the cell.
+        """
         self.left -= 1
         self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
         # A sure row must prove its answer without help; a row that the last supposition did not help starts afresh.
@@ -55,15 +56,19 @@ class Suppositions:
         open_cells[list(self.cells)] = False
         if not open_cells.any():
             return False
-        cell = doubted_cell(logits, open_cells, generator)
+        cell = doubted_cell(logits, open_cells, chance)
         self.cells = {**self.cells, cell: 1 + int(logits[cell].argmax())}
         self.left = self.hold
         return True
 
 
-def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], generator: torch.Generator) -> int:
-    """Draws one of the open cells with weight p (1 - p), where p is the probability of the cell's likeliest symbol."""
+def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], chance: float) -> int:
+    """Draws one of the open cells with weight p (1 - p), where p is the probability of the cell's likeliest symbol.
+
+    ``chance``, uniform in (0, 1), says which.
+    """
     cells = open_cells.nonzero().flatten()
     confidence = logits[cells].softmax(-1).amax(-1).cpu().nan_to_num()
     doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
-    return int(cells[torch.multinomial(doubt, 1, generator=generator)])
+    ends = doubt.double().cumsum(0)
+    return int(cells[torch.searchsorted(ends, chance * ends[-1], right=True)])

@@ -4,7 +4,6 @@ Trained models are kept in a folder, so that a stopped run continues where it wa
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,8 +17,10 @@ from eqr.errors import InputError
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
 from eqr.paper.presets import SMALL as PRESETS
-from eqr.storage.checkpoint import has_state, load, load_state
+from eqr.storage.checkpoint import load
+from eqr.storage.states import has_state, load_state
 from eqr.tasks import task_of
+from eqr.training.log import LOG, lines_of
 from eqr.training.run import HELD_OUT_STREAM, identity_of, train
 
 LARGE, SMALL, CLOCK = "large", "small", "clock"
@@ -170,10 +171,9 @@ class Laboratory:
 
 def trained_depth(folder: Path) -> int | None:
     """Most segments of a row in the last training of a model; None if its folder has no log."""
-    path, segments = folder / "log.jsonl", None
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line) if '"start"' in line else {}
+    segments = None
+    for _, record in lines_of(folder / LOG):
+        if record is not None and record.get("event") == "start":
             # Older logs call the options "config".
             segments = (record.get("run") or record.get("config") or {}).get("max_segments", segments)
     return segments

@@ -5,8 +5,7 @@ An unknown field is refused: if it were ignored, the same weights could make a d
 
 from typing import NamedTuple
 
-from eqr.errors import InputError, unknown
-from eqr.paper.reference.pickles import shown
+from eqr.errors import InputError, shown, unknown
 
 Arch = dict[str, object]
 """The fields of a network, by name, with the values that the file holds."""

@@ -6,8 +6,8 @@ Aliases and tags are refused: aliases let a short file stand for an endless one,
 from pathlib import Path
 from typing import Any
 
-from eqr.errors import InputError, missing_extra
-from eqr.paper.reference.pickles import shown
+from eqr.errors import InputError, missing_extra, shown
+from eqr.storage.files import read_limited
 
 BESIDE = "all_config.yaml"
 """Name of the file that the trainers of HRM and TRM write beside their weights."""
@@ -22,13 +22,7 @@ def read_config(path: Path) -> dict[object, object]:
         import yaml  # belongs to an extra
     except ImportError:
         raise missing_extra(f"reading {path}", "import") from None
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): {cure}") from None
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{path} has more than {MOST_BYTES} bytes, too many for a configuration: {cure}")
+    text = read_limited(path, cure, MOST_BYTES)
     try:
         _refuse_all_but_plain(path, yaml.parse(text, Loader=yaml.SafeLoader))
         config = yaml.safe_load(text)

@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eqr.errors import InputError
+from eqr.errors import InputError, shown
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
 from eqr.model.reasoner import name_in
 from eqr.paper.reference.architecture import ROTARY, Arch, Network, architecture, count, number
-from eqr.paper.reference.pickles import shown
 from eqr.paper.reference.reading import Checkpoint
 from eqr.tasks import Task, task_named
 

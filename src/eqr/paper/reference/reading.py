@@ -11,11 +11,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from eqr.errors import InputError
-from eqr.paper.reference.archive import opened
+from eqr.errors import InputError, shown
 from eqr.paper.reference.configuration import BESIDE, read_config
-from eqr.paper.reference.pickles import Described, shown
+from eqr.storage.archive import opened
+from eqr.storage.pickles import Described
 
+CURE = "give the weights of a run"
 STATES = ("model", "state_dict", "model_state_dict")
 """Keys of the weights in a file that holds more than weights."""
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module")
@@ -50,7 +51,7 @@ def read_checkpoint(path: Path, config: Path | None = None) -> Checkpoint:
     The configuration is the file ``config``, else the one in the checkpoint, else ``all_config.yaml`` beside it. Raises
     InputError if a file is something else, is damaged, or would call anything when unpickled.
     """
-    with opened(path) as file:
+    with opened(path, CURE) as file:
         content = file.content()
         content = content if isinstance(content, dict) else {}
         state = next((content[key] for key in STATES if isinstance(content.get(key), dict)), content)

@@ -9,7 +9,7 @@ import pickletools
 import warnings
 from typing import Any, NamedTuple
 
-from eqr.errors import InputError
+from eqr.errors import InputError, shown
 
 
 class Name(NamedTuple):
@@ -86,16 +86,6 @@ def unpickled(data: bytes, source: str) -> object:
         raise
     except (ValueError, IndexError, KeyError, TypeError) as error:
         raise InputError(f"{source} holds a damaged pickle ({shown(str(error))}): get the file again") from None
-
-
-def shown(value: object) -> str:
-    """A value of a file as text for a message: on one line, and "something else" if it may be too deep or too long."""
-    if isinstance(value, str):
-        # Control characters must not reach a terminal.
-        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value[:80])
-    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= 2**20):
-        return str(value)
-    return "something else"
 
 
 class _Machine:
