@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from eqr.commands.bench import STEPS, UPDATES
-from eqr.measure.bench import products_of
+from eqr.measure import bench
+from eqr.measure.bench import measure_update, products_of
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import Streams
 from eqr.training.loss import segment_loss
@@ -48,3 +50,16 @@ def test_the_backward_pass_of_a_training_step_is_counted() -> None:
     flops = sum(2 * m * k * n for m, k, n in products_of(work))
     layers = rows * flops_of_mixer(config) * 2 * (21 + 2 * 7)
     assert layers < flops < 1.03 * layers  # and the heads
+
+
+def test_the_kernel_is_measured_beside_compiled_updates_with_one_thread_and_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "compiled", lambda function: function)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    small = replace(UPDATES["relation"], channels=8)
+    speeds = measure_update("relation", small, compile=True, rounds=1)
+    ways = [("kernel", 1), ("kernel", 2), ("compiled", 1), ("compiled", 2)]
+    assert [(speed.form, speed.threads) for speed in speeds] == ways
+    assert [speed.rows for speed in speeds] == [8, 16, 8, 16]
+    assert all(speed.share > 0 for speed in speeds)

@@ -37,7 +37,7 @@ STEPS: dict[str, Preset] = {
 class Bench:
     """Measure updates of each block and training steps on the CPU, beside plain matrix products of the same sizes.
 
-    Each is measured with one thread and with all of them; a block that has a kernel in C++, with and without it."""
+    Updates are measured with one thread and with all of them; if a block has a kernel in C++, with and without it."""
 
     no_compile: bool = False
     """Measure plain torch alone, without kernels and torch.compile."""
@@ -59,7 +59,7 @@ class Bench:
                 updates += measure_update(block, UPDATES[block], compile, self.rounds)
                 advance(1, block)
             for preset in STEPS:
-                steps += step_speed(preset, compile, self.rounds)
+                steps.append(step_speed(preset, compile, self.rounds))
                 advance(1, preset)
         if self.json:
             measured = {"blocks": updates, "training": steps}
@@ -70,7 +70,7 @@ class Bench:
         Console().print(_table(steps, "Training passes, forward and backward", "preset", "segments/s"))
 
 
-def step_speed(preset: str, compile: bool, rounds: int) -> list[Speed]:
+def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
     """Measures the speed of the training passes of a preset in STEPS."""
     model_config, config = STEPS[preset].model, STEPS[preset].train
 

@@ -102,17 +102,14 @@ def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -
     return [
         speed
         for form, update in forms.items()
-        for speed in _measured((name, form), model, partial(of_form, update), CACHED_ROWS, repeats, rounds)
+        for speed in _measured((name, form), model, partial(of_form, update), CACHED_ROWS, repeats, rounds, alone=True)
     ]
 
 
 def measure_step(
     name: str, config: ModelConfig, loss: Loss, rows: int, noisy: bool, compile: bool, rounds: int
-) -> list[Speed]:
-    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread.
-
-    Measures with one thread and with all of them.
-    """
+) -> Speed:
+    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread."""
     model = Reasoner(config).train()
     parameters = list(model.parameters())
     fast = compiled(loss) if compile else loss
@@ -128,7 +125,8 @@ def measure_step(
 
         return work
 
-    return _measured((name, "compiled" if compile else "eager"), model, prepared, rows, 1, rounds)
+    (speed,) = _measured((name, "compiled" if compile else "eager"), model, prepared, rows, 1, rounds, alone=False)
+    return speed
 
 
 def _measured(
@@ -138,9 +136,13 @@ def _measured(
     rows: int,
     repeats: int,
     rounds: int,
+    *,
+    alone: bool,
 ) -> list[Speed]:
-    """Times ``prepared(rows, False)``, and torch.mm on the products of ``prepared(rows, True)``, in one thread and in
-    all of them."""
+    """Times ``prepared(rows, False)`` in every thread, and torch.mm on the products of ``prepared(rows, True)``.
+
+    ``named`` is the name and the form. If ``alone``, times one thread before it times all of them.
+    """
     torch.compiler.reset()  # graphs compiled for earlier networks count against torch's limit
     sizes = products_of(prepared(rows, True))
     flops = sum(2 * m * k * n for m, k, n in sizes)
@@ -159,7 +161,7 @@ def _measured(
             works[thread]()
 
         workers.map(run, [0])  # compiles
-        for threads in sorted({1, workers.threads}):
+        for threads in sorted({1 if alone else workers.threads, workers.threads}):
             used = range(threads)
             pairs = [(_seconds(workers, run, used), _seconds(workers, multiply, used)) for _ in range(rounds)]
             working, multiplying = (statistics.median(column) for column in zip(*pairs, strict=True))
