@@ -39,6 +39,7 @@ EXPERT: dict[type, tuple[str, ...]] = {
 Folder: TypeAlias = Annotated[T, tyro.conf.arg(metavar="FOLDER")]
 """Type of an option that names a folder."""
 VALUES = {
+    "allowed_host": "NAME",
     "answer_column": "NAME",
     "block": "NAME",
     "board": "ROWSxCOLS",
@@ -73,6 +74,7 @@ VALUES = {
     "start_from": "MODEL",
     "task": "TASK",
     "to": "FOLDER|hf:USER/NAME",
+    "trusted_proxy": "ADDRESS",
 }
 """Names of the values of options that are text or lists, in help and messages; ``Annotated`` overrides them."""
 NUMBERS: dict[frozenset[type], tuple[str, str, Callable[[str], Any]]] = {
