@@ -186,6 +186,7 @@ def test_without_room_everybody_has_one_row_and_its_turn() -> None:
     board = Board(slots=4)
     askers = [board.ask(30, puzzles=10_000) for _ in range(10)]
     board.queue.room = False
+    board.run(NEW * 10 // 4 + 50)
     shares = board.run(1_000)
     assert board.queue.started == 10
     assert all(shares[asker] == pytest.approx(400, rel=0.2) for asker in askers)

@@ -21,8 +21,8 @@ from eqr.evidence import Evidence, Snapshot
 
 QUANTUM = 8
 """Segments that a row moves in its slot before it can be parked, so that parking costs little."""
-NEW, OLDER = 256, 2
-"""A request is new until it has had so many segments, or so many times the fewest that another request has had, if its
+NEW = 256
+"""A request is new until it has had so many segments, or a quantum more than another request that wants slots, if its
 client has had no more than others. Older requests of its client are not owed for the segments of new ones."""
 
 
@@ -193,7 +193,7 @@ class FairQueue:
         wanting = dict.fromkeys([*self._waiting, *(asker for asker in self._askers.values() if asker.running)])
         fewest = min((asker.had for asker in wanting if asker.client in modest), default=0)
         for asker in wanting:
-            asker.new = asker.client in modest and asker.had < min(NEW, OLDER * fewest + QUANTUM)
+            asker.new = asker.client in modest and asker.had < min(NEW, fewest + QUANTUM)
         new = sum(asker.running for asker in wanting if asker.new) + sum(asker.new for asker in self._waiting)
         # More again by one row a turn, so that rows are not parked and continued for each of many small requests.
         if new:
