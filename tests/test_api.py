@@ -55,6 +55,8 @@ def test_one_text_gives_one_solution_and_a_list_gives_a_list() -> None:
     assert eqr.solve(model, []) == []
     with pytest.raises(eqr.InputError, match="puzzle 1: row 1, column 1 holds 'a'"):
         eqr.solve(model, "a" + EASY[1:])
+    with pytest.raises(eqr.InputError, match="protocol 'papers' is not known: did you mean 'paper'"):
+        eqr.SolveConfig(protocol="papers")
     with pytest.raises(eqr.InputError, match="puzzle 1: it has 7 ids, sudoku has 81"):
         eqr.solve(model, torch.zeros(1, 7, dtype=torch.long))
 

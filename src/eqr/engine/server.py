@@ -293,7 +293,7 @@ class SolveServer:
         So the many sizes of puzzles that one client asks for do not take the time of the others.
         """
         boards = Counter(client for other in self._busy() for client in other.queue.clients)
-        return sum(1 / boards[client] for client in board.queue.clients) or 1
+        return sum(1 / boards[client] for client in board.queue.clients) or 1.0
 
     def _leave(self, board: _Board, request: _Request) -> None:
         board.requests.remove(request)

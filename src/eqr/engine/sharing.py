@@ -38,7 +38,7 @@ class _Share:
     @property
     def claim(self) -> float:
         """Segments it will have had when its rows can be parked: the lowest comes first."""
-        return self.spent + QUANTUM * self.running
+        return float(self.spent + QUANTUM * self.running)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,7 +54,7 @@ class _Asker(_Share):
     @property
     def claim(self) -> float:
         """The order among new requests is that of all their segments: who has just come is first."""
-        return (self.had if self.new else self.spent) + QUANTUM * self.running
+        return float((self.had if self.new else self.spent) + QUANTUM * self.running)
 
     def waits(self, room: bool) -> bool:
         """Whether a row would move if it had a slot. One row may start without ``room``, so that nobody starves."""

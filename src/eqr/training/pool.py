@@ -5,7 +5,7 @@ import sys
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,8 +16,6 @@ from eqr.distributed import Ranks
 from eqr.storage.files import write_atomically
 from eqr.tasks import Task
 from eqr.terminal.console import progress_bar
-
-Whole = TypeVar("Whole", np.uint8, np.int64)
 
 
 def puzzle_pool(task: Task, folder: Path, seed: int, count: int, ranks: Ranks) -> Puzzles:
@@ -56,7 +54,7 @@ def damage_of(path: Path, task: Task, count: int) -> str | None:
     return f"row {int(wrong.any(1).argmax())} is no puzzle with its answer" if wrong.any() else None
 
 
-def _array(file: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type[Whole]) -> NDArray[Whole]:
+def _array(file: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type[np.integer[Any]]) -> NDArray[Any]:
     """Reads an array as ``np.savez`` writes it; raises ValueError unless it has this shape and type."""
     with file.open(f"{name}.npy") as part:
         if npy.read_magic(part) != (1, 0):
