@@ -65,7 +65,7 @@ class Board:
 def ended(job: Job) -> Evidence:
     return Evidence(
         puzzle=job.puzzle,
-        answers=torch.zeros(1, 4),
+        answers=torch.zeros(1, 4, dtype=torch.long),
         residual=torch.ones(1),
         logit_change=torch.ones(1),
         halt_logit=torch.zeros(1),
