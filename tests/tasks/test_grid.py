@@ -438,4 +438,4 @@ def test_the_tutorial_in_small(
     main([*training, "--steps", "203", "--resume"])
     assert "done: 203 steps" in capsys.readouterr().out
     another = [*training, "--dihedral", "--steps", "206", "--resume"]
-    assert refused(another, capsys, "runs/latin was trained with model.task_options {'rows': 4")
+    assert refused(another, capsys, "the run was trained with model.task_options {'rows': 4")

@@ -58,7 +58,8 @@ def test_many_clients_at_once_get_their_own_answers_those_of_eqr_solve(server: P
     expected = {}
     for depth, breadth in ((4, 1), (8, 2), (6, "auto:3")):
         config = eqr.SolveConfig(depth=depth, breadth=breadth)
-        for text, solution in zip(EASY[:8], eqr.solve(model, model.task.encode(EASY[:8]), config), strict=True):
+        solutions = eqr.solve_stream(model, EASY[:8], config, compile="kernel")
+        for text, solution in zip(EASY[:8], solutions, strict=True):
             record = as_record(model.task, solution)
             expected[text, depth, breadth] = {**record, "seconds": 0}
     asked = [

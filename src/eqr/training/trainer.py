@@ -275,6 +275,6 @@ class Trainer:
             theirs, ours = state["identity"].get(key), self.run.identity.get(key)
             if key not in ("lr", "decay_share") and ours != theirs:
                 raise InputError(
-                    f"{self.folder} was trained with {shown(str(key))} {shown(str(theirs))}, this command says {ours}: "
+                    f"the run was trained with {shown(str(key))} {shown(str(theirs))}, this command says {ours}: "
                     f"repeat the options of the run, only lr and decay_share may change"
                 )
