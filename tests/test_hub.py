@@ -94,6 +94,13 @@ def test_what_is_fetched_is_the_model_and_nothing_else(hub: Hub, folder: Path) -
     assert hub.asked == []  # from the cache
 
 
+def test_a_fetched_model_is_sent_on_although_the_cache_is_made_of_links(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    hub.commit({name: data for name, data in files_of(folder).items() if name != "card.md"})
+    done = typed("push", "--model", "hf:user/name", "--to", str(tmp_path / "copy"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "copy" / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
 def test_a_revision_is_a_branch_or_a_commit(hub: Hub, folder: Path) -> None:
     first = hub.commit(files_of(folder))
     save(Reasoner(ModelConfig(task="sudoku4", channels=4)), folder)

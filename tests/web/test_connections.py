@@ -101,6 +101,8 @@ def test_a_byte_now_and_then_does_not_prolong_the_limit(server: Process) -> None
                 answer += connection.recv(4096)
             except TimeoutError:
                 continue
+        connection.settimeout(10)
+        answer += received(connection)
     assert refusal(answer)["status"] == 408
 
 

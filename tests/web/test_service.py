@@ -42,11 +42,9 @@ def refused(response: object, status: int, said: str) -> None:
 
 
 def test_answers_have_the_fields_and_values_of_eqr_solve_json_in_order(
-    client: TestClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    client: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "puzzles.txt"
-    path.write_text("\n".join(EASY[:4]))
-    main(["solve", "--file", str(path), "--depth", "20", "--breadth", "auto:2", "--threads", "1", "--json"])
+    main(["solve", *EASY[:4], "--depth", "20", "--breadth", "auto:2", "--threads", "1", "--json"])
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     answers = solve(client, puzzles=EASY[:4], depth=20, breadth="auto:2")
     assert list(answers[0]) == list(printed[0])

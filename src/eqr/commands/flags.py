@@ -39,6 +39,7 @@ EXPERT: dict[type, tuple[str, ...]] = {
 Folder: TypeAlias = Annotated[T, tyro.conf.arg(metavar="FOLDER")]
 """Type of an option that names a folder."""
 VALUES = {
+    "allowed_host": "NAME",
     "answer_column": "NAME",
     "block": "NAME",
     "board": "ROWSxCOLS",
@@ -74,6 +75,7 @@ VALUES = {
     "start_from": "MODEL",
     "task": "TASK",
     "to": "FOLDER|hf:USER/NAME",
+    "trusted_proxy": "ADDRESS",
 }
 """Names of the values of options that are text or lists, in help and messages; ``Annotated`` overrides them."""
 NUMBERS: dict[frozenset[type], tuple[str, str, Callable[[str], Any]]] = {
@@ -181,7 +183,7 @@ class Flag:
             if self.choices and words[0] not in self.choices:
                 raise unknown(self.field, words[0], self.choices)
             if number is None:
-                return int(words[0]) if int in self.kinds and words[0].isdecimal() else words[0]
+                return int(words[0]) if int in self.kinds and words[0].isdecimal() and len(words[0]) < 10 else words[0]
             try:
                 return number(words[0])
             except ValueError:

@@ -31,7 +31,8 @@ class Serve:
     rows: int = 16
     """Rows that move at a time on one board; fewer for boards larger than 32x32."""
     compile: bool = False
-    """Compile the models' own boards first: half a minute each, then about twice as fast."""
+    """Compile the models' own boards with torch.compile if their block has no kernel: half a minute each, then about
+    twice as fast."""
     limits: Limits = field(default_factory=Limits)
     machine: Machine = field(default_factory=Machine)
 
@@ -48,7 +49,7 @@ class Serve:
         with listen(self.host, self.port) as listening:
             models = self._loaded(device)
             with SolveServer(
-                list(models.values()), config, self.limits.queue, self.compile, self.limits.client_queue
+                list(models.values()), config, self.limits.queue, self.compile or "kernel", self.limits.client_queue
             ) as driver:
                 service = Service(models, driver, self.limits)
                 print(f"eqr: {', '.join(models)} on {address_of(listening)} (Ctrl-C ends it)", flush=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from eqr.engine.config import SolveConfig
 from eqr.engine.queue import OnSnapshot, PuzzleQueue
-from eqr.engine.rows import Rows, turn
+from eqr.engine.rows import Compile, Rows, turn
 from eqr.engine.sharing import FairQueue
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
@@ -104,7 +104,7 @@ class SolveServer:
         models: Sequence[Reasoner],
         config: SolveConfig,
         queue: int,
-        compile: bool = False,
+        compile: Compile = False,
         client_queue: int | None = None,
     ) -> None:
         """Serve ``models``. Models resized by ``for_task`` keep their slots only while requests for them are pending.
@@ -232,7 +232,7 @@ class SolveServer:
                 if request.answer.set_running_or_notify_cancel():
                     request.answer.set_exception(Closed())
 
-    def _board(self, model: Reasoner, workers: RowWorkers, compile: bool) -> _Board:
+    def _board(self, model: Reasoner, workers: RowWorkers, compile: Compile) -> _Board:
         rows = min(self.config.rows, max(workers.threads, CELLS // model.task.layout.cells))
         return _Board(
             rows=Rows(model, replace(self.config, rows=rows), workers, compile),
@@ -252,7 +252,9 @@ class SolveServer:
                 return False
         for request in arrived:
             if request.model not in self._boards:
-                self._boards[request.model] = self._board(request.model, workers, compile=False)
+                self._boards[request.model] = self._board(
+                    request.model, workers, compile="kernel" if self.compile else False
+                )
             board = self._boards[request.model]
             if not board.requests:  # a board does not save up processor time while it is idle
                 board.spent = max([board.spent, *sorted(other.spent for other in self._busy())[:1]])
