@@ -6,8 +6,8 @@ BIN := .venv/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 # Where shapes are in signatures: tests of each such part, few enough to be quick although every call is checked.
 # Tests of many thousand calls find nothing that shorter ones do not.
-SHAPED := $(addprefix tests/,tasks solvers engine test_model.py test_blocks.py test_evaluate.py test_statistics.py \
-  test_analysis_statistics.py test_data.py test_reference.py test_parity.py \
+SHAPED := $(addprefix tests/,tasks solvers $(addprefix engine/test_,engine.py queue.py views.py) test_model.py test_blocks.py \
+  test_evaluate.py test_statistics.py test_analysis_statistics.py test_data.py test_random.py test_parity.py \
   $(addprefix training/test_,loss.py slots.py growth.py protocol.py))
 LONG := neighbours or auto_breadth or settled_row or supposing or damage or differ_in_all or ahead_of or parked or share
 

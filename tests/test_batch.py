@@ -189,16 +189,13 @@ def killed_at(process: subprocess.Popen[bytes], folder: Path, lines: int, victim
 def test_killed_runs_of_one_and_of_two_processes_end_as_an_unbroken_run(
     tiny_run: Path, long: Path, tmp_path: Path
 ) -> None:
-    """Killed at random moments: alone twice, then one of two processes; two processes and then one finish."""
+    """Killed at random moments: alone, then one of two processes; two processes finish."""
     command = ["solve", "--model", str(tiny_run), "--file", str(long), "--depth", "40", "--protocol", "paper"]
     assert eqr(*command, "--out", "whole.txt", "--threads", "1", cwd=tmp_path).returncode == 2
     command += ["--out", "out.jsonl", "--device", "cpu"]
     rng = random.Random(1)
     killed_at(start(command, tmp_path), tmp_path, rng.randrange(1, 100), "all of them")
-    killed_at(start([*command, "--resume"], tmp_path), tmp_path, rng.randrange(110, 200), "all of them")
-    killed_at(start([*command, "--resume"], tmp_path, 2), tmp_path, rng.randrange(210, 400), "one of them")
-    before = lines_in(tmp_path)
-    killed_at(start([*command, "--resume"], tmp_path, 2), tmp_path, before + rng.randrange(20, 100), "all of them")
+    killed_at(start([*command, "--resume"], tmp_path, 2), tmp_path, rng.randrange(110, 400), "one of them")
     assert start([*command, "--resume"], tmp_path, 2).wait(240) != 0  # some pieces are no puzzles
     assert records(tmp_path / "out.jsonl") == records(tmp_path / "whole.txt")
     assert [path.name for path in tmp_path.glob("out.jsonl.part*")] == []

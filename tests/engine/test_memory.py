@@ -29,11 +29,11 @@ def run(count: int, config: SolveConfig) -> int:
     return sum(len(found.depth) for found in evidence_stream(MODEL, puzzles(count), config))
 
 
-def test_memory_is_flat_from_a_thousand_jobs_to_a_hundred_thousand() -> None:
+def test_memory_is_flat_from_a_thousand_jobs_to_thirty_thousand() -> None:
     config = SolveConfig(depth=1, breadth=10, rows=256)
     assert run(100, config) == 1_000
     before = resident()
-    assert run(10_000, config) == 100_000
+    assert run(3_000, config) == 30_000
     assert resident() - before < 20 * MEGABYTE
 
 

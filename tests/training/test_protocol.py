@@ -42,7 +42,7 @@ def test_twenty_steps_of_the_paper_have_the_loss_curve_they_had(data: Path, tmp_
     # the others by up to 9e-3. The first three tell a change of the mathematics or of the draws.
     assert found[:3] == pytest.approx(expected[:3], abs=1e-3)
     assert found == pytest.approx(expected, abs=0.03)
-    assert found[-1] < found[0] - 0.02
+    assert found[-1] < found[0] - 0.01
 
 
 @pytest.mark.parametrize("preset", PAPER[1:])
