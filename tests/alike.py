@@ -12,6 +12,7 @@ from unittest.mock import patch
 import torch
 
 from eqr.cli import main
+from eqr.engine.rows import Job
 from eqr.evidence import BY_RESTART, Evidence, Solution
 
 ROOT = Path(__file__).parents[1]
@@ -79,3 +80,18 @@ def solution(
         seconds=0.1,
     )
     return Solution(evidence=evidence, restart=0, text="")
+
+
+def end_of(job: Job, answer: int = 0, halted: bool = True) -> Evidence:
+    """Evidence of a row of 2x2 cells that ends after a segment, all cells ``answer``."""
+    return Evidence(
+        puzzle=job.puzzle,
+        answers=torch.full((1, 4), answer),
+        residual=torch.ones(1),
+        logit_change=torch.ones(1),
+        halt_logit=torch.zeros(1),
+        depth=torch.ones(1, dtype=torch.long),
+        converged=torch.tensor([halted]),
+        halted=torch.tensor([halted]),
+        valid=torch.tensor([False]),
+    )

@@ -14,6 +14,8 @@ from eqr.errors import InputError, RankLost, missing_extra
 from eqr.runtime import pick_device
 
 T = TypeVar("T")
+WEEK = timedelta(days=7)
+"""Longest wait of a process for others that share its puzzles: they may have harder ones."""
 
 
 @dataclass(frozen=True)

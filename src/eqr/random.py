@@ -108,9 +108,9 @@ class Streams:
         """Returns random words of 32 bits, as int64, for each row."""
         blocks = torch.arange(-(-count // WORDS), device=self.keys.device)
         where = torch.as_tensor(at, device=self.keys.device).view(-1, 1)
-        rows = len(self.keys)
-        counter = (blocks.expand(rows, -1), (where & MASK).expand(rows, len(blocks)), purpose, 0)
-        words = philox(counter, (self.keys.view(-1, 1) & MASK, (self.keys.view(-1, 1) >> 32) & MASK))
+        words = philox(
+            (blocks, where & MASK, purpose, 0), (self.keys.view(-1, 1) & MASK, (self.keys.view(-1, 1) >> 32) & MASK)
+        )
         return torch.stack(words, -1).flatten(1)[:, :count]
 
 
@@ -126,9 +126,7 @@ def philox(counter: tuple[Words, Words, Words, Words], key: tuple[Words, Words])
         (high0, low0), (high1, low1) = _product(MULTIPLIERS[0], c0), _product(MULTIPLIERS[1], c2)
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
-    words = [torch.as_tensor(word) for word in (c0, c1, c2, c3)]
-    zero = sum(words[1:], words[0]) * 0  # of the shape of all
-    return tuple(word + zero for word in words)
+    return tuple(torch.as_tensor(word) for word in (c0, c1, c2, c3))  # each depends on all arguments by now
 
 
 def _product(factor: int, word: Words) -> tuple[Words, Words]:

@@ -4,28 +4,13 @@ from itertools import islice
 
 import pytest
 import torch
+from alike import end_of as end
 
 from eqr.engine import SolveConfig
 from eqr.engine.queue import PATIENCE, PuzzleQueue
-from eqr.engine.rows import Job
-from eqr.evidence import Evidence
 
 PUZZLE = torch.zeros(4, dtype=torch.long)
 AUTO = SolveConfig(breadth="auto:6")
-
-
-def end(job: Job, answer: int, halted: bool = True) -> Evidence:
-    return Evidence(
-        puzzle=job.puzzle,
-        answers=torch.full((1, 4), answer),
-        residual=torch.ones(1),
-        logit_change=torch.ones(1),
-        halt_logit=torch.zeros(1),
-        depth=torch.ones(1, dtype=torch.long),
-        converged=torch.tensor([halted]),
-        halted=torch.tensor([halted]),
-        valid=torch.tensor([False]),
-    )
 
 
 def started(queue: PuzzleQueue) -> list[int]:

@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 import torch
+from alike import end_of
 
 from eqr.engine import SolveConfig
 from eqr.engine.queue import PuzzleQueue
 from eqr.engine.rows import Job
 from eqr.engine.sharing import NEW, QUANTUM, FairQueue
-from eqr.evidence import Evidence
 
 PUZZLE = torch.zeros(4, dtype=torch.long)
 
@@ -44,7 +44,7 @@ class Board:
             self.moved[self.queue._asker_of[job].queue] += 1
             if not self.left[job]:
                 self.rows.remove(job)
-                self.queue.end(job, ended(job))
+                self.queue.end(job, end_of(job, halted=False))
 
     def run(self, turns: int) -> Counter[PuzzleQueue]:
         """The segments of each asker in these turns."""
@@ -60,20 +60,6 @@ class Board:
             self.turn()
         self.queue.remove(asker)
         return self.turns - before
-
-
-def ended(job: Job) -> Evidence:
-    return Evidence(
-        puzzle=job.puzzle,
-        answers=torch.zeros(1, 4, dtype=torch.long),
-        residual=torch.ones(1),
-        logit_change=torch.ones(1),
-        halt_logit=torch.zeros(1),
-        depth=torch.ones(1, dtype=torch.long),
-        converged=torch.tensor([False]),
-        halted=torch.tensor([False]),
-        valid=torch.tensor([False]),
-    )
 
 
 @pytest.mark.parametrize("askers", [2, 3, 5, 16, 17, 40])

@@ -2,14 +2,13 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from eqr.commands.options import Answered, Compiled, Judged
-from eqr.distributed import Ranks, joined_ranks
+from eqr.distributed import WEEK, Ranks, joined_ranks
 from eqr.engine import SolveConfig
 from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
@@ -38,7 +37,7 @@ class Eval:
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
         with ExitStack() as stack:
-            ranks, device = stack.enter_context(joined_ranks(self.machine.device, timedelta(days=7)))
+            ranks, device = stack.enter_context(joined_ranks(self.machine.device, WEEK))
             path = Path(self.records) if self.records else None
             file = stack.enter_context(RecordFile(path, ranks, existing="replace")) if path else None
             report = self._report(ranks, device, file)

@@ -99,7 +99,7 @@ class Flag:
 
     @property
     def notes(self) -> tuple[Any, ...]:
-        """What ``Annotated`` adds to the type."""
+        """The arguments of ``Annotated`` besides the type."""
         return getattr(self.hint, "__metadata__", ())
 
     @property

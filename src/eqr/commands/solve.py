@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from itertools import chain
 from os.path import isfile
 from pathlib import Path
@@ -21,7 +20,7 @@ from eqr.commands.out import output_folder
 from eqr.data.parsing import Refused, Row, Text, boards_of, read_puzzle
 from eqr.data.serialise import as_record
 from eqr.data.text import QuestionColumn, read_rows
-from eqr.distributed import joined_ranks
+from eqr.distributed import WEEK, joined_ranks
 from eqr.engine import SolveConfig, outcomes
 from eqr.engine.rows import Compile
 from eqr.errors import InputError, printable
@@ -33,8 +32,6 @@ from eqr.terminal.pictures import save_picture
 from eqr.terminal.replay import replay
 
 OTHER = "give the same input, or another name with --out"
-WEEK = timedelta(days=7)
-"""Longest wait of a process for the others, which may have harder puzzles."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,10 @@ class _UnderWay:
     """Turns with idle slots."""
     evidence: Evidence | None = None
 
+    def joined(self, count: int) -> Evidence:
+        """Evidence of the first ``count`` restarts, which have ended."""
+        return Evidence.joined([self.ends[restart] for restart in range(count)])
+
 
 class PuzzleQueue:
     """The puzzles of one asker that are under way, and the rows they need.
@@ -106,8 +110,8 @@ class PuzzleQueue:
 
     def ahead(self) -> list[Job]:
         """Rows under way that are not needed yet, the least likely to be needed first."""
-        rows = [(job.restart, job) for job, entry in self.moving.items() if job.restart >= entry.needed]
-        return [job for _, job in sorted(rows, key=lambda pair: -pair[0])]
+        rows = (job for job in self.moving if not self.needs(job))
+        return sorted(rows, key=lambda job: -job.restart)
 
     def give_back(self, job: Job) -> None:
         """Take back a row that was stopped for a needed one; it starts anew if it comes to be needed."""
@@ -132,13 +136,13 @@ class PuzzleQueue:
         del entry.running[job.restart]
         entry.ends[job.restart] = evidence
         first = next(at for at in range(self.config.restarts + 1) if at not in entry.ends)
-        joined = Evidence.joined([entry.ends[restart] for restart in range(first)]) if first > entry.judged else None
-        if joined is None:
+        if first == entry.judged:
             return
+        joined = entry.joined(first)
         enough = restarts_needed(joined, self.calibration, entry.judged) if self.config.adaptive else None
         entry.judged = first
         if enough or first == self.config.restarts:
-            self._decide(entry, Evidence.joined([entry.ends[restart] for restart in range(enough or first)]))
+            self._decide(entry, entry.joined(enough) if enough and enough < first else joined)
             return
         while first >= entry.needed:
             self._need_more(entry)
@@ -174,7 +178,7 @@ class PuzzleQueue:
         entry.ends.clear()
 
     def _need_more(self, entry: _UnderWay) -> None:
-        """Make the next wave of restarts needed; those that run or have ended already are not started again."""
+        """Make the next wave of restarts needed; starts none that runs or has ended already."""
         size = next(entry.waves)
         for restart in range(entry.needed, entry.needed + size):
             if restart not in entry.running and restart not in entry.ends:

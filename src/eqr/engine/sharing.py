@@ -28,7 +28,7 @@ client has had no more than others. Older requests of its client are not owed fo
 
 @dataclass(kw_only=True, eq=False)
 class _Share:
-    """What a client or a request has had, and has."""
+    """The segments that a client or a request has had, and the slots that it has."""
 
     spent: float
     """Segments of needed rows so far; more if it could have had more and did not want them."""
@@ -124,7 +124,7 @@ class FairQueue:
         return sum(max(1, len(queue.moving)) for queue in self._askers)
 
     def preempted(self) -> list[Job]:
-        """Chooses the rows that move in this turn; returns those that leave their slots for others."""
+        """Chooses the rows that move in this turn; returns the rows that leave their slots for them."""
         self._begin()
         parked = self._shrink()
         self._fill(new=False, most=self._most)

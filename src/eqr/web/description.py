@@ -83,7 +83,7 @@ def conditions(models: Mapping[str, Kind]) -> list[Schema]:
 
 
 def _of_model(name: str, kind: Kind, models: Mapping[str, Kind]) -> Schema:
-    """What a request to a model may ask."""
+    """Returns the schema of the requests that a model answers."""
     properties: Schema = {"task": {"const": kind.task}, "model": {"const": name}}
     if not kind.clues_fixed:
         properties["suppose"] = {"const": 0}

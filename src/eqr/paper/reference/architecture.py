@@ -14,7 +14,7 @@ MOST = 2**16
 
 
 class Network(NamedTuple):
-    """What differs between the networks."""
+    """The properties in which the networks differ."""
 
     random_start: bool = False
     """EqR: rows start at random, and calls are damped. The others start at two saved vectors."""

@@ -97,7 +97,7 @@ def _cells(checkpoint: Checkpoint, arch: Arch, prefix: int, given: int | None) -
 
 
 def _dataset(config: dict[object, object]) -> str:
-    """What the configuration says of the data set: its name (EqR), or the folders it lies in (HRM, TRM)."""
+    """Returns the name of the data set (EqR), or of its first folder (HRM, TRM); empty if neither is given."""
     dataset = config.get("dataset")
     names = dataset.get("name") if isinstance(dataset, dict) else dataset
     for value in (names, config.get("data_path"), config.get("data_paths")):

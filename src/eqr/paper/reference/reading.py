@@ -84,7 +84,7 @@ def _configuration(path: Path, own: object, given: Path | None) -> dict[object, 
 
 
 def _named(path: Path, state: object) -> tuple[dict[str, Described], set[str]]:
-    """The tensors of a state dict by their names in the inner network, and the names of those that are caches."""
+    """Returns the tensors of a state dict by their names in the inner network, and the names of its caches."""
     tensors: dict[str, Described] = {}
     caches: set[str] = set()
     for name, tensor in state.items() if isinstance(state, dict) else ():
