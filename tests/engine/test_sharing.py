@@ -1,5 +1,6 @@
 """Who gets which part of the slots: a fair queue driven by hand, without a network. Time is counted in segments."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from alike import end_of
 from eqr.engine import SolveConfig
 from eqr.engine.queue import PuzzleQueue
 from eqr.engine.rows import Job
-from eqr.engine.sharing import NEW, QUANTUM, FairQueue
+from eqr.engine.sharing import LATE, NEW, ORDINARY, QUANTUM, FairQueue
 
 PUZZLE = torch.zeros(4, dtype=torch.long)
 
@@ -23,10 +24,12 @@ class Board:
         self.moved: Counter[PuzzleQueue] = Counter()
         self.parked = self.turns = 0
 
-    def ask(self, depth: int, puzzles: int = 1, breadth: int | str = 1, client: str = "") -> PuzzleQueue:
+    def ask(
+        self, depth: int, puzzles: int = 1, breadth: int | str = 1, client: str = "", cost: float = math.inf
+    ) -> PuzzleQueue:
         halt = "residual" if isinstance(breadth, str) else "fixed"
         asker = PuzzleQueue([PUZZLE] * puzzles, SolveConfig(depth=depth, breadth=breadth, halt=halt))
-        self.queue.add(asker, client)
+        self.queue.add(asker, client, cost)
         return asker
 
     def turn(self) -> None:
@@ -53,10 +56,13 @@ class Board:
             self.turn()
         return self.moved - before
 
+    def done(self, asker: PuzzleQueue) -> bool:
+        return not asker.moving and not asker.wants()
+
     def turns_of(self, asker: PuzzleQueue) -> int:
         """Turns until all that the asker wants is done."""
         before = self.turns
-        while asker.moving or asker.wants():
+        while not self.done(asker):
             self.turn()
         self.queue.remove(asker)
         return self.turns - before
@@ -139,6 +145,61 @@ def test_new_requests_of_one_client_do_not_take_more_than_its_share_from_other_c
     small = sum(segments for asker, segments in shares.items() if asker not in deep)
     assert small == 500 * 16
     assert all(shares[asker] > 0.8 * small for asker in deep)
+
+
+@pytest.mark.parametrize("clients", [1, 64])
+def test_a_hard_request_among_endless_small_ones_is_done_in_time_and_the_oldest_first(clients: int) -> None:
+    board, names = Board(), [str(number % clients) for number in range(64)]
+    hard = [board.ask(800, client=names[0], cost=800), board.ask(800, client=names[1], cost=800)]
+    small = {name: board.ask(12, client=names[name], cost=12) for name in range(2, 64)}
+    ends: dict[PuzzleQueue, int] = {}
+    while len(ends) < 2:
+        board.turn()
+        for asker in hard:
+            if board.done(asker) and asker not in ends:
+                ends[asker] = board.turns
+                board.queue.remove(asker)
+        for name, asker in small.items():
+            if board.done(asker):
+                board.queue.remove(asker)
+                small[name] = board.ask(12, client=names[name], cost=12)
+    first, second = (ends[asker] for asker in hard)
+    # Late after so many turns of at least two rows, and from then on in every turn; by shares alone, 800 * 64 / 16.
+    assert first <= second <= LATE // 2 + 800 + QUANTUM
+    assert first < 800 * 64 / 16
+
+
+def test_late_requests_have_half_of_the_slots_and_new_ones_the_other_half() -> None:
+    board = Board()
+    late = [board.ask(10_000, client=str(number), cost=10_000) for number in range(40)]
+    board.run(LATE // 16 + 20)
+    shares: Counter[PuzzleQueue] = Counter()
+    for number in range(50):
+        new = [board.ask(8, client=f"new {number} {other}", cost=8) for other in range(16)]
+        shares += board.run(8)
+        for asker in new:
+            board.rows -= asker.moving.keys()
+            board.queue.remove(asker)
+    moved = {asker: shares[asker] for asker in late if shares[asker]}
+    assert sum(moved.values()) == pytest.approx(50 * 8 * 8, rel=0.1)
+    assert set(moved) <= set(late[:9])  # the oldest
+
+
+def test_a_request_of_great_cost_is_never_late() -> None:
+    board = Board()
+    deep = [board.ask(100_000, cost=ORDINARY + 1) for _ in range(40)]
+    board.run(NEW * 40 // 16 + LATE)
+    shares = board.run(2_000)
+    assert all(shares[asker] == pytest.approx(800, rel=0.25) for asker in deep)
+
+
+def test_a_client_with_many_late_requests_takes_nothing_from_another_one() -> None:
+    board = Board()
+    many = [board.ask(10_000, client="many", cost=10_000) for _ in range(100)]
+    one = [board.ask(10_000, client="one", cost=10_000) for _ in range(20)]
+    board.run(LATE // 16 + NEW + 20)
+    shares = board.run(500)
+    assert sum(shares[asker] for asker in one) == pytest.approx(sum(shares[asker] for asker in many), rel=0.1)
 
 
 def test_who_did_not_want_slots_before_is_owed_nothing_for_them() -> None:

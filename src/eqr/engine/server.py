@@ -75,6 +75,11 @@ class _Request:
         return len(self.evidence) == self.puzzles
 
     @property
+    def cost(self) -> int:
+        """The most segments that the rows can use."""
+        return self.puzzles * self.queue.config.restarts * self.queue.config.depth
+
+    @property
     def waiting(self) -> int:
         """Rows that are needed and have not started."""
         return (self.puzzles - self.queue.taken) * self.queue.config.restarts_at_once + self.queue.waiting
@@ -259,7 +264,7 @@ class SolveServer:
             if not board.requests:  # a board does not save up processor time while it is idle
                 board.spent = max([board.spent, *sorted(other.spent for other in self._busy())[:1]])
             board.requests.append(request)
-            board.queue.add(request.queue, request.client)
+            board.queue.add(request.queue, request.client, request.cost)
         return True
 
     def _turn(self, board: _Board) -> None:

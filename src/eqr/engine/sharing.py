@@ -7,13 +7,18 @@ needs under way is owed nothing for slots that it did not want (start-time fair 
 A turn of many rows takes long on a CPU, and a small request waits for as many turns as it has segments. So requests
 that have had the fewest segments count as new, and while they have rows, older requests have no more rows than these
 (and half of the slots at most): turns are short for new requests, and older ones still have a part.
+
+Shares alone would keep a hard request among many small ones waiting for ever, since there are always new ones. So a
+request of limited cost that has waited for long is late, and the oldest late request of each client goes before all
+others, in up to half of the slots. A request of great depth is never late: it has its share.
 """
 
+import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from operator import attrgetter
-from typing import TypeVar
 
 from eqr.engine.queue import PuzzleQueue
 from eqr.engine.rows import Job
@@ -24,6 +29,10 @@ QUANTUM = 8
 NEW = 256
 """A request is new until it has had so many segments, or a quantum more than another request that wants slots, if its
 client has had no more than others. Older requests of its client are not owed for the segments of new ones."""
+LATE = 4096
+"""A request is late when its board has moved so many segments since it came (10 s of the bundled Sudoku model)..."""
+ORDINARY = 16_384
+"""... and if it can cost no more than so many: eight puzzles with 32 restarts of 64 segments."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,16 +54,38 @@ class _Share:
 class _Asker(_Share):
     queue: PuzzleQueue
     client: "_Client"
+    number: int
+    """Requests before this one."""
+    late_at: float
+    """Segments of the board after which the request is late."""
     parked: deque[Job] = field(default_factory=deque)
     """Rows that wait for a slot to continue; no new row of the asker starts before these."""
     had: int = 0
     """Segments of needed rows."""
     new: bool = True
+    late: bool = False
+    first: bool = False
+    """Whether this is the oldest late request of its client."""
 
     @property
     def claim(self) -> float:
         """The order among new requests is that of all their segments: who has just come is first."""
         return float((self.had if self.new else self.spent) + QUANTUM * self.running)
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """The lowest comes first: the oldest late requests of clients, clients by their claims, late ones by age."""
+        if self.first:
+            return 0, self.number
+        return 1, self.client.claim, *((0, self.number) if self.late else (1, self.claim))
+
+    def owed(self, other: "_Asker") -> bool:
+        """Whether this asker should have the slot of a row of ``other``, who stays ahead of it without that slot."""
+        if self.first or other.first or (self.client is other.client and (self.late or other.late)):
+            return self.order < other.order
+        if self.client is other.client:
+            return other.claim > self.claim + QUANTUM
+        return other.client.claim > self.client.claim + QUANTUM
 
     def waits(self, room: bool) -> bool:
         """Whether a row would move if it had a slot. One row may start without ``room``, so that nobody starves."""
@@ -87,6 +118,9 @@ class FairQueue:
         self.ended = 0
         """Rows that have ended."""
         self._clock = 0.0
+        self._numbers = count()
+        self._moved_in_all = 0
+        """Segments of needed rows."""
         self._gone: dict[str, float] = {}
         """Clients without a request who have had more than those who wait now, and the segments they have had."""
         self._askers: dict[PuzzleQueue, _Asker] = {}
@@ -99,11 +133,17 @@ class FairQueue:
         self._most = slots
         """Most rows of older requests in slots, in this turn."""
 
-    def add(self, queue: PuzzleQueue, client: str = "") -> None:
-        """Take a new asker, a request of ``client``."""
+    def add(self, queue: PuzzleQueue, client: str = "", cost: float = math.inf) -> None:
+        """Take a new asker, a request of ``client`` whose rows use ``cost`` segments at most."""
         spent = max(self._clock, self._gone.pop(client, 0))
         owner = self.clients.setdefault(client, _Client(name=client, spent=spent))
-        self._askers[queue] = asker = _Asker(queue=queue, client=owner, spent=owner.clock)
+        self._askers[queue] = asker = _Asker(
+            queue=queue,
+            client=owner,
+            spent=owner.clock,
+            number=next(self._numbers),
+            late_at=self._moved_in_all + LATE if cost <= ORDINARY else math.inf,
+        )
         owner.askers.append(asker)
 
     def remove(self, queue: PuzzleQueue) -> None:
@@ -193,11 +233,17 @@ class FairQueue:
         wanting = dict.fromkeys([*self._waiting, *(asker for asker in self._askers.values() if asker.running)])
         fewest = min((asker.had for asker in wanting if asker.client in modest), default=0)
         for asker in wanting:
-            asker.new = asker.client in modest and asker.had < min(NEW, fewest + QUANTUM)
+            asker.late = asker.late_at <= self._moved_in_all
+            asker.new = asker.client in modest and asker.had < min(NEW, fewest + QUANTUM) and not asker.late
+        late = [asker for asker in self._askers.values() if asker in wanting and asker.late]
+        first = {asker.client: asker for asker in reversed(late)}
+        for asker in wanting:
+            asker.first = first.get(asker.client) is asker
         new = sum(asker.running for asker in wanting if asker.new) + sum(asker.new for asker in self._waiting)
         # More again by one row a turn, so that rows are not parked and continued for each of many small requests.
         if new:
-            self._most = max(self.cheap - new, min(new, self.slots // 2))
+            old = max(new, sum(asker.running + (asker in self._waiting) for asker in late))
+            self._most = max(self.cheap - new, min(old, self.slots // 2))
         else:
             self._most = min(self.slots, max(self._most + 1, len(self._needed())))
 
@@ -216,7 +262,7 @@ class FairQueue:
         parked = []
         for _ in range(len(self._rows(new=False)) - self._most):
             latest = {asker: job for job, asker in self._rows(new=False).items()}
-            job = latest[max(latest, key=lambda asker: (asker.client.claim, asker.claim))]
+            job = latest[max(latest, key=attrgetter("order"))]
             self._park(job)
             parked.append(job)
         return parked
@@ -226,7 +272,7 @@ class FairQueue:
         for _ in range(min(self.slots - len(self._needed()), most - len(self._rows(new)))):
             askers = [asker for asker in self._waiting if asker.new == new]
             if askers:
-                self._choose(min(askers, key=lambda asker: (asker.client.claim, asker.claim)))
+                self._choose(min(askers, key=attrgetter("order")))
 
     def _exchange(self, new: bool) -> list[Job]:
         """Parks rows of new or of older requests for rows of such that have had less."""
@@ -266,6 +312,7 @@ class FairQueue:
         for job in self._needed():
             asker = self._asker_of[job]
             self._moved[job] += 1
+            self._moved_in_all += 1
             asker.had += 1
             asker.spent += not asker.new
             asker.client.spent += 1
@@ -279,35 +326,15 @@ class FairQueue:
         self._gone = {name: spent for name, spent in self._gone.items() if spent > self._clock}
 
 
-S = TypeVar("S", bound=_Share)
-
-
-def _first(shares: Iterable[S]) -> S:
-    return min(shares, key=attrgetter("claim"))
-
-
-def _last(shares: Iterable[S]) -> S:
-    return max(shares, key=attrgetter("claim"))
-
-
 def _unfair(waiting: list[_Asker], latest: dict[_Asker, Job]) -> tuple[_Asker, Job] | None:
-    """Who should have the slot of which of the ``latest`` rows: among clients, or else among the askers of one."""
-    if not waiting:
-        return None
-    behind, ahead = _first(asker.client for asker in waiting), _last(asker.client for asker in latest)
-    within = [(client, client) for client in dict.fromkeys(asker.client for asker in latest)]
-    pairs = [(behind, ahead)] if _owes(ahead, behind) else within
-    for poor, rich in pairs:
-        poor_askers = [asker for asker in waiting if asker.client is poor]
-        most = _last(asker for asker in latest if asker.client is rich)
-        if poor_askers and (poor is not rich or _owes(most, _first(poor_askers))):
-            return _first(poor_askers), latest[most]
+    """Who should have the slot of which of the ``latest`` rows: among all askers, or else among those of one client."""
+    for client in (None, *dict.fromkeys(asker.client for asker in latest)):
+        poor, rich = ([a for a in askers if client in (None, a.client)] for askers in (waiting, latest))
+        if poor and rich:
+            behind, ahead = min(poor, key=attrgetter("order")), max(rich, key=attrgetter("order"))
+            if behind.owed(ahead):
+                return behind, latest[ahead]
     return None
-
-
-def _owes(ahead: S, behind: S) -> bool:
-    """Whether ``ahead`` stays ahead when it gives a slot to ``behind``."""
-    return ahead.claim > behind.claim + QUANTUM
 
 
 def _settled(clock: float, shares: Collection[_Share], waiting: Collection[_Share]) -> float:
