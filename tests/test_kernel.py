@@ -18,7 +18,7 @@ from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks.relation import RelationBlock
 from eqr.model.recursion import Call
 from eqr.random import Streams
-from eqr.runtime import native_library
+from eqr.runtime import mixed_precision, native_library
 from eqr.solvers import Anderson, Picard
 
 SHAPES = {
@@ -75,6 +75,61 @@ def test_rows_are_equal_alone_and_together_to_the_last_bit(shape: str) -> None:
     assert torch.equal(model.update(z[1:4], x[1:4], call=call), together[1:4])
 
 
+def gradients(model: Reasoner, z: torch.Tensor, x: torch.Tensor, call: Call | None) -> list[torch.Tensor]:
+    """Of a sum over two updates, with respect to the state, the input and the weights of the blocks."""
+    leaves = [z.clone().requires_grad_(), x.clone().requires_grad_()]
+    after = model.update(model.update(*leaves, call=call), leaves[1], call=call)
+    factors = torch.linspace(-1, 1, after.numel(), dtype=after.dtype).cos().view_as(after)
+    return list(torch.autograd.grad((after * factors).sum(), [*leaves, *model.blocks.parameters()]))
+
+
+def distance(got: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest relative error of a tensor."""
+    pairs = zip(got, expected, strict=True)
+    return max(float((one.double() - other.double()).norm() / other.double().norm()) for one, other in pairs)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_are_those_of_plain_torch_in_double_precision(shape: str) -> None:
+    model, z, x = prepared(SHAPES[shape], rows=3)
+    exact = Reasoner(SHAPES[shape]).double()
+    exact.load_state_dict(model.state_dict())
+    expected = gradients(exact, z.double(), x.double(), None)
+    assert distance(gradients(model, z, x, model.fused()), expected) < 1e-5
+
+
+@pytest.mark.parametrize("shape", ["a board of boxes", "widths of full vectors", "two streams"])
+def test_products_of_bfloat16_err_as_mixed_precision_does(shape: str) -> None:
+    model, z, x = prepared(SHAPES[shape], rows=3)
+    expected = gradients(model, z, x, None)
+    with mixed_precision(runtime.CPU, bf16=True):
+        mixed = distance(gradients(model, z, x, None), expected)
+    assert distance(gradients(model, z, x, model.fused(bf16=True)), expected) < 2 * mixed < 0.1
+
+
+def test_the_gradient_of_a_row_is_equal_alone_and_together_to_the_last_bit() -> None:
+    model, z, x = prepared(SHAPES["a board of boxes"])
+    of_z, of_x, *_ = gradients(model, z, x, model.fused())
+    factors = torch.linspace(-1, 1, z.numel()).cos().view_as(z)
+    leaves = [z[2:3].clone().requires_grad_(), x[2:3].clone().requires_grad_()]
+    call = fused(model)
+    after = model.update(model.update(*leaves, call=call), leaves[1], call=call)
+    alone = torch.autograd.grad((after * factors[2:3]).sum(), leaves)
+    assert torch.equal(of_z[2:3], alone[0])
+    assert torch.equal(of_x[2:3], alone[1])
+
+
+def test_a_training_run_takes_the_steps_of_plain_torch_and_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqr.training.gradients.compiled", None)
+    losses = {}
+    for compile in (True, False):
+        config = eqr.TrainConfig(steps=6, pool=40, bf16=False, compile=compile, warmup_steps=2, log_seconds=1e-9)
+        trained = eqr.train(ModelConfig(task="sudoku4", channels=8, layers=2), config=config)
+        losses[compile] = [record["loss"] for record in trained.log if record["event"] == "train"]
+    assert len(losses[True]) == 6
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
+
+
 @pytest.mark.parametrize("solver", [Picard(damping=0.1), Anderson()])
 @torch.inference_mode()
 def test_a_segment_of_any_solver_is_that_of_plain_torch(solver: eqr.Solver) -> None:
@@ -120,7 +175,7 @@ def test_files_and_pipes_are_solved_by_the_kernel_and_arguments_at_once(
     command: list[str], used: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = []
-    monkeypatch.setattr(Reasoner, "fused", lambda model: made.append(model))
+    monkeypatch.setattr(Reasoner, "fused", lambda model, bf16=False: made.append(model))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(EASY.encode())))
     main(["solve", *command, "--json"])
     assert capsys.readouterr().out.count('"valid": true') == (12 if "examples" in command[-1] else 1)

@@ -78,6 +78,8 @@ def compiled(function: Callable[P, T]) -> Callable[P, T]:
 BUILD = ("-std=c++17", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
 VECTORS = {"AVX512": ("-mavx512f", "-mfma"), "AVX2": ("-mavx2", "-mfma")}
 """Options for the vector instructions that torch uses on this CPU; other CPUs get the instructions that all have."""
+BF16 = ("-mavx512bw", "-mavx512bf16")
+"""Options for products of bfloat16 (AMD from Zen 4 on, Intel from Cooper Lake on)."""
 
 
 @cache
@@ -88,6 +90,8 @@ def native_library(source: Path) -> ctypes.CDLL | None:
     depends on its source and on the CPU's vector instructions.
     """
     options = (*BUILD, *VECTORS.get(torch.backends.cpu.get_cpu_capability(), ()))
+    if options[-2:] == VECTORS["AVX512"] and torch.cpu._is_avx512_bf16_supported():
+        options += BF16
     key = hashlib.sha256(source.read_bytes() + repr((options, platform.machine())).encode()).hexdigest()[:16]
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqr"

@@ -11,6 +11,7 @@ from eqr.commands.options import Threads
 from eqr.errors import InputError
 from eqr.measure.bench import Speed, measure_step, measure_update
 from eqr.model import ModelConfig, Reasoner
+from eqr.model.recursion import Call
 from eqr.paper.presets import changed
 from eqr.presets import PRESETS
 from eqr.runtime import can_compile, pick_device
@@ -75,9 +76,14 @@ def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
     model_config, config = STEPS[preset].model, STEPS[preset].train
 
     def loss(
-        model: Reasoner, z: State, inputs: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor | None
+        model: Reasoner,
+        z: State,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        noise: torch.Tensor | None,
+        call: Call | None,
     ) -> torch.Tensor:
-        return segment_loss(model, z, inputs, labels, noise, config).loss
+        return segment_loss(model, z, inputs, labels, noise, config, call).loss
 
     return measure_step(preset, model_config, loss, config.rows, bool(config.noise), compile, rounds)
 

@@ -15,6 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqr.model import ModelConfig, Reasoner
+from eqr.model.recursion import Call
 from eqr.random import Streams
 from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
 from eqr.types import State
@@ -71,8 +72,8 @@ def products_of(work: Callable[[], object]) -> list[Product]:
     return products.sizes
 
 
-Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
-"""``loss(model, z, inputs, labels, noise)`` returns the loss of one segment."""
+Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | None, Call | None], torch.Tensor]
+"""``loss(model, z, inputs, labels, noise, call)`` returns the loss of one segment."""
 
 
 def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -> list[Speed]:
@@ -109,10 +110,15 @@ def measure_update(name: str, config: ModelConfig, compile: bool, rounds: int) -
 def measure_step(
     name: str, config: ModelConfig, loss: Loss, rows: int, noisy: bool, compile: bool, rounds: int
 ) -> Speed:
-    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread."""
+    """Times the passes of a training step over ``rows`` slots: forward, backward, no optimizer; one pass per thread.
+
+    With ``compile``, by the kernel if there is one, or compiled; else eagerly.
+    """
     model = Reasoner(config).train()
     parameters = list(model.parameters())
-    fast = compiled(loss) if compile else loss
+    kernel = compile and model.fused() is not None
+    form = "kernel" if kernel else "compiled" if compile else "eager"
+    fast = compiled(loss) if form == "compiled" else loss
 
     def prepared(rows: int, plain: bool) -> Callable[[], object]:
         z, _ = _inputs(model, rows)
@@ -120,12 +126,13 @@ def measure_step(
         noise = torch.zeros(rows, *model.noise_shape) if noisy else None
 
         def work() -> None:
-            value = (loss if plain else fast)(model, z, inputs, inputs + 1, noise)
+            call = model.fused() if kernel and not plain else None
+            value = (loss if plain else fast)(model, z, inputs, inputs + 1, noise, call)
             torch.autograd.grad(value, parameters, materialize_grads=True)
 
         return work
 
-    (speed,) = _measured((name, "compiled" if compile else "eager"), model, prepared, rows, 1, rounds, alone=False)
+    (speed,) = _measured((name, form), model, prepared, rows, 1, rounds, alone=False)
     return speed
 
 

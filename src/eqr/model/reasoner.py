@@ -259,15 +259,16 @@ class Reasoner(nn.Module):
         """The numbers of the blocks of a stack."""
         return range(stack * self.config.layers, (stack + 1) * self.config.layers)
 
-    def fused(self) -> Call | None:
-        """Returns a faster form of ``call`` for inference, or None if the blocks have none on this device.
+    def fused(self, bf16: bool = False) -> Call | None:
+        """Returns a faster form of ``call``, or None if the blocks have none on this device.
 
-        It may read the weights once, so it must be made anew after they change; it computes no gradients.
+        It may read the weights once, so it must be made anew after they change. It computes gradients where they are
+        enabled, also when it is made. With ``bf16``, products may have factors of bfloat16.
         """
         stacks = []
         for stack in range(self.recursion.stacks):
             blocks = [cast(Block, self.blocks[number]) for number in self._numbers(stack)]
-            fused = self.block.fused(blocks, self.config.damping)
+            fused = self.block.fused(blocks, self.config.damping, bf16)
             if fused is None:
                 return None
             stacks.append(fused)

@@ -70,7 +70,7 @@ class TrainConfig(LossConfig):
     bf16: bool = True
     """Compute matrix products of training in bfloat16 where the processor is fast at it; all else stays float32."""
     compile: bool = True
-    """Compile the training step (torch.compile)."""
+    """Run the block's kernel in C++, or torch.compile if it has none; else plain torch."""
     evaluated: int = 128
     """Held-out puzzles of each kind to evaluate on."""
     eval_depth: int = 0

@@ -16,9 +16,11 @@ from eqr.training.slots import Slots
 class Passes:
     """Computes the gradients of a run; compiled for one board size at a time."""
 
-    def __init__(self, config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
+    def __init__(self, model: Reasoner, config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
         self.config, self.ranks = config, ranks
-        self.compiles = config.compile and can_compile(device)
+        self.kernel = config.compile and model.fused() is not None
+        """Whether the blocks have a kernel of their own; else the whole loss is compiled."""
+        self.compiles = config.compile and not self.kernel and can_compile(device)
         self.loss = compiled(segment_loss) if self.compiles else segment_loss
         fast = config.bf16 and has_fast_bf16(device)
         # Either every process uses bfloat16 or none: they must compute the same numbers.
@@ -57,7 +59,8 @@ class Passes:
     ) -> tuple[SegmentLoss, torch.Tensor]:
         """Loss and gradient, as one vector, of one pass over some slots."""
         noise = slots.noise(step, rows)
+        call = model.fused(bool(self.bf16)) if self.kernel else None
         with mixed_precision(slots.device, self.bf16):
-            part = self.loss(model, slots.z[rows], slots.told[rows], slots.labels[rows], noise, self.config)
+            part = self.loss(model, slots.z[rows], slots.told[rows], slots.labels[rows], noise, self.config, call)
         gradients = torch.autograd.grad(part.loss, parameters, materialize_grads=True)
         return part, torch.cat([gradient.flatten() for gradient in gradients])

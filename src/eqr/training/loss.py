@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eqr.errors import registered, unknown
 from eqr.model import Reasoner
+from eqr.model.recursion import Call
 from eqr.types import State
 
 CellLoss = Callable[[Float[Tensor, "N V"], Int[Tensor, " N"]], Float[Tensor, " N"]]
@@ -87,11 +88,12 @@ def segment_loss(
     labels: Int[Tensor, "R L"],
     noise: Float[Tensor, "R U N C D"] | None,
     config: LossConfig,
+    call: Call | None = None,
 ) -> SegmentLoss:
     """Runs a segment; its loss is the cross entropy + ``halt_weight`` * BCE(halt logit, exact match).
 
-    The segment's U updates add ``noise``. The gradient stays within this segment (segmented online training, EqR
-    arXiv 2605.21488).
+    The segment's U updates add ``noise``. ``call`` is a faster form of the model's own (``Reasoner.fused``).
+    The gradient stays within this segment (segmented online training, EqR arXiv 2605.21488).
     """
     x = model.embed(inputs)
     layout = model.task.layout
@@ -102,10 +104,10 @@ def segment_loss(
     added = noise.unbind(1) if noise is not None else (None,) * updates
     with torch.no_grad():
         for number in range(unseen):
-            z = model.update(z, x, added[number])
+            z = model.update(z, x, added[number], call)
     entropies = []
     for number in range(unseen, updates):
-        z = model.update(z, x, added[number])
+        z = model.update(z, x, added[number], call)
         if config.supervise == "updates" or number == updates - 1:
             logits = model.decode(z).float()
             cell = config.cell_loss(logits.flatten(0, 1), targets.flatten()).view_as(targets)

@@ -69,7 +69,7 @@ class Trainer:
         self.optimizers = self.config.make_optimizers(self.model, self.config.lr, self.config.weight_decay)
         self.average = make_average(self.model, self.config.ema)
         self.slots = self._slots()
-        self.passes = Passes(self.config, ranks, device)
+        self.passes = Passes(self.model, self.config, ranks, device)
         if self.config.grow_to > self.model.task.layout.rows:
             self.model.task.larger()  # if there is none, raises InputError now rather than in the middle of the run
         self.step, self.logged_step, self.seconds = 0, 0, 0.0

@@ -67,10 +67,11 @@ class Block(nn.Module, ABC):
         return []
 
     @classmethod
-    def fused(cls, stack: Sequence["Block"], damping: float) -> FusedStack | None:
-        """Returns a faster form of a call of ``stack`` for inference, or None (the default) if there is none here.
+    def fused(cls, stack: Sequence["Block"], damping: float, bf16: bool = False) -> FusedStack | None:
+        """Returns a faster form of a call of ``stack``, or None (the default) if there is none here.
 
-        The form agrees with ``forward`` to rounding and computes a row to the same bits in every batch. It may read the
-        weights once, and computes no gradients.
+        The form agrees with ``forward`` to rounding, computes a row to the same bits in every batch, and computes the
+        gradients of its arguments and of the weights. It may read the weights once. With ``bf16``, products may have
+        factors of bfloat16.
         """
         return None

@@ -52,11 +52,11 @@ class RelationBlock(Block):
         return [self.pair_out]
 
     @classmethod
-    def fused(cls, stack: Sequence[Block], damping: float) -> FusedStack | None:
-        """Returns the C++ form (``relation.cpp``), on a CPU in float32 where it can be built."""
+    def fused(cls, stack: Sequence[Block], damping: float, bf16: bool = False) -> FusedStack | None:
+        """Returns the C++ form (``relation.cpp``), on a CPU for weights in float32 where it can be built."""
         blocks = [block for block in stack if isinstance(block, RelationBlock)]
         plain = all(p.device == CPU and p.dtype == torch.float32 for block in blocks for p in block.parameters())
         if cls.forward is not RelationBlock.forward or not plain:  # a subclass may compute something else
             return None
         layers = [LayerWeights([block.pair_in, *block.group_in], block.pair_out) for block in blocks]
-        return relation_kernel(blocks[0].split, blocks[0].groups, layers, damping)
+        return relation_kernel(blocks[0].split, blocks[0].groups, layers, damping, bf16)
