@@ -300,3 +300,13 @@ def test_start_up_imports_nothing_it_does_not_need() -> None:
     assert "'torch'" in done.stdout
     for heavy in ("numba", "torch._inductor", "matplotlib"):
         assert f"'{heavy}'" not in done.stdout, heavy
+
+
+def test_garbage_is_collected_again_once_a_command_runs() -> None:
+    """Not before: what imports make stays."""
+    code = (
+        "import gc, sys; from eqr import cli; from eqr.commands.bench import Bench; sys.argv = ['eqr', 'bench'];"
+        "Bench.run = lambda self: print(gc.isenabled(), gc.get_freeze_count() > 100_000); cli.start()"
+    )
+    done = python("-c", code)
+    assert (done.stdout, done.stderr) == ("True True\n", "")

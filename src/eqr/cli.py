@@ -6,6 +6,7 @@ tyro makes flags from types. A command's module is imported only when the comman
 import ast
 import contextlib
 import errno
+import gc
 import inspect
 import io
 import itertools
@@ -62,6 +63,7 @@ def start() -> None:
     There an interruption would show where Python was, or be lost in a library's code.
     """
     signal.signal(signal.SIGINT, _leave)
+    gc.disable()  # until the command runs: the many objects of imports stay, and to look for garbage in them takes long
     main()
 
 
@@ -157,6 +159,9 @@ def _run(arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
     command = _parsed(name, options, modules)
+    if not gc.isenabled():
+        gc.freeze()  # nor looks the interpreter for garbage in them when it ends
+        gc.enable()
     with _interruptible():
         command.run()  # type: ignore[attr-defined]
 
