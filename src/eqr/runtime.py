@@ -139,6 +139,22 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
+def sent_home(values: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Starts a copy of ``values`` to the host; returns a function that waits for this copy alone, and returns it."""
+    if values.device.type == "cpu":
+        return lambda: values
+    home = torch.empty_like(values, device=CPU, pin_memory=True)
+    home.copy_(values, non_blocking=True)
+    sent = torch.Event(values.device)
+    sent.record()
+
+    def arrived() -> torch.Tensor:
+        sent.synchronize()
+        return home
+
+    return arrived
+
+
 CACHED_ROWS = 8
 """Rows that a CPU thread updates at a time, so few that states stay in its cache; 64 take twice as long per row."""
 TRAINED_ROWS = 16
@@ -177,6 +193,10 @@ class RowWorkers:
         Never runs ``function`` in the caller's thread, where torch uses more than one thread per operation.
         """
         return list(self.each(function, parts))
+
+    def begin(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
+        """Starts ``function`` on each part; yields the results in order, as they become ready."""
+        return self.pool.map(function, parts)
 
     def each(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
         """Yields the results of ``function`` on each part, in order, as they become ready."""

@@ -8,7 +8,7 @@ import torch
 from eqr.data.files import collect
 from eqr.data.sampler import PuzzleSampler
 from eqr.distributed import Ranks
-from eqr.engine.policy.suppose import doubted_cell
+from eqr.engine.policy.suppose import doubted_cells
 from eqr.model import Reasoner
 from eqr.presets import configured
 from eqr.tasks import task_named
@@ -26,7 +26,7 @@ def made(options: dict[str, Any], ranks: Ranks | None = None) -> Slots:
     puzzles = collect(task, task.generate(seed=0), 20)
     draws = PuzzleSampler(task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
     model, device = Reasoner(preset.model), torch.device("cpu")
-    return Slots(model, draws, config, 0, ranks or Ranks(), device, doubted_cell)
+    return Slots(model, draws, config, 0, ranks or Ranks(), device, doubted_cells)
 
 
 def yielded(slots: Slots, solved: bool, halt_logit: float = 0.0) -> SegmentLoss:
@@ -37,7 +37,15 @@ def yielded(slots: Slots, solved: bool, halt_logit: float = 0.0) -> SegmentLoss:
         z=slots.z,
         solved=torch.full((count,), solved),
         halt_logit=torch.full((count,), halt_logit),
+        logits=slots.model.decode(slots.z),
     )
+
+
+def advanced(slots: Slots, step: int, result: SegmentLoss) -> tuple[int, int]:
+    """A step as the trainer makes it; returns how many puzzles left, and how many of them solved."""
+    left = slots.advance(step, result)
+    slots.prepare(left.left.nonzero().flatten().tolist())
+    return int(left.left.sum()), int(left.solved.sum())
 
 
 def doubt(slots: Slots, doubted: torch.Tensor) -> None:
@@ -52,15 +60,15 @@ def doubt(slots: Slots, doubted: torch.Tensor) -> None:
 
 def test_slots_leave_when_the_head_says_so_unless_they_explore() -> None:
     slots = made({"slots": 400, "leave_probability": 1.0, "explore": 0.5, "max_segments": 4})
-    left, solved = slots.advance(0, yielded(slots, solved=True, halt_logit=1.0))
+    left, solved = advanced(slots, 0, yielded(slots, solved=True, halt_logit=1.0))
     # Half of them explore, and none of these may leave after one segment.
     assert left == solved
     assert 160 < left < 240
     assert int((slots.age == 0).sum()) == left
     doubtful = yielded(slots, solved=True, halt_logit=-1.0)
     slots.age[:] = 2
-    assert slots.advance(9, doubtful) == (0, 0)
-    assert slots.advance(10, doubtful) == (400, 400)
+    assert advanced(slots, 9, doubtful) == (0, 0)
+    assert advanced(slots, 10, doubtful) == (400, 400)
 
 
 def test_a_stuck_puzzle_is_told_doubted_cells_until_it_is_solved() -> None:
@@ -73,20 +81,20 @@ def test_a_stuck_puzzle_is_told_doubted_cells_until_it_is_solved() -> None:
     doubt(slots, doubted)
     numbers = []
     for step in range(3 * EVERY):
-        slots.advance(step, yielded(slots, solved=False))
+        advanced(slots, step, yielded(slots, solved=False))
         numbers.append((slots.told != slots.inputs).sum(1).tolist())
     assert numbers == [[number] * SLOTS for number in (0, 0, 0, 1, 1, 2)]
     told = slots.told != slots.inputs
     assert told.equal(doubted)
     assert slots.told[told].equal(slots.labels[told])
-    slots.advance(3 * EVERY, yielded(slots, solved=True))
+    advanced(slots, 3 * EVERY, yielded(slots, solved=True))
     assert slots.told.equal(slots.inputs)
 
 
 def test_hints_end_with_the_puzzle() -> None:
     slots = made(HINTS)
     for step in range(slots.config.max_segments):
-        slots.advance(step, yielded(slots, solved=False))
+        advanced(slots, step, yielded(slots, solved=False))
     assert slots.age.tolist() == [0] * SLOTS
     assert slots.told.equal(slots.inputs)
 
@@ -95,7 +103,7 @@ def test_a_row_that_is_told_everything_is_told_no_more() -> None:
     slots = made(HINTS)
     slots.told = slots.labels.clone()
     for step in range(2 * EVERY):
-        slots.advance(step, yielded(slots, solved=False))
+        advanced(slots, step, yielded(slots, solved=False))
     assert slots.told.equal(slots.labels)
 
 
@@ -105,7 +113,7 @@ def test_a_share_of_the_slots_is_told_what_it_is_told_among_all() -> None:
     assert second.inputs.equal(one.inputs[SLOTS // 2 :])
     for step in range(3 * EVERY):
         for slots in (one, second):
-            slots.advance(step, yielded(slots, solved=False))
+            advanced(slots, step, yielded(slots, solved=False))
     assert second.told.equal(one.told[SLOTS // 2 :])
     assert not second.told.equal(second.inputs)
 
@@ -113,5 +121,5 @@ def test_a_share_of_the_slots_is_told_what_it_is_told_among_all() -> None:
 def test_without_hints_the_puzzle_is_what_is_told() -> None:
     slots = made(HINTS | {"hint_every": 0})
     for step in range(3 * EVERY):
-        slots.advance(step, yielded(slots, solved=False))
+        advanced(slots, step, yielded(slots, solved=False))
     assert slots.told.equal(slots.inputs)

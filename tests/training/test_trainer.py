@@ -56,11 +56,11 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """Press Ctrl-C in the middle of the next run's step ``steps``."""
     original = Trainer._refuse_divergence
 
-    def press(self: Trainer, loss: float, norm: float) -> None:
-        if self.step == steps:
+    def press(self: Trainer, step: int, loss: float, norm: float) -> None:
+        if step == steps:
             monkeypatch.setattr(Trainer, "_refuse_divergence", original)
             os.kill(os.getpid(), signal.SIGINT)
-        original(self, loss, norm)
+        original(self, step, loss, norm)
 
     monkeypatch.setattr(Trainer, "_refuse_divergence", press)
 
@@ -95,7 +95,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one_whatever_the_thr
     whole, broken = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
     assert all(torch.equal(whole[name], broken[name]) for name in whole)
     log = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
-    assert [(line["event"], line["step"]) for line in log] == [("start", 0), ("start", 18), ("eval", 40)]
+    assert [(line["event"], line["step"]) for line in log] == [("start", 0), ("start", 19), ("eval", 40)]
 
 
 def test_a_run_starts_from_trained_weights(tmp_path: Path, tiny_run: Path) -> None:

@@ -12,7 +12,7 @@ from eqr.training.optim import OPTIMIZERS, MakeOptimizers
 
 INCIDENTAL = (
     *("rows", "compile", "evaluated", "eval_depth"),
-    *("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds"),
+    *("minutes", "steps", "save_minutes", "save_slots", "eval_minutes", "log_seconds"),
 )
 """Options that may change when a run is resumed, since they do not enter the mathematics."""
 USUAL = {"lr": ", such as 0.005"}
@@ -86,6 +86,9 @@ class TrainConfig(LossConfig):
     """Budget in optimizer steps, instead of ``minutes``; 0: ``minutes`` counts."""
     save_minutes: float = 5.0
     """Time between checkpoints."""
+    save_slots: bool = True
+    """Whether a checkpoint holds the slots, so that a resumed run is the same to the bit. Without them it is small, and
+    a resumed run goes on with the next puzzle of each slot."""
     eval_minutes: float = 10.0
     """Time between evaluations."""
     log_seconds: float = 30.0

@@ -116,7 +116,7 @@ def _refuse_slots(kept: Mapping[Any, Any], model: Reasoner, task: Task, slots: i
     board = (slots, layout.width)
     state = (slots, streams, cells - model.task.layout.cells + layout.cells, width)
     shapes = {"inputs": board, "labels": board, "told": board, "z": state, "age": (slots,), "drawn": (slots,)}
-    for name, shape in shapes.items():
+    for name, shape in shapes.items() if kept.keys() != {"drawn"} else [("drawn", (slots,))]:
         _refuse_tensor(f"slots.{name}", kept.get(name), shape, torch.float32 if name == "z" else torch.int64)
         most = layout.symbols if shape == board else math.inf
         if name != "z" and not ((kept[name] >= 0) & (kept[name] <= most)).all():

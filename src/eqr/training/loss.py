@@ -12,7 +12,7 @@ from torch import Tensor
 from eqr.errors import registered, unknown
 from eqr.model import Reasoner
 from eqr.model.recursion import Call
-from eqr.types import State
+from eqr.types import Logits, State
 
 CellLoss = Callable[[Float[Tensor, "N V"], Int[Tensor, " N"]], Float[Tensor, " N"]]
 """The loss of N cells from their logits and target symbols, from 0."""
@@ -59,6 +59,8 @@ class SegmentLoss:
     """Rows whose decoded answer equals the label in every cell that counts."""
     halt_logit: Float[Tensor, " R"]
     """Scores of the halting head, detached."""
+    logits: Logits
+    """Scores of the symbols after the segment, detached."""
 
 
 def softmax(logits: Float[Tensor, "N V"], targets: Int[Tensor, " N"]) -> Float[Tensor, " N"]:
@@ -116,7 +118,7 @@ def segment_loss(
     halt = model.halt_logit(z if config.halt_shapes_state else z.detach()).float()
     halting = F.binary_cross_entropy_with_logits(halt, solved.float())
     loss = torch.stack(entropies).mean() + config.halt_weight * halting
-    return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach())
+    return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach(), logits=logits.detach())
 
 
 def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
@@ -126,4 +128,5 @@ def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
         z=torch.cat([part.z for part in parts]),
         solved=torch.cat([part.solved for part in parts]),
         halt_logit=torch.cat([part.halt_logit for part in parts]),
+        logits=torch.cat([part.logits for part in parts]),
     )

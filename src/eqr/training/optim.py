@@ -1,14 +1,61 @@
-"""Optimizers and weight averaging, all from libraries. Knows parameters by shape and place only."""
+"""Optimizers and weight averaging, from libraries. Knows parameters by shape and place only."""
 
+import math
 from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from eqr.errors import InputError
 from eqr.model import Reasoner
 
 BETAS = (0.9, 0.95)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the iteration that orthogonalises (Jordan, "Muon", 2024), as in torch."""
+
+
+class Muon(torch.optim.Muon):
+    """Muon of torch, with ``adjust_lr_fn="match_rms_adamw"``, for many small matrices.
+
+    It orthogonalises all matrices of one shape together, in float32: one at a time they take four times as long.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Moves each matrix by its orthogonalised momentum (Nesterov's)."""
+        for group in self.param_groups:
+            parameters = sorted((p for p in group["params"] if p.grad is not None), key=lambda p: tuple(p.shape))
+            for shape, same in groupby(parameters, key=attrgetter("shape")):
+                matrices = list(same)
+                gradients = [matrix.grad for matrix in matrices]
+                momenta = [self._momentum(matrix) for matrix in matrices]
+                torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+                moves = orthogonalised(torch.stack(torch._foreach_lerp(gradients, momenta, group["momentum"])))
+                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
+                rate = 0.2 * math.sqrt(max(shape)) * group["lr"]
+                torch._foreach_add_(matrices, list(moves), alpha=-rate)
+
+    def _momentum(self, matrix: Tensor) -> Tensor:
+        state = self.state[matrix]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        momentum: Tensor = state["momentum_buffer"]
+        return momentum
+
+
+def orthogonalised(matrices: Float[Tensor, "N A B"], steps: int = 5) -> Float[Tensor, "N A B"]:
+    """Returns about U V^T for each matrix U S V^T: Newton-Schulz brings its singular values close to 1."""
+    a, b, c = NEWTON_SCHULZ
+    wide = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = wide @ wide.mT
+        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide.mT if matrices.shape[1] > matrices.shape[2] else wide
 
 
 def muon(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
@@ -20,7 +67,7 @@ def muon(model: Reasoner, lr: float, weight_decay: float) -> list[torch.optim.Op
     if not matrices:
         raise InputError("the optimizer muon needs blocks with matrices: choose another optimizer")
     return [
-        torch.optim.Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=lr, momentum=0.95, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=lr, betas=BETAS, weight_decay=0.0, fused=True),
     ]
 

@@ -1,0 +1,78 @@
+"""The same code on a GPU: streams, answers and a training step agree with the CPU, and a step waits for nothing."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import eqr
+from eqr.data.files import collect, read_labelled
+from eqr.distributed import Ranks
+from eqr.presets import configured
+from eqr.random import NOISE, START, Streams
+from eqr.tasks import task_named
+from eqr.training.run import train
+from eqr.training.slots import Slots
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+TINY = configured("sudoku4_tiny", ["pool=200", "model.channels=8", "slots=8", "hint_every=2", "noise=0.1"])
+
+
+def gpu() -> torch.device:
+    return torch.device("cuda")
+
+
+def test_streams_are_equal_to_the_last_bit() -> None:
+    for purpose in (START, NOISE):
+        draws = [Streams.of(range(5), device).normal(purpose, 3, 7, 11).cpu() for device in ("cpu", gpu())]
+        assert torch.equal(*draws)
+
+
+def test_the_bundled_model_answers_as_on_the_cpu() -> None:
+    here, there = eqr.load("sudoku"), eqr.load("sudoku").to(gpu())
+    puzzles = read_labelled("examples/sudoku/puzzles.csv", here.task).batch().inputs
+    config = eqr.SolveConfig(depth=32, breadth=1, halt="residual", suppose=0)
+    answers = [eqr.solve(model, puzzles, config) for model in (here, there)]
+    assert [mine.text for mine in answers[0]] == [other.text for other in answers[1]]
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_run_learns_as_on_the_cpu(compile: bool) -> None:
+    config = replace(TINY.train, steps=20, compile=compile, bf16=False, log_seconds=1e-9, evaluated=4)
+    here, there = (
+        [record["loss"] for record in train(TINY.model, config=config, device=device).log if "loss" in record]
+        for device in (torch.device("cpu"), gpu())
+    )
+    assert there == pytest.approx(here, rel=1e-2)
+
+
+def test_slots_move_on_without_waiting_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[str] = []
+    advance = Slots.advance
+
+    def strict(slots: Slots, *arguments: Any) -> Any:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return advance(slots, *arguments)
+        except RuntimeError as error:
+            waited.append(str(error))
+            raise
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Slots, "advance", strict)
+    train(TINY.model, config=replace(TINY.train, steps=6, evaluated=4), device=gpu())
+    assert not waited
+
+
+def test_puzzles_of_slots_are_those_of_the_cpu() -> None:
+    task = task_named("sudoku4")
+    puzzles = collect(task, task.generate(seed=0), 20)
+    config = replace(TINY.train, steps=4, evaluated=4)
+    models = [
+        train(TINY.model, (puzzles.questions, puzzles.answers), config=config, device=device, ranks=Ranks()).model
+        for device in (torch.device("cpu"), gpu())
+    ]
+    for mine, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(mine, other.cpu(), rtol=1e-2, atol=1e-3)
