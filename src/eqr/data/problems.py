@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, TextIO
 
 from eqr.data.lines import name_of, opened
@@ -10,9 +11,12 @@ from eqr.data.text import json_values, undecoded
 from eqr.errors import InputError, printable
 from eqr.tasks.family import Family
 from eqr.tasks.problem import Problem, problem_of
+from eqr.tasks.rules import Rules, rules_from_json
 
 MOST_DIGITS = 20
 """Digits of a number in a file; no field takes one of half as many."""
+MOST_LINES = 1000
+"""Lines of a file of rules; a relation needs one, and a family has few relations."""
 
 
 def read_problems(source: str, family: Family | None = None, answered: bool = False) -> Iterator[Problem | Refused]:
@@ -43,6 +47,21 @@ def write_problems(problems: Iterable[Problem], file: TextIO) -> None:
     """Writes each problem on a line."""
     for problem in problems:
         file.write(json.dumps(problem.as_json(), ensure_ascii=False) + "\n")
+
+
+def read_rules(source: str, family: Family) -> Rules:
+    """Reads the rules of the family's relations from a JSON file, such as ``{"row": "all_different"}``.
+
+    Raises InputError naming the file and the relation for a file that cannot be used.
+    """
+    with opened(source) as lines:
+        text = "\n".join(line.text for line in islice(lines, MOST_LINES))
+    try:
+        return rules_from_json(_strictly(text), family)
+    except InputError as error:
+        raise InputError(f"{name_of(source)}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name_of(source)} is not JSON ({error}): give one object of relations and rules") from None
 
 
 def _problem(place: str, value: Any, family: Family | None, answered: bool) -> Problem | Refused:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eqr.errors import InputError, from_json
-from eqr.tasks.problem import LONGEST, MOST_NAMES, MOST_VALUES, Problem
+from eqr.tasks.problem import LONGEST, MOST_NAMES, MOST_VALUES, Problem, number_of
 
 MOST_TEXTS = 4096
 """Different texts of one attribute."""
@@ -142,8 +142,8 @@ def _attributes_of(problem: Problem) -> dict[str, type]:
 
 
 def _by_size(text: str) -> tuple[bool, int, str]:
-    number = text.isascii() and text.isdigit()
-    return (not number, int(text) if number else 0, text)
+    number = number_of(text)
+    return (number is None, number or 0, text)
 
 
 def _limited(count: int, most: int, kinds: str) -> None:

@@ -5,6 +5,7 @@ a problem from a JSON object in the form of docs/your_problem.md and checks all 
 part of a problem: ``eqr.tasks.rules`` states it, for marking answers.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ LONGEST = 100
 """Characters of a value, of a name or of an id."""
 GREATEST = 2**31 - 1
 """Greatest absolute value of an attribute."""
+NUMBER = re.compile(r"-?[0-9]+")
 FIELDS = ("question", "answer", "relations", "attributes", "shape", "id")
 Entry = int | str | None
 """An attribute of one variable; None if the variable has none."""
@@ -94,6 +96,11 @@ def problem_of(value: object, place: str = "") -> Problem:
         id=None if value.get("id") is None else _text(value["id"], "the id"),
         place=place,
     )
+
+
+def number_of(value: str) -> int | None:
+    """Returns the whole number that a value writes; None if it is another text."""
+    return int(value) if NUMBER.fullmatch(value) else None
 
 
 def kind_of(value: object) -> str:
