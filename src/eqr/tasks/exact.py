@@ -1,6 +1,6 @@
 """Decides exactly how many answers a problem has, by a SAT solver (extra ``csp``). Never used to answer a puzzle.
 
-Generators use it to give as few values as leave one answer. Every search ends after a number of conflicts, not after a
+Generators use it to give as few values as leave one answer. Every call ends after a number of conflicts, not after a
 time, so the same seed gives the same problems on any machine with the same version of the solver.
 """
 
@@ -13,7 +13,7 @@ from eqr.tasks.problem import Relation
 from eqr.tasks.rules import USUAL, Rule
 
 MOST_CONFLICTS = 20_000
-"""Conflicts of one search, which takes a few seconds at most on a 25x25 Sudoku."""
+"""Conflicts of one call of a method; on a 25x25 Sudoku they take about ten seconds, elsewhere much less."""
 Given = Sequence[str | None]
 """(L,) the given value of each variable; None where one is to be found."""
 
@@ -38,6 +38,8 @@ class Exact:
             raise missing_extra("deciding whether a problem has one answer", "csp") from None
         self.variables, self.values = variables, tuple(values)
         self.number = {value: number for number, value in enumerate(values)}
+        self.left = 0
+        """Conflicts that the present call may still have."""
         self.solver = Glucose4(bootstrap_with=self._clauses(relations, rules))
 
     def __enter__(self) -> "Exact":
@@ -51,6 +53,7 @@ class Exact:
 
         Each variable prefers a random value, which the solver tries first.
         """
+        self.left = MOST_CONFLICTS
         likes = [rng.randrange(len(self.values)) for _ in range(self.variables)]
         phases = (
             self._literal(i, v) * (1 if v == like else -1)
@@ -63,6 +66,7 @@ class Exact:
     def count(self, given: Given, most: int = 2) -> int | None:
         """Returns the number of answers, at most ``most``; None if the search was too long to tell."""
         # Each answer found is excluded by a clause that holds only while `active` is assumed.
+        self.left = MOST_CONFLICTS
         active = self.solver.nof_vars() + 1
         for found in range(most):
             exists = self._search([active, *self._assumed(given)])
@@ -77,12 +81,12 @@ class Exact:
         """Returns a question with this only answer; a variable keeps its value if its removal would allow others.
 
         Variables are tried once each, in random order, until ``fewest`` values are given. If more are left at the end,
-        none of them could be left out. A value whose removal takes too long to judge is kept.
+        none of them could be left out, or the search was too long to tell.
         """
+        self.left, given = MOST_CONFLICTS, len(answer)
         question: list[str | None] = list(answer)
-        given = len(answer)
         for variable in rng.sample(range(self.variables), self.variables):
-            if given <= fewest:
+            if given <= fewest or self.left <= 0:
                 break
             question[variable] = None
             # With this value the answer is the only one, so another answer has another value here.
@@ -99,10 +103,17 @@ class Exact:
     def _assumed(self, given: Given) -> list[int]:
         return [self._literal(i, self.number[value]) for i, value in enumerate(given) if value is not None]
 
+    @property
+    def conflicts(self) -> int:
+        """Conflicts of all calls so far: the measure of work."""
+        return int(self.solver.accum_stats()["conflicts"])
+
     def _search(self, assumptions: list[int]) -> bool | None:
-        """Returns whether there is an answer; None after MOST_CONFLICTS."""
-        self.solver.conf_budget(MOST_CONFLICTS)
+        """Returns whether there is an answer; None if no conflicts are left."""
+        before = self.conflicts
+        self.solver.conf_budget(max(1, self.left))
         exists: bool | None = self.solver.solve_limited(assumptions=assumptions)
+        self.left -= self.conflicts - before
         return exists
 
     def _found(self) -> tuple[str, ...]:
