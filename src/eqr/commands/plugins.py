@@ -8,12 +8,11 @@ never a model's folder: loading a model runs no code.
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
 
 from eqr.errors import InputError
-from eqr.tasks import Checker
 
 GROUP = "eqr.plugins"
 
@@ -45,12 +44,12 @@ def imported(name: str, flag: str) -> ModuleType:
         ) from None
 
 
-def checker_named(name: str) -> Checker:
+def checker_named(name: str) -> Callable[..., bool]:
     """Returns the function ``module:function``; imports the module, from the current directory if it is there."""
     module_name, _, function = name.partition(":")
     if not function.isidentifier() or not all(part.isidentifier() for part in module_name.split(".")):
         raise InputError(f"--checker {name}: write module:function, such as examples.latin.check:is_latin")
-    checker: Checker | None = vars(imported(module_name, "--checker")).get(function)
+    checker: Callable[..., bool] | None = vars(imported(module_name, "--checker")).get(function)
     if not callable(checker):
         raise InputError(f"--checker {name}: {module_name} has no function {function!r}, correct the name")
     return checker

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from eqr.data.lines import MOST, Line, name_of, opened
 from eqr.data.parsing import Refused, Row, boards_of
@@ -96,7 +96,7 @@ def read_rows(
         head = head._replace(text=head.text.removeprefix("\ufeff"))
         if head.cut:
             raise InputError(f"{name}, line {head.number}: {_too_long()}")
-        if _undecoded(head.text):
+        if undecoded(head.text):
             raise InputError(f"{name} is not UTF-8 text (line {head.number}): save it as UTF-8")
         yield from _rows(name, head, lines, columns)
 
@@ -120,7 +120,7 @@ def _plain(name: str, lines: Iterable[Line]) -> Iterator[Row | Refused]:
         if COMMENT.match(line.text):
             continue
         place = f"{name}, line {line.number}"
-        fault = _too_long() if line.cut else _undecoded(line.text)
+        fault = _too_long() if line.cut else undecoded(line.text)
         yield Refused(place, fault) if fault else Row(place, line.text)
 
 
@@ -128,7 +128,7 @@ def _too_long() -> str:
     return f"the line has more than {MOST:,} characters: it holds no puzzle, correct or remove it"
 
 
-def _undecoded(text: str) -> str:
+def undecoded(text: str) -> str:
     """Returns the fault of a text that holds bytes which are no UTF-8; an empty string if it holds none."""
     if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
         return ""
@@ -242,24 +242,43 @@ def _row(place: str, values: Sequence[str], width: int, at: dict[str, int]) -> R
 
 def _checked(row: Row) -> Row | Refused:
     """Returns the row, or its fault if there is no question in it or it is not text."""
-    fault = _undecoded(row.question + (row.answer or ""))
+    fault = undecoded(row.question + (row.answer or ""))
     if not row.question.strip():
         fault = "the row has no question: add it or remove the row"
     return Refused(row.place, fault) if fault else row
 
 
 def _json_lines(name: str, lines: Iterable[Line], columns: QuestionColumn) -> Iterator[Row | Refused]:
+    for item in json_values(name, lines):
+        yield item if isinstance(item, Refused) else _from_json(item.place, item.value, columns)
+
+
+class Parsed(NamedTuple):
+    """The JSON value of a line."""
+
+    place: str
+    value: Any
+
+
+def json_values(
+    name: str, lines: Iterable[Line], parse: Callable[[str], Any] = json.loads
+) -> Iterator[Parsed | Refused]:
+    """Yields the JSON value of each line that is not empty, or Refused for a line that is no JSON.
+
+    ``parse`` may raise ValueError for a text that is no JSON, and InputError for another fault.
+    """
     for line in lines:
         place = f"{name}, line {line.number}"
         if line.cut:
             yield Refused(place, _too_long())
         elif line.text.strip():
             try:
-                value = json.loads(line.text)
+                item: Parsed | Refused = Parsed(place, parse(line.text))
+            except InputError as error:
+                item = Refused(place, str(error))
             except (ValueError, RecursionError) as error:
-                yield Refused(place, f"the line is not JSON ({error}): give one object on each line")
-            else:
-                yield _from_json(place, value, columns)
+                item = Refused(place, f"the line is not JSON ({error}): give one object on each line")
+            yield item
 
 
 def _json_list(name: str, lines: Iterable[Line], columns: QuestionColumn) -> Iterator[Row | Refused]:

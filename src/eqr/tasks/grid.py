@@ -6,9 +6,9 @@ tell right answers from wrong ones; whoever runs the program supplies it, and it
 """
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,10 @@ from torch import Tensor
 
 from eqr.errors import InputError, from_json
 from eqr.tasks.base import Checker, Puzzle, Symmetries, Task, names_kept, names_shuffled, turned
+from eqr.tasks.checking import accepted
 from eqr.types import Layout
 
 ROW_ENDS = re.compile(r"[/\r\n]")
-_RAISED: list[Checker] = []
-"""Checkers that have raised, so that each is reported once."""
 MOST_SYMBOLS = 255
 """Longest alphabet: a cell is kept in one byte, and 0 is the blank."""
 
@@ -158,26 +157,11 @@ class Grid(Task):
             good &= ((inputs == 0) | (inputs == answers)).all(-1)
         if self.check is not None:
             for row in good.nonzero()[:, 0].tolist():
-                good[row] = self._accepted(self.check, inputs[row], answers[row])
-        return good
-
-    def _accepted(self, check: Checker, question: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> bool:
-        try:
-            verdict = check(self._rows(question), self._rows(answer))
-        except Exception as error:
-            # The checker is a user's function, which may raise anything; a run of many puzzles goes on without it.
-            if not any(check is known for known in _RAISED):
-                _RAISED.append(check)
-                fault = " ".join(f"{type(error).__name__}: {error}".split())
-                print(
-                    f"notice: the checker raised {fault}, first for the question {self.format(question)}: "
-                    "answers for which it raises count as not valid",
-                    file=sys.stderr,
+                question = inputs[row]
+                good[row] = accepted(
+                    self.check, self._rows(question), self._rows(answers[row]), partial(self.format, question)
                 )
-            return False
-        if not isinstance(verdict, bool | np.bool_):
-            raise InputError(f"the checker returned {verdict!r}: it must return True or False")
-        return bool(verdict)
+        return good
 
     def _rows(self, board: Integer[Tensor, " L"]) -> list[list[str]]:
         return [[self.written[symbol] for symbol in row] for row in board.view(self.config.rows, -1).tolist()]

@@ -13,11 +13,14 @@ from eqr.errors import InputError
 from eqr.evidence import Solution
 from eqr.tasks.base import Mark, Puzzle, Symmetries, Task, names_shuffled, reached
 from eqr.tasks.sudoku_count import count_solutions
-from eqr.tasks.sudoku_text import BLANKS, DIGITS, SudokuLines
+from eqr.tasks.sudoku_text import BLANKS, SYMBOLS, SudokuLines
+from eqr.tasks.sudoku_thinning import puzzles_with
 from eqr.types import Layout
 
-BOXES = {9: (3, 3), 6: (2, 3), 4: (2, 2)}
+BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3), 16: (4, 4), 25: (5, 5)}
 """Rows and columns of a box, by the side of the board."""
+WRITTEN = "." + SYMBOLS
+"""The character of each id."""
 FEWEST_CLUES = {9: 17}
 """Fewest clues of a puzzle with one solution, by the side of the board (McGuire and others, arXiv:1201.0749)."""
 
@@ -62,20 +65,23 @@ class Sudoku(Task):
     def parse(self, text: str) -> NDArray[np.uint8]:
         """Parses digits and blanks (``. 0 * _ ? x X``) into (L,) ids; ignores white space, drawn lines and heads."""
         text = self._cells(text)
-        cells, allowed = self.layout.cells, DIGITS[: self.side]
+        cells, allowed = self.layout.cells, SYMBOLS[: self.side]
+        clue, read = "digit", f"the digits 1 to {self.side}"
+        if self.side > 9:
+            clue, read = "digit or letter", f"the digits 1 to 9, the letters A to {allowed[-1]}"
         if len(text) != cells:
             raise InputError(
                 f"puzzle {text[:24]!r} has {len(text)} cells, a {self.name} puzzle has {cells}: "
-                f"give one digit for each clue and '.' or '0' for each blank"
+                f"give one {clue} for each clue and '.' or '0' for each blank"
             )
         foreign = text.strip(allowed + ".")
         if foreign:
             row, col = divmod(text.index(foreign[0]), self.side)
             raise InputError(
-                f"row {row + 1}, column {col + 1} holds {foreign[0]!r}: only the digits 1 to {self.side} "
+                f"row {row + 1}, column {col + 1} holds {foreign[0]!r}: only {read} "
                 f"and {' '.join(BLANKS)} for blanks are read"
             )
-        board = np.frombuffer(text.replace(".", "0").encode(), np.uint8) - ord("0")
+        board = np.array([SYMBOLS.find(char) + 1 for char in text], np.uint8)
         units = np.sort(board[self._units.numpy()], 1)
         if ((units[:, 1:] == units[:, :-1]) & (units[:, 1:] > 0)).any():
             raise self._repeated_clue(board)
@@ -85,14 +91,15 @@ class Sudoku(Task):
         counts = np.stack([np.bincount(board[unit], minlength=self.side + 1)[1:] for unit in self._units.numpy()])
         number = int((counts > 1).any(1).argmax())
         kind, place = ("row", "column", "box")[number // self.side], number % self.side + 1
+        symbol = int(counts[number].argmax()) + 1
         return InputError(
-            f"digit {counts[number].argmax() + 1} is given {counts[number].max()} times in {kind} {place}: "
-            f"at most once is possible, correct one of them"
+            f"{'digit' if symbol <= 9 else 'letter'} {SYMBOLS[symbol - 1]} is given {counts[number].max()} times in "
+            f"{kind} {place}: at most once is possible, correct one of them"
         )
 
     def format(self, board: Integer[Tensor, " L"]) -> str:
-        """Returns one line of digits, with ``.`` for blanks."""
-        return "".join("." if symbol == 0 else str(symbol) for symbol in board.tolist())
+        """Returns one line of digits, then letters from A for 10, with ``.`` for blanks."""
+        return "".join(WRITTEN[symbol] for symbol in board.tolist())
 
     def is_solved(self, inputs: Integer[Tensor, "R L"], answers: Integer[Tensor, "R L"]) -> Bool[Tensor, " R"]:
         """Returns whether every unit holds every symbol once and every clue is kept."""
@@ -125,7 +132,7 @@ class Sudoku(Task):
         for r in range(self.side):
             if r and r % self.box_rows == 0:
                 lines.append("+".join(["-" * (2 * self.box_cols + 1)] * self.box_rows)[1:-1])
-            cells = ["." if v == 0 else str(v) for v in symbols[r * self.side : (r + 1) * self.side]]
+            cells = [WRITTEN[v] for v in symbols[r * self.side : (r + 1) * self.side]]
             boxes = [" ".join(cells[c : c + self.box_cols]) for c in range(0, self.side, self.box_cols)]
             lines.append(" | ".join(boxes))
         return lines
@@ -142,7 +149,15 @@ class Sudoku(Task):
         return Symmetries(cells.reshape(count, -1), relabel)
 
     def generate(self, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
-        """Returns minimal puzzles with one solution; the rating is the number of guesses of the bitmask solver."""
+        """Returns minimal puzzles with one solution; the rating is the number of guesses of the bitmask solver.
+
+        Raises InputError for boards of more than 9x9, on which that solver would take too long.
+        """
+        if self.side > 9:
+            raise InputError(
+                f"{self.name} puzzles are generated with a stated number of clues: write them to a file with "
+                f"`eqr generate {self.name} --clues N`, and give the file with --data"
+            )
         if most is not None and not least <= most:
             raise InputError(f"there are no puzzles of {least} to {most} guesses: the first limit exceeds the second")
         # numba takes a second to import
@@ -151,10 +166,21 @@ class Sudoku(Task):
         say_once_that_it_compiles()  # here, not at the first puzzle: a progress bar may have the terminal by then
         return generate(geometry(units_of(self.box_rows, self.box_cols)), seed, least, most, workers)
 
+    def generate_with(self, clues: int, seed: int) -> Iterator[Puzzle]:
+        """Returns puzzles with ``clues`` clues and one solution; the rating is the number of blanks.
+
+        Raises InputError for a number of clues that no puzzle has, without the extra ``csp``, and when no puzzle with
+        so few clues is found.
+        """
+        fewest, most = FEWEST_CLUES.get(self.side, 1), self.layout.cells - 1
+        if not fewest <= clues <= most:
+            raise InputError(f"{clues} clues: a {self.name} puzzle with one solution has {fewest} to {most}")
+        return puzzles_with(clues, f"{self.name}-{seed}", units_of(self.box_rows, self.box_cols))
+
 
 @cache
 def sudoku_of(side: int = 9) -> Sudoku:
-    """Returns Sudoku with ``side`` symbols: 9, 6 (boxes of 2x3) or 4 (boxes of 2x2); raises InputError for others."""
+    """Returns Sudoku with ``side`` symbols: 4, 6 (boxes of 2x3), 9, 16 or 25; raises InputError for others."""
     if side not in BOXES:
         raise InputError(f"a Sudoku of {side}x{side} is not supported: sides are {', '.join(map(str, BOXES))}")
     return Sudoku("sudoku" if side == 9 else f"sudoku{side}", *BOXES[side])

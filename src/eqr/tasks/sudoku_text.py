@@ -8,7 +8,8 @@ import re
 
 from eqr.tasks.base import Mark
 
-DIGITS = "123456789"
+SYMBOLS = "123456789ABCDEFGHIJKLMNOP"
+"""The symbols of a 25x25 board in order; smaller boards use the first of them."""
 BLANKS = ".0*_?xX"
 DRAWN = "|+" + "".join(map(chr, range(0x2500, 0x2580)))
 """Characters that may be drawn between cells; so may ``-``, if it is no blank."""
@@ -22,6 +23,9 @@ SECTION = re.compile(r"\s*\[([A-Za-z ]+)\]\s*")
 TITLE = re.compile(r"(?i)\s*(grid|puzzle|sudoku|board|game|nr\.?|no\.?)[ \t]*#?[ \t]*\d+[:.]?(\s.*)?")
 HODOKU = re.compile(r"\s*:[^:]*:[^:]*:([^:]+):.*")
 """``:technique:candidate:cells:...``, a line of HoDoKu's library."""
+NO_NUMBER = DRAWN + SPACES + ",;"
+NUMBERS_APART = re.compile(f"[{re.escape(NO_NUMBER)}]+")
+TWO_DIGITS = re.compile("[1-9][0-9]")
 SET = re.compile(r"\+[1-9]")
 """A cell that was filled in after the start, in HoDoKu's notation; as part of a puzzle it is blank."""
 
@@ -30,7 +34,9 @@ class SudokuLines:
     """Reads the lines of a text in order: returns the cells of each, blanks as dots, or a Mark for a line without."""
 
     def __init__(self, side: int) -> None:
-        self.sizes = (side, side * side)
+        self.side, self.sizes = side, (side, side * side)
+        self.symbols = SYMBOLS[: max(9, side)]
+        """Characters that may be symbols; a digit that a small board does not have is told when it is parsed."""
         self.filler = ""
         """Filler of an earlier row: then a line that holds nothing else is a row too."""
         self.skipping = False
@@ -38,8 +44,10 @@ class SudokuLines:
 
     def __call__(self, text: str) -> str | Mark:
         """Returns the cells of a line, or of several lines together."""
+        if self.side > 9:
+            text = text.upper()
         cells = text.translate(PLAIN)
-        if len(cells) == len(text) in self.sizes and not cells.strip(DIGITS + ".") and not self.skipping:
+        if len(cells) == len(text) in self.sizes and not cells.strip(self.symbols + ".") and not self.skipping:
             return cells
         lines = re.split(r"[\r\n]+", text.strip("\r\n"))
         if len(lines) == 1:
@@ -53,7 +61,7 @@ class SudokuLines:
             return Mark.HEAD
         if self.skipping or line.lstrip().startswith("#"):
             return Mark.FRAME
-        cells = self._filled(line) or self._separated(line)
+        cells = self._filled(line) or self._separated(line) or self._numbered(line)
         if cells:
             return cells
         if not line.strip():
@@ -69,7 +77,7 @@ class SudokuLines:
         """Returns the cells of a line whose blanks are spaces or dashes; an empty string if it is none."""
         if len(line) not in self.sizes:
             return ""
-        foreign = set(line) - set(DIGITS)
+        foreign = set(line) - set(self.symbols)
         if len(foreign) != 1 or not foreign <= set(FILLERS):
             return ""
         (filler,) = foreign
@@ -90,3 +98,12 @@ class SudokuLines:
             if len(parts) in self.sizes and all(len(part) <= 1 for part in parts):
                 return "".join(part.strip("-") or "." for part in parts).translate(PLAIN)
         return ""
+
+    def _numbered(self, line: str) -> str:
+        """Returns the cells of a line of numbers, such as ``10 3 . | 16 ...``; an empty string if it is none."""
+        parts = NUMBERS_APART.split(line.strip(NO_NUMBER))
+        numbers = [int(part) if TWO_DIGITS.fullmatch(part) else 0 for part in parts]
+        if len(parts) not in self.sizes or not 9 < max(numbers) <= self.side:
+            return ""
+        cells = [self.symbols[n - 1] if n else part for n, part in zip(numbers, parts, strict=True)]
+        return "".join(cells).translate(PLAIN) if all(len(cell) == 1 for cell in cells) else ""

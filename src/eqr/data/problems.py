@@ -1,0 +1,105 @@
+"""Files of problems as JSON lines (docs/your_problem.md): reads them one line at a time, and writes them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, TextIO
+
+from eqr.data.lines import name_of, opened
+from eqr.data.parsing import Refused
+from eqr.data.text import json_values, undecoded
+from eqr.errors import InputError, printable
+from eqr.tasks.family import Family
+from eqr.tasks.problem import Problem, problem_of
+from eqr.tasks.rules import Rules, rules_from_json
+
+MOST_DIGITS = 20
+"""Digits of a number in a file; no field takes one of half as many."""
+MOST_LINES = 1000
+"""Lines of a file of rules; a relation needs one, and a family has few relations."""
+
+
+def read_problems(source: str, family: Family | None = None, answered: bool = False) -> Iterator[Problem | Refused]:
+    """Yields one item per line that is not empty, in order: a Problem, or Refused for a line that is none.
+
+    ``source`` is a path, compressed or not, or ``-`` for standard input; one line is held at a time. Refuses problems
+    that do not belong to ``family``, if it is given, and with ``answered`` problems without an answer. Raises
+    InputError for a file that is missing, empty, damaged or not text.
+    """
+    name, empty = name_of(source), True
+    with opened(source) as lines:
+        for item in json_values(name, lines, _strictly):
+            empty = False
+            yield item if isinstance(item, Refused) else _problem(item.place, item.value, family, answered)
+    if empty:
+        raise InputError(f"{name} is empty: give one problem on each line, as a JSON object")
+
+
+def problems_in(source: str, family: Family | None = None, answered: bool = False) -> Iterator[Problem]:
+    """Yields the problems of a file as ``read_problems`` does; raises InputError at the first that is refused."""
+    for item in read_problems(source, family, answered):
+        if isinstance(item, Refused):
+            raise item.error()
+        yield item
+
+
+def write_problems(problems: Iterable[Problem], file: TextIO) -> None:
+    """Writes each problem on a line."""
+    for problem in problems:
+        file.write(json.dumps(problem.as_json(), ensure_ascii=False) + "\n")
+
+
+def read_rules(source: str, family: Family) -> Rules:
+    """Reads the rules of the family's relations from a JSON file, such as ``{"row": "all_different"}``.
+
+    Raises InputError naming the file and the relation for a file that cannot be used.
+    """
+    with opened(source) as lines:
+        text = "\n".join(line.text for line in islice(lines, MOST_LINES))
+    try:
+        return rules_from_json(_strictly(text), family)
+    except InputError as error:
+        raise InputError(f"{name_of(source)}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name_of(source)} is not JSON ({error}): give one object of relations and rules") from None
+
+
+def _problem(place: str, value: Any, family: Family | None, answered: bool) -> Problem | Refused:
+    try:
+        problem = problem_of(value, place)
+        if answered and problem.answer is None:
+            raise InputError("the problem has no answer: training and evaluation need one, add it or remove the line")
+        if family is not None:
+            family.check(problem)
+        return problem
+    except InputError as error:
+        return Refused(place, str(error))
+
+
+def _strictly(text: str) -> Any:
+    """Returns the value of a JSON text; raises InputError for bytes that are no text, and ValueError if it is no JSON.
+
+    A name that is given twice is refused, since the first of its values would be lost silently.
+    """
+    if fault := undecoded(text):
+        raise InputError(fault)
+    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_bounded)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InputError(f"the name '{printable(twice[:80])}' is given twice: leave one of them out")
+    return names
+
+
+def _no_number(text: str) -> None:
+    raise InputError(f"the line holds {text}, which is no number: write null or a whole number")
+
+
+def _bounded(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise InputError(f"the line holds a number of {len(digits):,} digits: up to {MOST_DIGITS} are read")
+    return int(digits)
