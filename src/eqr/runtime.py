@@ -139,6 +139,11 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Returns a copy on ``device`` of values on the host, without waiting for the device."""
+    return values.to(device, non_blocking=True)  # memory that is not pinned is read before this returns
+
+
 def sent_home(values: torch.Tensor) -> Callable[[], torch.Tensor]:
     """Starts a copy of ``values`` to the host; returns a function that waits for this copy alone, and returns it."""
     if values.device.type == "cpu":

@@ -12,7 +12,7 @@ from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.model import Reasoner
 from eqr.random import HINT, LEAVE, NOISE, PUZZLE, Streams, numpy_stream
-from eqr.runtime import rows_of_pass
+from eqr.runtime import rows_of_pass, sent
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
 from eqr.types import Logits
@@ -91,8 +91,8 @@ class Slots:
         which = ((self.mine[place], self.drawn[place]) for place in places)
         puzzles = [self.sampler.draw(numpy_stream(self.seed, PUZZLE, *numbers)) for numbers in which]
         inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*puzzles, strict=True))
-        at, numbers = (torch.tensor(of).to(self.device) for of in (places, [self.drawn[place] for place in places]))
-        self._next["inputs"][at], self._next["labels"][at] = inputs.to(self.device), labels.to(self.device)
+        at, numbers = (sent(torch.tensor(of), self.device) for of in (places, [self.drawn[place] for place in places]))
+        self._next["inputs"][at], self._next["labels"][at] = (sent(boards, self.device) for boards in (inputs, labels))
         self._next["z"][at] = self.model.init(self.streams[at], numbers)
 
     def _refill(self, slots: Bool[Tensor, " R"]) -> None:
@@ -123,8 +123,8 @@ class Slots:
         chance, exploring = (torch.from_numpy(draw[self.mine]) for draw in rng.random((2, config.slots)))
         least = torch.from_numpy(rng.integers(2, max(3, config.max_segments + 1), config.slots)[self.mine])
         may_leave, explores = chance < config.leave_probability, exploring < config.explore
-        least = torch.where(explores, least, 0).to(self.device)
-        accepted = (result.halt_logit > 0) & may_leave.to(self.device)
+        least = sent(torch.where(explores, least, 0), self.device)
+        accepted = (result.halt_logit > 0) & sent(may_leave, self.device)
         leaves = (accepted & (self.age >= least)) | (self.age >= config.max_segments)
         if config.hint_every:
             self._hint(step, result)

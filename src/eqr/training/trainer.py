@@ -20,7 +20,7 @@ from eqr.engine.policy.suppose import doubted_cells
 from eqr.errors import InputError, shown
 from eqr.measure.evaluate import evaluate
 from eqr.model import Reasoner
-from eqr.runtime import row_workers, sent_home, stop_requests
+from eqr.runtime import row_workers, sent, sent_home, stop_requests
 from eqr.storage.checkpoint import save
 from eqr.storage.states import STATE, load_state, save_state
 from eqr.tasks import Task
@@ -136,7 +136,7 @@ class Trainer:
     def _sums(self, result: SegmentLoss, norm: Tensor, left: Left, stop: bool, seconds: float) -> Sums:
         """Starts to bring the figures of this step to the host."""
         # All processes must agree on these numbers; the time is the first process's.
-        of_host = torch.tensor([stop, seconds * self.ranks.first], dtype=torch.double).to(self.device)
+        of_host = sent(torch.tensor([stop, seconds * self.ranks.first], dtype=torch.double), self.device)
         mine = torch.stack([result.loss.detach(), left.left.sum(), left.solved.sum()]).double()
         ours = self.ranks.sum(torch.cat([mine, of_host]))
         return Sums(self.step, sent_home(torch.cat([ours, norm.double().view(1), left.left.double()])))
