@@ -141,7 +141,8 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
 
 def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Returns a copy on ``device`` of values on the host, without waiting for the device."""
-    return values.to(device, non_blocking=True)  # memory that is not pinned is read before this returns
+    # Only from pinned memory does CUDA copy when the device comes to it; else the host may wait until then.
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def sent_home(values: torch.Tensor) -> Callable[[], torch.Tensor]:

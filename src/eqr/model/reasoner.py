@@ -170,7 +170,7 @@ class Reasoner(nn.Module):
         if config.init == "fixed":
             streams, width = self.recursion.streams, self.state_shape[-1]
             start = truncated_normal((streams, 1, width), 1.0, generator)
-            self.start = nn.Buffer(start * self._start_std.view(-1, 1, 1))
+            self.start = nn.Buffer(start * torch.tensor(self._start_std).view(-1, 1, 1))
 
     def for_task(self, task: Task) -> "Reasoner":
         """Returns a reasoner for ``task`` that shares this one's weights (not copies); itself if ``task`` is its own.
@@ -226,13 +226,16 @@ class Reasoner(nn.Module):
         """
         if self.config.init == "fixed":
             return self.start.expand(len(streams.keys), *self.state_shape).clone()
-        values = streams.normal if self.config.init == "normal" else streams.truncated
-        return values(START, draw, *self.state_shape) * self._start_std.to(streams.keys.device).view(-1, 1, 1)
+        z = (streams.normal if self.config.init == "normal" else streams.truncated)(START, draw, *self.state_shape)
+        # By numbers: the host would wait for the copy of a tensor to the device.
+        for stream, std in zip(z.unbind(1), self._start_std, strict=True):
+            stream *= std
+        return z
 
     @property
-    def _start_std(self) -> Float[Tensor, " S"]:
+    def _start_std(self) -> list[float]:
         """Standard deviation of each stream of a start."""
-        return torch.tensor([self.config.init_std, self.config.scratch_std])[: self.recursion.streams]
+        return [self.config.init_std, self.config.scratch_std][: self.recursion.streams]
 
     def update(self, z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
         """Applies the map f once; its fixed points are the model's answers.

@@ -100,6 +100,20 @@ def make_average(model: Reasoner, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
+@torch.no_grad()
+def update_average(average: AveragedModel, model: Reasoner, first: bool) -> None:
+    """Does what ``average.update_parameters(model)`` does, the ``first`` time or later.
+
+    The library's method copies its counter to the device, for which the host waits, and copies buffers, which training
+    never changes.
+    """
+    if first or average.multi_avg_fn is None:
+        average.update_parameters(model)
+        return
+    average.multi_avg_fn(list(average.parameters()), list(model.parameters()), average.n_averaged)
+    average.n_averaged += 1
+
+
 def learning_rate_scale(step: int, progress: float, warmup_steps: int, decay_share: float) -> float:
     """Linear warm-up over ``warmup_steps``, then 1, then linear decay to 0 over the last ``decay_share`` of the budget.
 

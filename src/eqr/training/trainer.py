@@ -30,7 +30,7 @@ from eqr.training.gradients import Passes
 from eqr.training.kept import board_of, refuse_unfit
 from eqr.training.log import Record
 from eqr.training.loss import SegmentLoss
-from eqr.training.optim import learning_rate_scale, make_average
+from eqr.training.optim import learning_rate_scale, make_average, update_average
 from eqr.training.slots import Left, Slots
 
 
@@ -198,7 +198,7 @@ class Trainer:
                 group["lr"] = config.lr * scale
             optimizer.step()
             optimizer.zero_grad()
-        self.average.update_parameters(self.model)
+        update_average(self.average, self.model, first=self.step == 0)
 
     def _refuse_divergence(self, step: int, loss: float, norm: float) -> None:
         guessing = math.log(self.model.task.layout.symbols)
