@@ -62,6 +62,11 @@ def torch_stream(device: torch.device, seed: int, purpose: int, *which: int) -> 
     return torch.Generator(device).manual_seed(int(key))
 
 
+def numbered_keys(seed: int, numbers: Iterable[int]) -> list[int]:
+    """Returns a key for each of the ``numbers``, such as those of training slots."""
+    return [int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]) for number in numbers]
+
+
 def uniform(keys: Sequence[int], purpose: int, at: Sequence[int]) -> NDArray[np.float64]:
     """Returns ``Streams.uniform`` of rows, computed by numpy: for few rows that is faster than a hundred kernels."""
     key, where = np.array(keys, np.uint64), np.array(at, np.uint64)
@@ -84,9 +89,8 @@ class Streams:
 
     @staticmethod
     def numbered(seed: int, numbers: Iterable[int], device: torch.device | str = "cpu") -> "Streams":
-        """Returns a stream for each of the ``numbers``, such as those of training slots."""
-        states = (np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] for number in numbers)
-        return Streams.of(map(int, states), device)
+        """Returns the streams of ``numbered_keys``."""
+        return Streams.of(numbered_keys(seed, numbers), device)
 
     def __getitem__(self, rows: "slice | Tensor") -> "Streams":
         """The streams of some rows."""

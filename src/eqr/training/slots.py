@@ -11,7 +11,7 @@ from torch import Tensor
 from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.model import Reasoner
-from eqr.random import HINT, LEAVE, NOISE, PUZZLE, Streams, numpy_stream
+from eqr.random import HINT, LEAVE, NOISE, PUZZLE, Streams, numbered_keys, numpy_stream, uniform
 from eqr.runtime import rows_of_pass, sent
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
@@ -59,7 +59,8 @@ class Slots:
         self.device, self.pick_hints = device, pick_hints
         self.mine = ranks.share(config.slots)
         count = len(self.mine)
-        self.streams = Streams.numbered(seed, self.mine, device)
+        self.keys = numbered_keys(seed, self.mine)
+        self.streams = Streams.of(self.keys, device)
         self.rows = rows_of_pass(device, count, config.rows)
         self.drawn = list(drawn) or [0] * count
         """Puzzles that each slot has had."""
@@ -137,7 +138,9 @@ class Slots:
         every = self.config.hint_every
         due = (self.age >= FIRST_HINT * every) & (self.age % every == 0) & ~result.solved
         open_cells = self.model.task.layout.to_find(self.told) & (self.labels > 0)
-        cells = self.pick_hints(result.logits, open_cells, self.streams.uniform(HINT, step)).unsqueeze(1)
+        # On the host, as it needs no number of the device: there these draws would be three hundred operators.
+        chances = sent(torch.from_numpy(uniform(self.keys, HINT, [step] * len(self.keys))), self.device)
+        cells = self.pick_hints(result.logits, open_cells, chances).unsqueeze(1)
         stuck = (due & open_cells.any(1)).unsqueeze(1)
         hint = torch.where(stuck, self.labels.gather(1, cells), self.told.gather(1, cells))
         self.told = self.told.scatter(1, cells, hint)
