@@ -9,11 +9,15 @@ import torch
 import eqr
 from eqr.data.files import collect, read_labelled
 from eqr.distributed import Ranks
+from eqr.model import Reasoner
 from eqr.presets import configured
 from eqr.random import NOISE, START, Streams
+from eqr.runtime import RowWorkers
 from eqr.tasks import task_named
+from eqr.training.gradients import Passes
 from eqr.training.run import train
 from eqr.training.slots import Slots
+from eqr.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 TINY = configured("sudoku4_tiny", ["pool=200", "model.channels=8", "slots=8", "hint_every=2", "noise=0.1"])
@@ -47,23 +51,33 @@ def test_a_run_learns_as_on_the_cpu(compile: bool) -> None:
     assert there == pytest.approx(here, rel=1e-2)
 
 
-def test_slots_move_on_without_waiting_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[str] = []
-    advance = Slots.advance
+@pytest.mark.parametrize("optimizer", ["muon", "adam_atan2"])
+@pytest.mark.parametrize("init", ["normal", "fixed"])
+def test_a_step_waits_only_for_the_numbers_of_the_step_before(
+    optimizer: str, init: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those arrive by an event, which is no wait for all work: from the third step on nothing else waits."""
+    steps: list[int] = []
+    begin, apply = Passes.begin, Trainer._apply
 
-    def strict(slots: Slots, *arguments: Any) -> Any:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            return advance(slots, *arguments)
-        except RuntimeError as error:
-            waited.append(str(error))
-            raise
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    def strict(passes: Passes, workers: RowWorkers, model: Reasoner, slots: Slots, step: int) -> Any:
+        if step >= 3:  # tables, kernels and moments are there
+            torch.cuda.set_sync_debug_mode("error")
+        return begin(passes, workers, model, slots, step)
 
-    monkeypatch.setattr(Slots, "advance", strict)
-    train(TINY.model, config=replace(TINY.train, steps=6, evaluated=4), device=gpu())
-    assert not waited
+    def ended(run: Trainer) -> None:
+        apply(run)
+        torch.cuda.set_sync_debug_mode("default")
+        steps.append(run.step)
+
+    monkeypatch.setattr(Passes, "begin", strict)
+    monkeypatch.setattr(Trainer, "_apply", ended)
+    config = replace(TINY.train, steps=9, evaluated=4, optimizer=optimizer, leave_probability=1.0)
+    try:
+        train(replace(TINY.model, init=init), config=config, device=gpu())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert steps == list(range(9))
 
 
 def test_puzzles_of_slots_are_those_of_the_cpu() -> None:
