@@ -188,8 +188,8 @@ class Inline(Executor):
         return future
 
 
-def without_numbers(model: Reasoner, mode: FakeTensorMode) -> Reasoner:
-    """The model with its tensors on the device meta, where each operator checks the devices of its arguments."""
+def without_numbers(model: torch.nn.Module, mode: FakeTensorMode) -> None:
+    """Moves a model to the device meta, where each operator checks the devices of its arguments."""
     for module in model.modules():
         for name, weight in module._parameters.items():
             if weight is not None:
@@ -197,7 +197,6 @@ def without_numbers(model: Reasoner, mode: FakeTensorMode) -> Reasoner:
         for name, each in module._buffers.items():
             if each is not None:
                 module._buffers[name] = mode.from_tensor(each).to("meta")
-    return model
 
 
 def plain_optimizers(model: Reasoner, lr: float, decay: float) -> list[torch.optim.Optimizer]:
@@ -233,9 +232,14 @@ def test_a_step_mixes_no_devices_and_waits_for_no_number(
     random._quantiles.cache_clear()
     config = replace(tiny.train, steps=5, save_minutes=1e9, eval_minutes=1e9, optimizer=plain_optimizers)
     parts: dict[str, Any] = {"held_out": {}, "folder": tmp_path, "seed": 0, "identity": {}}
-    real = Reasoner(tiny.model)
+    model = Reasoner(tiny.model)
+    average = make_average(model, 0.9)
+    monkeypatch.setattr(trainer, "make_average", lambda model, decay: average)
+    # The first update of an average is the library's, which waits.
+    monkeypatch.setattr(trainer, "update_average", lambda average, model, first: update_average(average, model, False))
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        model = without_numbers(real, mode)
+        without_numbers(model, mode)
+        without_numbers(average.module, mode)
         run = Run(model=model, config=config, sampler_for=lambda task: sampler, **parts)
         Trainer(run, Ranks(), meta, lambda record: None).train()
     random._quantiles.cache_clear()
