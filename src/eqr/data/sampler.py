@@ -23,7 +23,10 @@ class Sampler(Protocol):
 
 
 class StreamSampler:
-    """Draws the puzzles of an iterable, in order. A run that is resumed or shared by processes draws other puzzles."""
+    """Draws the puzzles of an iterable, in order. A run that is resumed or shared by processes draws other puzzles.
+
+    A run draws one puzzle for each slot ahead of its need.
+    """
 
     def __init__(self, puzzles: Iterable[tuple[ArrayLike, ArrayLike]]) -> None:
         self.puzzles = iter(puzzles)
