@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eqr.commands.options import Answered, Compiled
+from eqr.data.limited import read_text
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described, settings_of
 from eqr.runtime import stop_requests
@@ -96,7 +97,7 @@ class Calibrate:
 def _write(measured: Calibrated, folder: Path) -> None:
     """Writes thresholds and settings into the model's folder, both or neither."""
     path = folder / CALIBRATION
-    earlier = path.read_text(encoding="utf-8") if path.exists() else None
+    earlier = read_text(path, "correct or delete it") if path.exists() else None
 
     def put_back() -> None:
         path.unlink(missing_ok=True) if earlier is None else write_text_atomically(path, earlier)
