@@ -6,7 +6,7 @@ import torch
 
 import eqr
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.engine.policy.suppose import AFTER, Suppositions
+from eqr.engine.policy.suppose import AFTER, Suppositions, doubted_cell, doubted_cells
 
 LOGITS = torch.tensor([[9.0, 0.0], [1.0, 0.0], [0.0, 9.0], [0.0, 1.0]])
 BLANK = torch.tensor([False, True, True, True])
@@ -84,3 +84,27 @@ def test_rows_end_when_the_head_has_been_sure_for_two_segments() -> None:
     ended = [history.halt_logit > 5 for history, halted in zip(found.histories, found.halted, strict=True) if halted]
     assert ended
     assert all(sure[-2:].tolist() == [True, True] for sure in ended)
+
+
+def test_the_cells_drawn_for_many_rows_are_those_drawn_for_each_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(500, 81, 9, generator=generator)
+    logits[::7] *= 100  # rows that doubt nothing
+    logits[::11] = torch.nan
+    open_cells = torch.rand(500, 81, generator=generator) < torch.rand(500, 1, generator=generator)
+    open_cells[torch.arange(500), torch.arange(500) % 81] = True
+    chances = torch.rand(500, generator=generator, dtype=torch.double)
+    chances[:2] = torch.tensor(
+        [0.5 / 2**32, 1 - 0.5 / 2**32], dtype=torch.double
+    )  # the least and the greatest of the streams
+    alone = [doubted_cell(*row) for row in zip(logits.unbind(), open_cells.unbind(), chances.tolist(), strict=True)]
+    assert doubted_cells(logits, open_cells, chances).tolist() == alone
+    assert doubted_cells(logits[3:4], open_cells[3:4], chances[3:4]).tolist() == alone[3:4]
+    assert len(set(alone)) > 40
+
+
+def test_a_row_without_open_cells_does_not_disturb_the_draw_of_others() -> None:
+    open_cells = torch.tensor([[False] * 4, [False, False, False, True]])
+    cells = doubted_cells(LOGITS.expand(2, 4, 2), open_cells, torch.full((2,), 0.5, dtype=torch.double))
+    assert cells[1] == 3
+    assert 0 <= cells[0] < 4

@@ -8,7 +8,7 @@ check nothing, and no state is saved to return to. A row is one trajectory, pert
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 MOST = 2
@@ -72,3 +72,19 @@ def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], c
     doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
     ends = doubt.double().cumsum(0)
     return int(cells[torch.searchsorted(ends, chance * ends[-1], right=True)])
+
+
+def doubted_cells(
+    logits: Float[Tensor, "R L V"], open: Bool[Tensor, "R L"], chance: Float[Tensor, " R"]
+) -> Int[Tensor, " R"]:
+    """Draws an open cell of each row with weight p (1 - p), where p is the probability of the cell's likeliest symbol.
+
+    ``chance``, uniform in (0, 1) and in double precision, says which. The cell of a row without open cells means
+    nothing.
+    """
+    confidence = logits.softmax(-1).amax(-1).nan_to_num()
+    doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
+    # A closed cell adds exactly 0, so its end is that of the cell before it, and it is never drawn.
+    ends = (doubt.double() * open).cumsum(1)
+    drawn = (ends <= (chance * ends[:, -1]).unsqueeze(1)).sum(1)
+    return drawn.clamp(max=open.shape[1] - 1)

@@ -1,0 +1,90 @@
+"""Counts the work that a device would wait for, or be made to wait by, without a device."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import eqr
+
+PACKAGE = f"{Path(eqr.__file__).parent}/"
+VIEWS = """view _unsafe_view unsqueeze squeeze transpose t permute expand select slice split split_with_sizes unbind
+unfold diagonal as_strided alias detach lift_fresh empty empty_like empty_strided new_empty device"""
+"""Operators that start no kernel."""
+SYNCS = ("item", "tolist", "cpu", "nonzero", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__")
+"""Methods of a tensor that wait for its value."""
+
+
+class Operators(TorchDispatchMode):
+    """Counts dispatched operators that are no views, by name: each would be a kernel launched on a device.
+
+    Counts those of its own thread, outside inference mode.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        """Operators so far."""
+        return self.names.total()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.split("::")[1]
+        if name not in VIEWS.split():
+            self.names[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Syncs:
+    """Counts calls that wait for the value of a tensor, by the line of eqr that makes them.
+
+    Calls from the modules ``apart`` (parts of their paths) do not count: they see only tensors of the CPU. One call
+    counts once, however it is made of others.
+    """
+
+    def __init__(self, *apart: str) -> None:
+        self.apart = apart
+        self.lines: Counter[str] = Counter()
+        self._inside = False
+
+    @property
+    def total(self) -> int:
+        """Calls so far."""
+        return self.lines.total()
+
+    def __enter__(self) -> "Syncs":
+        self._methods = {name: getattr(Tensor, name) for name in SYNCS}
+        for name, method in self._methods.items():
+            setattr(Tensor, name, self._counted(name, method))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for name, method in self._methods.items():
+            setattr(Tensor, name, method)
+
+    def _counted(self, name: str, method: Any) -> Any:
+        def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            line = None if self._inside else _line()
+            if line and not any(part in line for part in self.apart):
+                self.lines[f"{line} {name}"] += 1
+            outer, self._inside = self._inside, True
+            try:
+                return method(tensor, *args, **kwargs)
+            finally:
+                self._inside = outer
+
+        return counted
+
+
+def _line() -> str | None:
+    """The innermost line of eqr that is being run, as path:line below the package."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame and not frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}" if frame else None
