@@ -6,6 +6,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -20,10 +21,7 @@ SYNCS = ("item", "tolist", "cpu", "nonzero", "numpy", "__bool__", "__int__", "__
 
 
 class Operators(TorchDispatchMode):
-    """Counts dispatched operators that are no views, by name: each would be a kernel launched on a device.
-
-    Counts those of its own thread, outside inference mode.
-    """
+    """Counts dispatched operators of its thread that are no views, by name: each would start a kernel on a device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,6 +33,9 @@ class Operators(TorchDispatchMode):
         return self.names.total()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            with self:  # in inference mode such operators arrive whole
+                return func.decompose(*args, **(kwargs or {}))
         name = func._schema.name.split("::")[1]
         if name not in VIEWS.split():
             self.names[name] += 1
@@ -45,7 +46,7 @@ class Syncs:
     """Counts calls that wait for the value of a tensor, by the line of eqr that makes them.
 
     Calls from the modules ``apart`` (parts of their paths) do not count: they see only tensors of the CPU. One call
-    counts once, however it is made of others.
+    counts once, however it is made of others, and calls on the result of ``cpu()`` do not wait.
     """
 
     def __init__(self, *apart: str) -> None:
@@ -70,12 +71,16 @@ class Syncs:
 
     def _counted(self, name: str, method: Any) -> Any:
         def counted(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-            line = None if self._inside else _line()
+            line = None if self._inside or hasattr(tensor, "on_host") else _line()
             if line and not any(part in line for part in self.apart):
                 self.lines[f"{line} {name}"] += 1
             outer, self._inside = self._inside, True
             try:
-                return method(tensor, *args, **kwargs)
+                result = method(tensor, *args, **kwargs)
+                if name == "cpu":  # also on a CPU this is another tensor, which is on the host
+                    result = result.detach()
+                    result.on_host = True
+                return result
             finally:
                 self._inside = outer
 
