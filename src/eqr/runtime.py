@@ -137,6 +137,10 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
 
 CACHED_ROWS = 8
 """Rows that a CPU thread updates at a time, so few that states stay in its cache; 64 take twice as long per row."""
+SLOTS = 16
+"""Rows under way on a CPU. More would only wait for each other; far fewer would leave threads without work."""
+PARALLEL_ROWS = 1024
+"""Rows that an accelerator updates at a time: enough to keep it busy, few enough for its memory."""
 TRAINED_ROWS = 16
 """Rows that a CPU thread trains at a time, forward and backward."""
 
@@ -159,9 +163,14 @@ class RowWorkers:
     device: torch.device
     pool: Executor
 
+    @property
+    def slots(self) -> int:
+        """Rows to have under way where the user does not say how many."""
+        return SLOTS if self.device.type == "cpu" else PARALLEL_ROWS
+
     def rows_each(self, rows: int) -> int:
-        """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere all."""
-        return rows if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
+        """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere many."""
+        return min(PARALLEL_ROWS, rows) if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
 
     def rows_at_once(self, rows: int) -> int:
         """Returns how many of ``rows`` rows take no more time than one: one for each thread of a CPU; elsewhere all."""
@@ -175,8 +184,14 @@ class RowWorkers:
         return list(self.each(function, parts))
 
     def each(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
-        """Yields the results of ``function`` on each part, in order, as they become ready."""
+        """Yields the results of ``function`` on each part, in order, as they become ready.
+
+        An accelerator may still compute them: it works through all that it is asked to do in order.
+        """
         yield from self.pool.map(function, parts)
+
+    def wait(self) -> None:
+        """Wait until an accelerator has done all that it was asked to do."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
