@@ -36,14 +36,15 @@ class RowConfig:
     """Standard deviation of the noise added by each call of the block stack."""
     seed: int = 0
     """Seed of starts, noise and suppositions."""
-    rows: int = 16
-    """Rows under way at a time. In eager mode on the CPU, answers do not depend on this number."""
+    rows: int | None = None
+    """Rows under way at a time; by default 16 on a CPU and 1,024 on an accelerator. In eager mode on the CPU, answers
+    do not depend on this number."""
 
     def __post_init__(self) -> None:
         _refuse_less(
             {
                 "window": (self.window, 1),
-                "rows": (self.rows, 1),
+                "rows": (1 if self.rows is None else self.rows, 1),
                 "tol": (self.tol if self.tol is not None else 0.0, 0),
                 "noise": (self.noise, 0),
             }

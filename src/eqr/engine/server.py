@@ -233,7 +233,7 @@ class SolveServer:
                     request.answer.set_exception(Closed())
 
     def _board(self, model: Reasoner, workers: RowWorkers, compile: Compile) -> _Board:
-        rows = min(self.config.rows, max(workers.threads, CELLS // model.task.layout.cells))
+        rows = min(self.config.rows or workers.slots, max(workers.threads, CELLS // model.task.layout.cells))
         return _Board(
             rows=Rows(model, replace(self.config, rows=rows), workers, compile),
             queue=FairQueue(rows, workers.rows_at_once(rows)),
