@@ -168,7 +168,7 @@ class Rows:
         moved = self.segment(self.model, self.solver, held.z[part], held.x[part], memory, self._noise(part))
         change = (moved.logits - held.logits[part]).norm(dim=-1).mean(-1)
         # Before a row's first segment there are no logits to compare with.
-        change = torch.where(held.age[part] > 0, change, torch.inf)
+        change = change.masked_fill(held.age[part] == 0, torch.inf)
         held.age[part] += 1
         newest = torch.stack([moved.residual, change], 1).unsqueeze(2)
         held.recent[part] = torch.cat([held.recent[part, :, 1:], newest], 2)

@@ -60,11 +60,11 @@ class Suppositions(NamedTuple):
         ``due`` are the rows that were ``due`` before the segment; None if there are none.
         """
         held, left = self.held, self.left - 1
-        sure_for = torch.where(sure & (held == 0), self.sure_for + 1, 0)
+        sure_for = (self.sure_for + 1) * (sure & (held == 0))
         # A sure row must prove its answer without help; a row that the last supposition did not help starts afresh.
         drops = (held > 0) & (sure | ((left <= 0) & (held == MOST)))
-        symbols = torch.where(drops.unsqueeze(1), 0, self.symbols)
-        left = torch.where(drops, AFTER, left)
+        symbols = self.symbols * ~drops.unsqueeze(1)
+        left = left.masked_fill(drops, AFTER)
         if due:
             rows, logits = due.rows, logits[due.rows]
             open_cells = to_find[rows] & (symbols[rows] == 0)
