@@ -155,6 +155,11 @@ def rows_of_pass(device: torch.device, slots: int, most: int) -> int:
     return max(rows for rows in range(1, min(most, slots) + 1) if slots % rows == 0)
 
 
+def rows_under_way(device: torch.device) -> int:
+    """Returns how many rows to have under way on ``device`` where the user does not say."""
+    return SLOTS if device.type == "cpu" else PARALLEL_ROWS
+
+
 @dataclass(frozen=True)
 class RowWorkers:
     """Threads that each process some of the rows. Rows are independent, so no thread waits within an operation."""
@@ -162,11 +167,6 @@ class RowWorkers:
     threads: int
     device: torch.device
     pool: Executor
-
-    @property
-    def slots(self) -> int:
-        """Rows to have under way where the user does not say how many."""
-        return SLOTS if self.device.type == "cpu" else PARALLEL_ROWS
 
     def rows_each(self, rows: int) -> int:
         """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere many."""

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from eqr.engine.policy.halting import UNCALIBRATED, Halting, HaltingRule, Thresholds, halting_rule
 from eqr.engine.policy.selection import Selection, SelectionRule, selection_rule
@@ -20,8 +20,29 @@ PAPER = Settings(halt="fixed")
 """Settings of the published protocol: full depth, one start, no suppositions."""
 
 
+Dtype = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class RowConfig:
+class NumberConfig:
+    """The numbers in which rows iterate."""
+
+    dtype: Dtype = "float32"
+    """Numbers of the matrix products: float32 or bfloat16. bfloat16 is faster on an accelerator, and slower on a CPU if
+    the block has a kernel: kernels compute in float32."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(Dtype):
+            raise unknown("dtype", self.dtype, get_args(Dtype))
+
+    @property
+    def bf16(self) -> bool:
+        """Whether matrix products run in bfloat16."""
+        return self.dtype == "bfloat16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowConfig(NumberConfig):
     """How rows iterate, and when they count as settled."""
 
     tol: float | None = None
@@ -41,6 +62,7 @@ class RowConfig:
     do not depend on this number."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _refuse_less(
             {
                 "window": (self.window, 1),

@@ -11,7 +11,6 @@ rows take a second table.
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice, repeat
 from typing import Literal, Protocol, runtime_checkable
 
@@ -23,20 +22,16 @@ from torch import Tensor
 from eqr.engine.config import SolveConfig
 from eqr.engine.policy.halting import HaltingRule
 from eqr.engine.policy.suppose import FIRST, Due
-from eqr.engine.segment import segment
+from eqr.engine.segment import Compile, fastest
 from eqr.engine.tensors import Parked, RowTensors
 from eqr.engine.verdict import Verdict, judge, on_host
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
 from eqr.random import NOISE, SUPPOSE, Streams, row_key, uniform
-from eqr.runtime import RowWorkers, can_compile, compiled
+from eqr.runtime import RowWorkers, rows_under_way
 
 Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
-
-Compile = bool | Literal["kernel"]
-"""True: the block's kernel in C++, or torch.compile if it has none;
-"kernel": its kernel, or plain torch; False: plain torch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,21 +78,18 @@ class Rows:
         """``record`` keeps histories; ``latents`` keeps states: at a row's end, or of every segment in its history."""
         self.model, self.config, self.workers = model, config, workers
         self.record, self.latents = record, latents
-        self.slots = config.rows or workers.slots
-        call = model.fused() if compile else None
-        compile = compile is True and call is None and can_compile(model.answer_head.device)
-        self.static = compile
+        self.slots = config.rows or rows_under_way(workers.device)
         self.part = workers.rows_each(self.slots)
-        self.segment = compiled(segment) if compile else partial(segment, call=call)
+        self.segment, self.static, _ = fastest(model, compile, config.bf16)
         self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
         self.parked: dict[Job, _Row] = {}
         self.rules: list[HaltingRule] = []
         """The halting rules of all rows so far."""
         self.started = 0.0
-        slots = -(-self.slots // self.part) * self.part if compile else self.slots
+        slots = -(-self.slots // self.part) * self.part if self.static else self.slots
         self.tensors = RowTensors(model, self.solver, slots, config.window)
-        if compile:  # once, before several workers call it
+        if self.static:  # compiles once, before several workers call it
             workers.map(self._advance, [slice(0, self.part)])
 
     @property

@@ -15,12 +15,12 @@ from eqr.data.serialise import Record, as_record
 from eqr.distributed import Ranks
 from eqr.engine import SolveConfig, solve_stream
 from eqr.engine.policy.breadth import enough_restarts
-from eqr.engine.rows import Compile
+from eqr.engine.segment import Compile, fastest
 from eqr.errors import DISTRIBUTION
 from eqr.evidence import Solution
 from eqr.measure.report import Report, pass_at_k
 from eqr.model import Reasoner
-from eqr.runtime import can_compile
+from eqr.runtime import rows_under_way
 
 
 @dataclass
@@ -111,7 +111,8 @@ def evaluate(
     """
     config, puzzles = (config or SolveConfig()).completed(model.settings), labelled(puzzles, model.task)
     model, device = model.for_task(puzzles.task), model.answer_head.device
-    fast = bool(compile) and (model.fused() is not None or (compile is True and can_compile(device)))
+    config = replace(config, rows=config.rows or rows_under_way(device))
+    fast = fastest(model, compile, config.bf16).fast
     batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()
     inputs, labels = batch.inputs[ranks.rank :: ranks.size], batch.labels[ranks.rank :: ranks.size]
     if fast:  # compiles now, so that ``seconds`` does not include it
