@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from alike import eqr as command
 
 import eqr
 from eqr.data.files import labelled
 from eqr.engine import SolveConfig, evidence_stream
 from eqr.engine.segment import fastest, segment
-from eqr.errors import InputError
 from eqr.measure.calibrate import calibrate
 from eqr.model import Reasoner
 from eqr.random import Streams
@@ -68,5 +68,6 @@ def test_calibration_measures_with_the_numbers_it_is_given(model: Reasoner, monk
 
 
 def test_other_numbers_are_refused() -> None:
-    with pytest.raises(InputError, match="dtype 'float16' is not known: did you mean 'bfloat16'"):
-        SolveConfig(dtype="float16")
+    done = command("eval", "--data", "examples/sudoku/puzzles.csv", "--dtype", "float16")
+    assert done.returncode == 2
+    assert "dtype 'float16' is not known: did you mean 'bfloat16'? choose one of float32, bfloat16" in done.stderr

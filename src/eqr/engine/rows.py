@@ -85,7 +85,7 @@ class Rows:
         self.rows: list[_Row] = []
         self.parked: dict[Job, _Row] = {}
         self.rules: list[HaltingRule] = []
-        """The halting rules of all rows so far."""
+        """The halting rules of the rows since slots were last empty; a row holds the number of its own."""
         self.started = 0.0
         slots = -(-self.slots // self.part) * self.part if self.static else self.slots
         self.tensors = RowTensors(model, self.solver, slots, config.window)
@@ -115,6 +115,8 @@ class Rows:
     def _start(self, jobs: list[Job]) -> None:
         if not jobs:
             return
+        if not self.rows and not self.parked:
+            self.rules.clear()
         rows = [_Row(job=job, key=_key(job), rule=self._number(job.config.halting)) for job in jobs]
         new, held = slice(len(self.rows), len(self.rows) + len(jobs)), self.tensors
         held.keys[new] = Streams.of(row.key for row in rows).keys.to(held.device)
