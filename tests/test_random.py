@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from eqr.model import ModelConfig, Reasoner
-from eqr.random import NOISE, START, Streams, philox, row_key
+from eqr.random import NOISE, START, SUPPOSE, Streams, philox, row_key, uniform
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ def test_the_generator_is_the_published_one(
     counter: tuple[int, ...], key: tuple[int, ...], words: tuple[int, ...]
 ) -> None:
     assert tuple(int(word) for word in philox(counter, key)) == words
+    arrays = [np.array([word, 1], np.uint64) for word in counter]
+    assert [int(word[0]) for word in philox(tuple(arrays), key)] == list(words)
     tensors = [torch.tensor([[word, 1]]) for word in counter]
     assert [int(word[0, 0]) for word in philox(tuple(tensors), key)] == list(words)
 
@@ -38,6 +40,12 @@ def test_a_row_draws_alone_as_it_does_among_others() -> None:
     assert not torch.equal(streams.normal(NOISE, 0, 9), streams.normal(START, 0, 9))
     assert not torch.equal(streams.normal(NOISE, 0, 9), streams.normal(NOISE, 1, 9))
     assert streams.uniform(NOISE, 4).tolist() == [float(streams[r : r + 1].uniform(NOISE, 4)) for r in range(4)]
+
+
+def test_few_rows_draw_on_the_host_as_all_rows_do_on_the_device() -> None:
+    keys, ages = [0, 2**64 - 1, 12345678901234567, 2**63], [0, 5, 2**33, 1]
+    expected = Streams.of(keys).uniform(SUPPOSE, torch.tensor(ages))
+    assert uniform(keys, SUPPOSE, ages).tolist() == expected.tolist()
 
 
 def test_the_numbers_do_not_change() -> None:
@@ -54,12 +62,12 @@ def test_the_values_have_their_distributions() -> None:
     streams = Streams.numbered(0, range(64))
     normal = streams.normal(NOISE, 0, 4096).flatten().numpy()
     truncated = streams.truncated(NOISE, 1, 4096).flatten().numpy()
-    uniform = np.concatenate([streams.uniform(NOISE, at).numpy() for at in range(2, 500)])
+    flat = np.concatenate([streams.uniform(NOISE, at).numpy() for at in range(2, 500)])
     assert stats.kstest(normal, "norm").pvalue > 0.01
     width = 1 / stats.truncnorm(-2, 2).std()
     assert stats.kstest(truncated, stats.truncnorm(-2, 2, scale=width).cdf).pvalue > 0.01
     assert np.abs(truncated).max() <= 2 * width
-    assert stats.kstest(uniform, "uniform").pvalue > 0.01
+    assert stats.kstest(flat, "uniform").pvalue > 0.01
     table = normal.reshape(64, -1)
     assert np.abs(np.corrcoef(table) - np.eye(64)).max() < 0.1
     assert np.abs(np.corrcoef(table[:, :64].T[:32]) - np.eye(32)).max() < 0.6

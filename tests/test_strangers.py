@@ -364,7 +364,7 @@ def nasty(root: Path, model: dict[str, bytes]) -> dict[str, str]:
         "tasks no text": "tasks.json is not JSON",
         "tasks folder": "tasks.json holds no .json files",
         "set zero": "has no dataset.json",
-        "set no array": "all__inputs.npy is a device or a pipe, not a file",
+        "set no array": "has no all__inputs.npy",
         "claim deep": "01.json is not JSON (values are nested too deep): delete it, to measure the claim again",
         "claim other": "01.json is no measurement of a claim",
     }

@@ -90,7 +90,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-FLAGS = ("minutes", "steps", "save_minutes", "save_slots", "eval_minutes", "log_seconds")
+FLAGS = ("minutes", "steps", "save_minutes", "eval_minutes", "log_seconds")
 """Options of a run that are flags of ``eqr train``, so ``--set`` does not take them."""
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from eqr.commands.options import Answered, Compiled
 from eqr.data.limited import read_text
+from eqr.engine.config import NumberConfig
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described, settings_of
 from eqr.runtime import stop_requests
@@ -46,6 +47,7 @@ class Calibrate:
     """Most starts to try: the best setting is measured with breadth auto:K as well. 1: one start only."""
     json: str | None = None
     """Write thresholds, all tried settings and their figures to this file; - for standard output."""
+    numbers: NumberConfig = field(default_factory=NumberConfig)
     machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
@@ -90,6 +92,7 @@ class Calibrate:
                 model_name=self.model,
                 data_name=self.puzzles.name,
                 compile=self.machine.compile,
+                dtype=self.numbers.dtype,
                 progress=advance,
             )
 

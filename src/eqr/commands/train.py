@@ -56,9 +56,9 @@ class Train:
     own: CustomTask = field(default_factory=CustomTask)
     save_minutes: Expert[float] = 5.0
     """Minutes between checkpoints."""
-    save_slots: Expert[bool] = True
-    """Keep the slots in checkpoints, so that a resumed run is the same to the bit; without them a checkpoint is small,
-    and a resumed run goes on with the next puzzle of each slot."""
+    no_save_slots: Expert[bool] = False
+    """Leave the slots out of checkpoints, which are small then; a resumed run goes on with the next puzzle of each
+    slot."""
     eval_minutes: Expert[float] = 10.0
     """Minutes between evaluations."""
     log_seconds: Expert[float | None] = None
@@ -103,7 +103,7 @@ class Train:
         return replace(
             config,
             save_minutes=self.save_minutes,
-            save_slots=self.save_slots,
+            save_slots=config.save_slots and not self.no_save_slots,
             eval_minutes=self.eval_minutes,
             log_seconds=self.log_seconds or usual,
         )
