@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import eqr
 from eqr.commands.push import Push
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
@@ -29,6 +30,15 @@ def test_a_saved_model_comes_back_as_it_was(folder: Path) -> None:
     assert loaded.config == original.config
     for (name, value), other in zip(loaded.state_dict().items(), original.state_dict().values(), strict=True):
         assert torch.equal(value, other), name
+
+
+def test_a_loaded_model_is_frozen_and_still_trains(folder: Path, tmp_path: Path) -> None:
+    model = load(folder)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    config = eqr.TrainConfig(steps=2, slots=4, pool=4, compile=False, bf16=False, lr=0.1, warmup_steps=1)
+    trained = eqr.train(model, config=config, out=tmp_path / "tuned").model
+    assert not torch.equal(trained.answer_head, model.answer_head)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_a_missing_model_names_the_bundled_ones(tmp_path: Path) -> None:

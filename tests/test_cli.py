@@ -250,9 +250,9 @@ def test_a_compiled_evaluation_says_what_a_plain_one_says(tmp_path: Path, tiny_r
     assert eager["updates_per_puzzle"] == pytest.approx(report["updates_per_puzzle"], rel=0.05)
 
 
-def test_without_a_compiler_there_is_a_notice_and_an_answer() -> None:
+def test_without_a_compiler_there_is_a_notice_and_an_answer(tmp_path: Path) -> None:
     command = ("-m", "eqr", "eval", "--data", "examples/sudoku/puzzles.csv", "--limit", "2", "--depth", "2")
-    paths = {"PYTHONPATH": str(ROOT / "src")}
+    paths = {"PYTHONPATH": str(ROOT / "src"), "XDG_CACHE_HOME": str(tmp_path)}
     done = python(*command, env={"CXX": "no-such-g++", **paths}, check=True)
     assert "no C++ compiler" in done.stderr
     assert "exact_accuracy" in done.stdout

@@ -157,7 +157,7 @@ def test_the_bundled_model_answers_alike(monkeypatch: pytest.MonkeyPatch) -> Non
     puzzles = read_labelled("examples/sudoku/puzzles.csv", model.task).batch().inputs
     config = eqr.SolveConfig(depth=24, breadth=1, halt="residual", suppose=0)
     plain = list(eqr.solve_stream(model, puzzles, config))
-    monkeypatch.setattr("eqr.engine.rows.compiled", None)  # the kernel takes the place of torch.compile
+    monkeypatch.setattr("eqr.engine.segment.compiled", None)  # the kernel takes the place of torch.compile
     fast = list(eqr.solve_stream(model, puzzles, config, compile=True))
     assert [solution.text for solution in fast] == [solution.text for solution in plain]
     assert sum(s.depth for s in fast) == pytest.approx(sum(s.depth for s in plain), rel=0.02)

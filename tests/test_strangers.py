@@ -236,7 +236,10 @@ import json, resource, sys, time
 from pathlib import Path
 import torch
 from eqr.commands.push import Push
+from eqr.data.few_shot import read_few_shot
+from eqr.data.hrm_format import read_folder
 from eqr.errors import InputError
+from eqr.paper.claims.report import kept
 from eqr.paper.reference import read_checkpoint
 from eqr.storage.checkpoint import load
 from eqr.storage.states import load_state
@@ -252,6 +255,9 @@ readers = {
     "card": lambda path: Push(model=str(path), to=str(path / "out")).run(),
     "pool": lambda path: damage_of(path / "pool.npz", task_named("sudoku4"), 10),
     "log": lambda path: all(record is None for _, record in lines_of(path / "log.jsonl")),
+    "tasks": lambda path: read_few_shot(str(path / "tasks.json")),
+    "set": lambda path: read_folder(path, task_named("sudoku4")),
+    "claim": lambda path: kept(1, path),
 }
 load(root / "model good")
 (used,) = (int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize"))
@@ -317,6 +323,19 @@ def nasty(root: Path, model: dict[str, bytes]) -> dict[str, str]:
     with_pickle(root / "state tuples" / "state.pt", doubled).replace(root / "state tuples" / "state.pt")
     with_bomb(folder("pool bomb") / "pool.npz", "questions.npy", 2**32 - 2**20)
     sparse(folder("log nulls") / "log.jsonl", 2 * 10**8)
+    (folder("tasks zero") / "tasks.json").symlink_to("/dev/zero")
+    sparse(folder("tasks sparse") / "tasks.json", 10**10)
+    folder("tasks deep", {"tasks.json": b"[" * 10**5})
+    folder("tasks long", {"tasks.json": b'{"train": ' + b"9" * 5000 + b"}"})
+    folder("tasks no text", {"tasks.json": b'{"a": "\xff"}'})
+    (folder("tasks folder") / "tasks.json").mkdir()
+    (folder("set zero") / "dataset.json").symlink_to("/dev/zero")
+    arrays = {f"all__{part}.npy": b"" for part in ("labels", "puzzle_identifiers", "puzzle_indices", "group_indices")}
+    about = {"vocab_size": 5, "seq_len": 16, "sets": ["all"]}
+    folder("set no array", arrays | {"dataset.json": json.dumps({**about, "vocab_size": 6}).encode()})
+    os.mkfifo(root / "set no array" / "all__inputs.npy")
+    folder("claim deep", {"01.json": b"[" * 10**5})
+    folder("claim other", {"01.json": b'{"rows": 3}'})
     return {
         "model wide": "model.channels is 1000000000: it must be 1 to 16384",
         "model large": "answer_head is 1 x 2 in the file, and 1 x 16384 by config.json",
@@ -338,6 +357,16 @@ def nasty(root: Path, model: dict[str, bytes]) -> dict[str, str]:
         "checkpoint zero": "step_1 is a device or a pipe, not a file",
         "checkpoint tuples": "has a pickle of more than 1,000,000 instructions",
         "pool bomb": "the magic string is not correct",
+        "tasks zero": "tasks.json is a device or a pipe, not a file",
+        "tasks sparse": "tasks.json has more than 268,435,456 bytes",
+        "tasks deep": "tasks.json is not JSON (values are nested too deep)",
+        "tasks long": "tasks.json is not JSON (a number has 5,000 digits, 30 are the most)",
+        "tasks no text": "tasks.json is not JSON",
+        "tasks folder": "tasks.json holds no .json files",
+        "set zero": "has no dataset.json",
+        "set no array": "has no all__inputs.npy",
+        "claim deep": "01.json is not JSON (values are nested too deep): delete it, to measure the claim again",
+        "claim other": "01.json is no measurement of a claim",
     }
 
 

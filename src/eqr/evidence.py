@@ -93,6 +93,12 @@ class Evidence:
             states=torch.cat(states) if states else None,
         )
 
+    def apart(self) -> list["Evidence"]:
+        """Evidence of each restart alone, without histories and states."""
+        columns = zip(*(vars(self)[name].split(1) for name in BY_RESTART), strict=True)
+        alone = (dict(zip(BY_RESTART, values, strict=True)) for values in columns)
+        return [replace(self, **values, histories=(), states=None) for values in alone]
+
     def only(self, restarts: Int[Tensor, " J"]) -> "Evidence":
         """Evidence of the selected restarts, without histories and states."""
         columns = {name: vars(self)[name][restarts] for name in BY_RESTART}

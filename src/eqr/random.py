@@ -120,9 +120,7 @@ class Streams:
     def _words(self, purpose: int, at: int | Int[Tensor, " R"], count: int) -> Int[Tensor, "R count"]:
         """Returns random words of 32 bits, as int64, for each row."""
         blocks = torch.arange(-(-count // WORDS), device=self.keys.device)
-        # A number that is filled in need not be copied to the device.
-        where = at if isinstance(at, Tensor) else torch.full((1,), at, device=self.keys.device)
-        where = where.view(-1, 1)
+        where = at.view(-1, 1) if isinstance(at, Tensor) else at
         words = philox(
             (blocks, where & MASK, purpose, 0), (self.keys.view(-1, 1) & MASK, (self.keys.view(-1, 1) >> 32) & MASK)
         )

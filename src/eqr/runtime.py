@@ -163,6 +163,10 @@ def sent_home(values: torch.Tensor) -> Callable[[], torch.Tensor]:
 
 CACHED_ROWS = 8
 """Rows that a CPU thread updates at a time, so few that states stay in its cache; 64 take twice as long per row."""
+SLOTS = 16
+"""Rows under way on a CPU. More would only wait for each other; far fewer would leave threads without work."""
+PARALLEL_ROWS = 1024
+"""Rows that an accelerator updates at a time: enough to keep it busy, few enough for its memory."""
 TRAINED_ROWS = 16
 """Rows that a CPU thread trains at a time, forward and backward."""
 
@@ -177,6 +181,11 @@ def rows_of_pass(device: torch.device, slots: int, most: int) -> int:
     return max(rows for rows in range(1, min(most, slots) + 1) if slots % rows == 0)
 
 
+def rows_under_way(device: torch.device) -> int:
+    """Returns how many rows to have under way on ``device`` where the user does not say."""
+    return SLOTS if device.type == "cpu" else PARALLEL_ROWS
+
+
 @dataclass(frozen=True)
 class RowWorkers:
     """Threads that each process some of the rows. Rows are independent, so no thread waits within an operation."""
@@ -186,8 +195,8 @@ class RowWorkers:
     pool: Executor
 
     def rows_each(self, rows: int) -> int:
-        """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere all."""
-        return rows if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
+        """Returns how many of ``rows`` rows one call should process: as many as fit a CPU's cache; elsewhere many."""
+        return min(PARALLEL_ROWS, rows) if self.device.type != "cpu" else min(CACHED_ROWS, -(-rows // self.threads))
 
     def rows_at_once(self, rows: int) -> int:
         """Returns how many of ``rows`` rows take no more time than one: one for each thread of a CPU; elsewhere all."""
@@ -205,8 +214,14 @@ class RowWorkers:
         return self.pool.map(function, parts)
 
     def each(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
-        """Yields the results of ``function`` on each part, in order, as they become ready."""
+        """Yields the results of ``function`` on each part, in order, as they become ready.
+
+        An accelerator may still compute them: it works through all that it is asked to do in order.
+        """
         yield from self.pool.map(function, parts)
+
+    def wait(self) -> None:
+        """Wait until an accelerator has done all that it was asked to do."""
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 

@@ -3,10 +3,12 @@
 import random
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 import eqr
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.engine.policy.suppose import AFTER, Suppositions, doubted_cell, doubted_cells
+from eqr.engine.policy.suppose import AFTER, FIRST, NEVER_ZERO, Due, Suppositions, doubted_cells
 
 LOGITS = torch.tensor([[9.0, 0.0], [1.0, 0.0], [0.0, 9.0], [0.0, 1.0]])
 BLANK = torch.tensor([False, True, True, True])
@@ -14,55 +16,92 @@ HARD = ".6.5.1.9.1...9..539....7....4.8...7.......5.8.817.5.3.....5.2...........
 """Norvig's top95 #12."""
 
 
-def turns(row: Suppositions, sure: list[bool], seed: int = 0) -> list[dict[int, int]]:
-    """What the row supposes after each segment."""
-    rng, seen = random.Random(seed), []
+def begun(*holds: int) -> Suppositions:
+    """Rows before their first segment."""
+    hold = torch.tensor(holds)
+    return Suppositions(torch.zeros(len(hold), 4, dtype=torch.long), hold, FIRST * hold, torch.zeros_like(hold))
+
+
+def after(
+    rows: Suppositions, sure: Tensor, chance: Tensor, logits: Tensor = LOGITS, to_find: Tensor = BLANK
+) -> Suppositions:
+    """The rows after another segment, in which all have these logits."""
+    due = rows.due.nonzero().flatten()
+    many = (logits.expand(len(sure), 4, 2), to_find.expand(len(sure), 4))
+    return rows.after(sure, *many, Due(due, chance[due]) if len(due) else None)
+
+
+def turns(hold: int, sure: list[bool], seed: int = 0) -> list[dict[int, int]]:
+    """The symbols that a row supposes after each segment, by cell."""
+    row, rng, seen = begun(hold), random.Random(seed), []
     for each in sure:
-        before = row.cells
-        changed = row.turn(each, LOGITS, BLANK, rng.random())
-        assert changed == (row.cells != before)
-        seen.append(row.cells)
+        row = after(row, torch.tensor([each]), torch.tensor([rng.random()]).double())
+        seen.append({cell: symbol for cell, symbol in enumerate(row.symbols[0].tolist()) if symbol})
     return seen
 
 
+def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], chance: float) -> int:
+    """The cell of one row, drawn among its open cells alone."""
+    cells = open_cells.nonzero().flatten()
+    confidence = logits[cells].softmax(-1).amax(-1).cpu().nan_to_num()
+    doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
+    ends = doubt.double().cumsum(0)
+    return int(cells[torch.searchsorted(ends, chance * ends[-1], right=True)])
+
+
 def test_a_row_settles_first_then_supposes_twice_then_lets_go_and_begins_again() -> None:
-    held = [len(cells) for cells in turns(Suppositions(hold=3), [False] * (12 + AFTER))]
+    held = [len(cells) for cells in turns(3, [False] * (12 + AFTER))]
     assert held == [0] * 5 + [1] * 3 + [2] * 3 + [0] * AFTER + [1]
 
 
 def test_a_row_that_becomes_sure_lets_go_at_once_and_supposes_nothing_while_it_stays_so() -> None:
-    held = [len(cells) for cells in turns(Suppositions(hold=2), [False] * 4 + [True] * 6)]
+    held = [len(cells) for cells in turns(2, [False] * 4 + [True] * 6)]
     assert held == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_row_is_done_when_it_stays_sure_without_suppositions() -> None:
-    row, rng = Suppositions(hold=1), random.Random(0)
-
-    def done(sure: bool) -> bool:
-        row.turn(sure, LOGITS, BLANK, rng.random())
-        return row.done
-
+    row, done = begun(1), []
     # Sure for a moment, it goes on and supposes; sure with that, it lets go; sure of what is left, it has to stay so.
-    assert [done(sure) for sure in (True, False, True, True, True)] == [False, False, False, False, True]
+    for sure in (True, False, True, True, True):
+        row = after(row, torch.tensor([sure]), torch.tensor([0.5]).double())
+        done.append(bool(row.done))
+    assert done == [False, False, False, False, True]
 
 
 def test_what_is_supposed_is_the_likeliest_symbol_of_a_blank_that_the_row_doubts() -> None:
-    drawn = [turns(Suppositions(hold=1), [False, False], seed)[1] for seed in range(200)]
+    drawn = [turns(1, [False, False], seed)[1] for seed in range(200)]
     assert all(cells in ({1: 1}, {2: 2}, {3: 2}) for cells in drawn)
     assert drawn.count({2: 2}) < 10  # the row is sure of that cell
     assert min(drawn.count({1: 1}), drawn.count({3: 2})) > 60
 
 
-def test_nothing_is_supposed_where_nothing_is_to_be_found() -> None:
-    row = Suppositions(hold=1)
-    assert not any(row.turn(False, LOGITS, torch.zeros(4, dtype=torch.bool), 0.5) for _ in range(9))
+def test_nothing_is_supposed_where_nothing_is_to_be_found_or_a_row_never_supposes() -> None:
+    for rows, to_find in ((begun(1), BLANK & False), (begun(0), BLANK)):
+        for _ in range(9):
+            rows = after(rows, torch.tensor([False]), torch.tensor([0.5]).double(), to_find=to_find)
+            assert not rows.held.any()
 
 
 def test_an_overflown_state_may_suppose_anything() -> None:
-    row = Suppositions(hold=1)
+    row = begun(1)
     for _ in range(2):
-        row.turn(False, torch.full((4, 2), torch.nan), BLANK, 0.5)
-    assert len(row.cells) == 1
+        row = after(row, torch.tensor([False]), torch.tensor([0.5]).double(), logits=LOGITS * torch.nan)
+    assert row.held.tolist() == [1]
+
+
+def test_rows_suppose_together_as_they_do_alone() -> None:
+    generator, count = torch.Generator().manual_seed(0), 40
+    holds = torch.randint(0, 4, (count,), generator=generator).tolist()
+    together, alone, most = begun(*holds), [begun(hold) for hold in holds], 0
+    for _ in range(60):
+        sure = torch.rand(count, generator=generator) < 0.2
+        chance = torch.rand(count, generator=generator, dtype=torch.double)
+        together = after(together, sure, chance)
+        alone = [after(row, sure[at : at + 1], chance[at : at + 1]) for at, row in enumerate(alone)]
+        for mine, theirs in zip(together, zip(*alone, strict=True), strict=True):
+            assert torch.equal(mine, torch.cat(theirs))
+        most = max(most, int(together.held.sum()))
+    assert most > 20
 
 
 def test_supposing_solves_what_settling_does_not() -> None:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from eqr.commands.options import Answered, Compiled
+from eqr.data.limited import read_text
+from eqr.engine.config import NumberConfig
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described, settings_of
 from eqr.runtime import stop_requests
@@ -45,6 +47,7 @@ class Calibrate:
     """Most starts to try: the best setting is measured with breadth auto:K as well. 1: one start only."""
     json: str | None = None
     """Write thresholds, all tried settings and their figures to this file; - for standard output."""
+    numbers: NumberConfig = field(default_factory=NumberConfig)
     machine: Compiled = field(default_factory=Compiled)
 
     def run(self) -> None:
@@ -89,6 +92,7 @@ class Calibrate:
                 model_name=self.model,
                 data_name=self.puzzles.name,
                 compile=self.machine.compile,
+                dtype=self.numbers.dtype,
                 progress=advance,
             )
 
@@ -96,7 +100,7 @@ class Calibrate:
 def _write(measured: Calibrated, folder: Path) -> None:
     """Writes thresholds and settings into the model's folder, both or neither."""
     path = folder / CALIBRATION
-    earlier = path.read_text(encoding="utf-8") if path.exists() else None
+    earlier = read_text(path, "correct or delete it") if path.exists() else None
 
     def put_back() -> None:
         path.unlink(missing_ok=True) if earlier is None else write_text_atomically(path, earlier)

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, cast, get
 import tyro
 
 from eqr.engine import SolveConfig
-from eqr.engine.config import RowConfig
+from eqr.engine.config import NumberConfig, RowConfig
 from eqr.errors import InputError, unknown
 from eqr.solvers import Solver, written
 from eqr.web.limits import Limits
@@ -31,6 +31,7 @@ T = TypeVar("T")
 Expert: TypeAlias = Annotated[T, "expert"]
 """Type of an option that few users need: the help lists it last."""
 EXPERT: dict[type, tuple[str, ...]] = {
+    NumberConfig: tuple(field.name for field in fields(NumberConfig)),
     RowConfig: tuple(field.name for field in fields(RowConfig)),
     SolveConfig: ("views", "select", "halt", "suppose"),
     Limits: tuple(field.name for field in fields(Limits)),

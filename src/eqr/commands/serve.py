@@ -7,6 +7,7 @@ import torch
 
 from eqr.commands.options import Machine
 from eqr.engine import SolveConfig, SolveServer
+from eqr.engine.config import NumberConfig
 from eqr.errors import InputError, missing_extra
 from eqr.model import Reasoner
 from eqr.storage.checkpoint import load
@@ -33,6 +34,7 @@ class Serve:
     compile: bool = False
     """Compile the models' own boards with torch.compile if their block has no kernel: half a minute each, then about
     twice as fast."""
+    numbers: NumberConfig = field(default_factory=NumberConfig)
     limits: Limits = field(default_factory=Limits)
     machine: Machine = field(default_factory=Machine)
 
@@ -44,7 +46,7 @@ class Serve:
             from eqr.web.service import Service
         except ImportError:
             raise missing_extra("serving", "web") from None
-        config = SolveConfig(rows=self.rows)
+        config = SolveConfig(rows=self.rows, dtype=self.numbers.dtype)
         device = self.machine.ready()
         with listen(self.host, self.port) as listening:
             models = self._loaded(device)

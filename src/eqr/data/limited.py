@@ -3,6 +3,7 @@ each fault. Knows no content.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -39,8 +40,10 @@ def opened(path: Path, cure: str) -> Iterator[BufferedReader]:
 def read_limited(path: Path, cure: str, most: int = MOST_TEXT) -> bytes:
     """Returns the bytes of a small file; raises InputError if it has more than ``most``, or as ``opened`` does."""
     with opened(path, cure) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+        size = os.fstat(file.fileno()).st_size
+        # Python sets aside as much memory as it is asked to read. A file that the system makes up states no size.
+        data = file.read(min(most, max(size, MOST_TEXT)) + 1) if size <= most else b""
+    if max(size, len(data)) > most:
         raise InputError(f"{path} has more than {most:,} bytes, too many for a file of its kind: {cure}")
     return data
 
@@ -62,8 +65,10 @@ def read_json(path: Path, cure: str, most: int = MOST_TEXT) -> Any:
         raise InputError(f"{path} is not JSON ({error}): {cure}") from None
 
 
-def from_text(text: str) -> Any:
-    """Returns the content of a JSON text; raises ValueError for anything else, also for numbers that are none."""
+def from_text(text: str | bytes) -> Any:
+    """Returns the content of a JSON text, of bytes in UTF-8 or UTF-16; raises ValueError for anything else, also for
+    numbers that are none.
+    """
     try:
         return json.loads(text, parse_int=_whole, parse_constant=_no_number)
     except RecursionError:

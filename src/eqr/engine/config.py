@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from eqr.engine.policy.halting import UNCALIBRATED, Halting, HaltingRule, Thresholds, halting_rule
 from eqr.engine.policy.selection import Selection, SelectionRule, selection_rule
@@ -20,8 +20,29 @@ PAPER = Settings(halt="fixed")
 """Settings of the published protocol: full depth, one start, no suppositions."""
 
 
+Dtype = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True, kw_only=True)
-class RowConfig:
+class NumberConfig:
+    """The numbers in which rows iterate."""
+
+    dtype: Dtype = "float32"
+    """Numbers of the matrix products: float32, or bfloat16, which is faster on an accelerator and on CPUs that have
+    the instruction; rows may need more segments then."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(Dtype):
+            raise unknown("dtype", self.dtype, get_args(Dtype))
+
+    @property
+    def bf16(self) -> bool:
+        """Whether matrix products run in bfloat16."""
+        return self.dtype == "bfloat16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowConfig(NumberConfig):
     """How rows iterate, and when they count as settled."""
 
     tol: float | None = None
@@ -36,14 +57,16 @@ class RowConfig:
     """Standard deviation of the noise added by each call of the block stack."""
     seed: int = 0
     """Seed of starts, noise and suppositions."""
-    rows: int = 16
-    """Rows under way at a time. In eager mode on the CPU, answers do not depend on this number."""
+    rows: int | None = None
+    """Rows under way at a time; by default 16 on a CPU and 1,024 on an accelerator. In eager mode on the CPU, answers
+    do not depend on this number."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _refuse_less(
             {
                 "window": (self.window, 1),
-                "rows": (self.rows, 1),
+                "rows": (1 if self.rows is None else self.rows, 1),
                 "tol": (self.tol if self.tol is not None else 0.0, 0),
                 "noise": (self.noise, 0),
             }

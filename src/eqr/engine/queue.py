@@ -138,14 +138,19 @@ class PuzzleQueue:
         first = next(at for at in range(self.config.restarts + 1) if at not in entry.ends)
         if first == entry.judged:
             return
-        joined = entry.joined(first)
-        enough = restarts_needed(joined, self.calibration, entry.judged) if self.config.adaptive else None
+        enough = self._enough(entry, first) if self.config.adaptive else None
         entry.judged = first
         if enough or first == self.config.restarts:
-            self._decide(entry, entry.joined(enough) if enough and enough < first else joined)
+            self._decide(entry, entry.joined(enough or first))
             return
         while first >= entry.needed:
             self._need_more(entry)
+
+    def _enough(self, entry: _UnderWay, first: int) -> int | None:
+        """The fewest of the ``first`` restarts that are enough, or None. Only a halted row can make them enough."""
+        if not any(entry.ends[restart].halted for restart in range(entry.judged, first)):
+            return None
+        return restarts_needed(entry.joined(first), self.calibration, entry.judged)
 
     def answered(self) -> Iterator[Evidence]:
         """Yields the evidence of decided puzzles, in input order."""

@@ -3,35 +3,35 @@
 A row can be parked between two segments and continued later in any slot, without a change to any bit of its evidence.
 Each row takes depth, halting rule, seed and suppositions from its job; the other options are the same for all rows.
 Rows under way come first in every tensor. When compiled, shapes never change: idle slots are computed too.
+
+Rows stay on the device. The host waits for it once a turn, for one table of all that it must know of each row; watched
+rows take a second table.
 """
 
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eqr.engine.config import SolveConfig
-from eqr.engine.policy.halting import HaltInputs, settled
-from eqr.engine.policy.suppose import Suppositions
-from eqr.engine.segment import segment
+from eqr.engine.policy.halting import HaltingRule
+from eqr.engine.policy.suppose import FIRST, Due
+from eqr.engine.segment import Compile, fastest
+from eqr.engine.tensors import Parked, RowTensors
+from eqr.engine.verdict import Verdict, judge, on_host
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
-from eqr.random import NOISE, SUPPOSE, Streams, row_key
-from eqr.runtime import RowWorkers, can_compile, compiled
+from eqr.random import NOISE, SUPPOSE, Streams, row_key, uniform
+from eqr.runtime import RowWorkers, rows_under_way
 
 Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
-
-Compile = bool | Literal["kernel"]
-"""True: the block's kernel in C++, or torch.compile if it has none;
-"kernel": its kernel, or plain torch; False: plain torch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,11 +50,16 @@ class Job:
 @dataclass(kw_only=True)
 class _Row:
     job: Job
-    suppositions: Suppositions | None
+    key: int
+    rule: int
+    """Number of its halting rule."""
+    age: int = 0
+    """Segments so far."""
+    due: bool = False
+    """Whether it may make a supposition after its next segment."""
     seconds: float = 0.0
     history: list[Snapshot] = field(default_factory=list)
-    parked: tuple[Tensor, ...] = ()
-    """The row's values in the tensors of ``Rows``, while it has no slot."""
+    parked: Parked = ()
 
 
 class Rows:
@@ -73,184 +78,160 @@ class Rows:
         """``record`` keeps histories; ``latents`` keeps states: at a row's end, or of every segment in its history."""
         self.model, self.config, self.workers = model, config, workers
         self.record, self.latents = record, latents
-        device = model.answer_head.device
-        call = model.fused() if compile else None
-        compile = compile is True and call is None and can_compile(device)
-        self.static = compile
-        self.part = workers.rows_each(config.rows)
-        slots = -(-config.rows // self.part) * self.part if compile else config.rows
-        self.segment = compiled(segment) if compile else partial(segment, call=call)
+        self.slots = config.rows or rows_under_way(workers.device)
+        self.part = workers.rows_each(self.slots)
+        self.segment, self.static, _ = fastest(model, compile, config.bf16)
         self.solver, self.thresholds = config.stepper, config.thresholds(model.calibration)
         self.rows: list[_Row] = []
         self.parked: dict[Job, _Row] = {}
-        self.keys = Streams.of([0] * slots, device).keys
-        self.z = model.init(Streams(self.keys))
-        self.inputs = torch.zeros(slots, model.task.layout.width, dtype=torch.long)
-        self.x = model.embed(self.inputs.to(device))
-        self.memory = self.solver.init(self.z)
-        self.logits = model.decode(self.z)
-        self.halt_logit = model.halt_logit(self.z)
-        self.age = torch.zeros(slots, dtype=torch.long, device=device)
-        self.depth = self.age.clone()
-        self.residuals = torch.full((slots, config.window), torch.inf, device=device)
-        self.changes = self.residuals.clone()
-        if compile:  # once, before several workers call it
+        self.rules: list[HaltingRule] = []
+        """The halting rules of the rows since slots were last empty; a row holds the number of its own."""
+        self.started = 0.0
+        slots = -(-self.slots // self.part) * self.part if self.static else self.slots
+        self.tensors = RowTensors(model, self.solver, slots, config.window)
+        if self.static:  # compiles once, before several workers call it
             workers.map(self._advance, [slice(0, self.part)])
 
     @property
     def free(self) -> int:
         """Slots without a row."""
-        return self.config.rows - len(self.rows)
+        return self.slots - len(self.rows)
 
     @property
     def cheap(self) -> int:
         """Rows that may enter without slowing down those under way."""
-        return self.workers.rows_at_once(self.config.rows) - len(self.rows)
+        return self.workers.rows_at_once(self.slots) - len(self.rows)
 
     @torch.inference_mode()
     def enter(self, jobs: list[Job]) -> None:
         """Start a row for each job; the rows of jobs that are parked continue."""
         self._start([job for job in jobs if job not in self.parked])
-        for job in jobs:
-            if row := self.parked.pop(job, None):
-                for tensor, value in zip(self._tensors, row.parked, strict=True):
-                    tensor[len(self.rows)] = value
-                row.parked = ()
-                self.rows.append(row)
+        if continued := [self.parked.pop(job) for job in jobs if job in self.parked]:
+            self.tensors.put([row.parked for row in continued], len(self.rows))
+            self.rows += continued
+        for row in continued:
+            row.parked = ()
 
     def _start(self, jobs: list[Job]) -> None:
         if not jobs:
             return
-        rows = [
-            _Row(
-                job=job,
-                suppositions=Suppositions(job.config.suppose) if job.config.suppose else None,
-            )
-            for job in jobs
-        ]
-        new = slice(len(self.rows), len(self.rows) + len(jobs))
-        self.inputs[new] = torch.stack([job.puzzle for job in jobs])
-        keys = (row_key(job.config.seed, job.puzzle, job.restart) for job in jobs)
-        self.keys[new] = Streams.of(keys, self.keys.device).keys
-        self.z[new] = self.model.init(Streams(self.keys[new]))
-        self._see(new, self.inputs[new])
-        self.age[new] = 0
-        self.depth[new] = torch.tensor([job.config.depth for job in jobs]).to(self.depth.device)
-        self.residuals[new] = torch.inf
-        self.changes[new] = torch.inf
+        if not self.rows and not self.parked:
+            self.rules.clear()
+        rows = [_Row(job=job, key=_key(job), rule=self._number(job.config.halting)) for job in jobs]
+        new, held = slice(len(self.rows), len(self.rows) + len(jobs)), self.tensors
+        held.keys[new] = Streams.of(row.key for row in rows).keys.to(held.device)
+        holds = [job.config.suppose or 0 for job in jobs]
+        counts = [(0, row.rule, hold, FIRST * hold, 0) for row, hold in zip(rows, holds, strict=True)]
+        held.counts[new] = torch.tensor(counts).to(held.device)
+        held.puzzle[new] = torch.stack([job.puzzle for job in jobs]).to(held.device)
+        held.supposed[new] = 0
+        held.recent[new] = torch.inf
+        held.z[new] = self.model.init(Streams(held.keys[new]))
+        self._see(new)
         self.rows += rows
 
-    def _see(self, rows: slice, ids: Int[Tensor, "R L"]) -> None:
-        """Give rows the question ``ids``; they keep their states, and the solver starts anew."""
-        self.x[rows] = self.model.embed(ids.to(self.x.device))
+    def _number(self, rule: HaltingRule) -> int:
+        if rule not in self.rules:
+            self.rules.append(rule)
+        return self.rules.index(rule)
+
+    def _see(self, rows: slice | Tensor) -> None:
+        """Show rows their puzzles with what they suppose; they keep their states, and the solver starts anew."""
+        held = self.tensors
+        supposed, puzzle = held.supposed[rows], held.puzzle[rows]
+        held.x[rows] = self.model.embed(torch.where(supposed > 0, supposed, puzzle))
         # The solver's memory belongs to the old map z <- f(z; x).
-        for carried, fresh in zip(self.memory, self.solver.init(self.z[rows]), strict=True):
+        for carried, fresh in zip(held.memory, self.solver.init(held.z[rows]), strict=True):
             carried[rows] = fresh
 
     def advance(self) -> list[tuple[Job, Snapshot]]:
         """Move every row by one segment; returns the snapshots of watched rows."""
-        started, count = time.perf_counter(), len(self.rows)
+        self.started, count = time.perf_counter(), len(self.rows)
         # Compiled code takes parts of one size; otherwise rows are spread evenly over the threads.
         size = self.part if self.static else min(self.part, -(-count // self.workers.threads))
         self.workers.map(self._advance, [slice(start, start + size) for start in range(0, count, size)])
-        share = (time.perf_counter() - started) / count
         for row in self.rows:
-            row.seconds += share
+            row.age += 1
         return self._snapshots([at for at, row in enumerate(self.rows) if self.record or row.job.watched])
 
     @torch.inference_mode()
     def _advance(self, part: slice) -> None:
-        part = slice(part.start, min(part.stop, len(self.z) if self.static else len(self.rows)))
-        moved = self.segment(
-            self.model, self.solver, self.z[part], self.x[part], tuple(m[part] for m in self.memory), self._noise(part)
-        )
-        change = (moved.logits - self.logits[part]).norm(dim=-1).mean(-1)
-        self.z[part], self.logits[part], self.halt_logit[part] = moved.z, moved.logits, moved.halt_logit
-        for carried, new in zip(self.memory, moved.memory, strict=True):
-            carried[part] = new
+        held = self.tensors
+        part = slice(part.start, min(part.stop, len(held.z) if self.static else len(self.rows)))
+        memory = tuple(carried[part] for carried in held.memory)
+        moved = self.segment(self.model, self.solver, held.z[part], held.x[part], memory, self._noise(part))
+        change = (moved.logits - held.logits[part]).norm(dim=-1).mean(-1)
         # Before a row's first segment there are no logits to compare with.
-        change = torch.where(self.age[part] > 0, change, torch.inf)
-        self.age[part] += 1
-        self.residuals[part] = torch.cat([self.residuals[part, 1:], moved.residual.unsqueeze(1)], 1)
-        self.changes[part] = torch.cat([self.changes[part, 1:], change.unsqueeze(1)], 1)
+        change = change.masked_fill(held.age[part] == 0, torch.inf)
+        held.age[part] += 1
+        newest = torch.stack([moved.residual, change], 1).unsqueeze(2)
+        held.recent[part] = torch.cat([held.recent[part, :, 1:], newest], 2)
+        held.z[part], held.logits[part], held.halt_logit[part] = moved.z, moved.logits, moved.halt_logit
+        for carried, new in zip(held.memory, moved.memory, strict=True):
+            carried[part] = new
 
     def _noise(self, part: slice) -> Float[Tensor, "R U N C D"] | None:
         if not self.config.noise:
             return None
-        streams = Streams(self.keys[part])
-        return self.config.noise * streams.normal(NOISE, self.age[part], *self.model.noise_shape)
+        streams = Streams(self.tensors.keys[part])
+        return self.config.noise * streams.normal(NOISE, self.tensors.age[part], *self.model.noise_shape)
 
     @torch.inference_mode()
     def leave(self) -> list[tuple[Job, Evidence]]:
         """End the rows that halt or have reached full depth; returns the evidence of each."""
-        count = len(self.rows)
-        inputs = HaltInputs(
-            residuals=self.residuals[:count],
-            logit_changes=self.changes[:count],
-            halt_logit=self.halt_logit[:count],
-            depth=self.age[:count],
-            thresholds=self.thresholds,
-        )
-        halts, free = self._suppose(self._sure(inputs))
-        leaving = (halts | (inputs.depth == self.depth[:count])).nonzero().flatten()
-        if not len(leaving):
+        rules = {row.rule: self.rules[row.rule] for row in self.rows}
+        suppose = any(row.job.config.suppose for row in self.rows)
+        layout, count = self.model.task.layout, len(self.rows)
+        verdict = judge(self.tensors, count, layout, rules, self.thresholds, suppose, self._due())
+        share = (time.perf_counter() - self.started) / count
+        leaving, changed = list[int](), list[int]()
+        marks = zip(self.rows, *(mark.tolist() for mark in (verdict.halts, verdict.changed, verdict.due)), strict=True)
+        for at, (row, halts, has_changed, due) in enumerate(marks):
+            row.seconds += share
+            row.due = bool(due)
+            if halts or row.age == row.job.config.depth:
+                leaving.append(at)
+            elif has_changed:
+                changed.append(at)
+        if changed:
+            self._see(self.tensors.index(changed))
+        if not leaving:
             return []
-        on_cpu = leaving.cpu()
-        puzzles, answers = self.inputs[on_cpu], self._answers()[on_cpu]
-        columns = {
-            "residuals": inputs.residuals,
-            "logit_changes": inputs.logit_changes,
-            "halt_logit": inputs.halt_logit,
-            "depth": inputs.depth,
-            "converged": settled(inputs) & free,
-            "halted": halts,
-        }
-        columns = {name: column[leaving].cpu() for name, column in columns.items()}
-        valid = self.model.task.is_solved(puzzles, answers)
-        # All rows in one Evidence, to compute the means at once; ``_evidence`` gives each its own puzzle.
-        ends = ended(puzzle=puzzles[0], answers=answers, **columns, valid=valid)
-        evidence = [self._evidence(ends, number, at) for number, at in enumerate(leaving.tolist())]
-        for at in reversed(leaving.tolist()):  # from the end, since ``_close`` moves the last row
-            self._close(at)
+        evidence = self._evidence(leaving, verdict.of(leaving))
+        self._close(leaving)
         return evidence
 
-    def _evidence(self, ends: Evidence, number: int, at: int) -> tuple[Job, Evidence]:
-        """The evidence of the row in slot ``at``, which is restart ``number`` of ``ends``."""
-        row, alone = self.rows[at], ends.only(torch.tensor([number]))
-        return row.job, replace(
-            alone,
-            puzzle=row.job.puzzle,
-            seconds=row.seconds,
-            histories=(History.stacked(row.history),) if self.record else (),
-            states=self.z[at : at + 1].cpu().clone() if self.latents == "end" else None,
+    def _due(self) -> Due | None:
+        """The rows that may make a supposition now, each with the chance that draws its cell."""
+        due = [at for at, row in enumerate(self.rows) if row.due]
+        if not due:
+            return None
+        keys, ages = zip(*((self.rows[at].key, self.rows[at].age) for at in due), strict=True)
+        return Due(self.tensors.index(due), torch.from_numpy(uniform(keys, SUPPOSE, ages)).to(self.tensors.device))
+
+    def _evidence(self, leaving: list[int], verdict: Verdict) -> list[tuple[Job, Evidence]]:
+        """The evidence of the rows in the slots ``leaving``, each alone."""
+        rows = [self.rows[at] for at in leaving]
+        puzzles, answers = torch.stack([row.job.puzzle for row in rows]), torch.from_numpy(verdict.answers).long()
+        ends = ended(
+            puzzle=puzzles[0],
+            answers=answers,
+            residuals=torch.from_numpy(verdict.residuals),
+            logit_changes=torch.from_numpy(verdict.logit_changes),
+            halt_logit=torch.from_numpy(verdict.halt_logit),
+            depth=torch.tensor([row.age for row in rows]),
+            converged=torch.from_numpy(verdict.converged > 0),
+            halted=torch.from_numpy(verdict.halts > 0),
+            valid=self.model.task.is_solved(puzzles, answers),
         )
-
-    def _sure(self, inputs: HaltInputs) -> Bool[Tensor, " R"]:
-        """True for the rows that their own halting rules would stop."""
-        rules = [row.job.config.halting for row in self.rows]
-        sure = torch.zeros_like(inputs.depth, dtype=torch.bool)
-        for rule in dict.fromkeys(rules):
-            its_own = torch.tensor([other == rule for other in rules], device=sure.device)
-            sure = torch.where(its_own, rule.halts(inputs), sure)
-        return sure
-
-    def _suppose(self, sure: Bool[Tensor, " R"]) -> tuple[Bool[Tensor, " R"], Bool[Tensor, " R"]]:
-        """Returns which rows halt, and which held no supposition in this segment; updates the suppositions."""
-        halts, free = sure.clone(), torch.ones_like(sure)
-        supposing = [(at, row.suppositions) for at, row in enumerate(self.rows) if row.suppositions]
-        if not supposing:
-            return halts, free
-        to_find, sure_rows = self.model.task.layout.to_find(self.inputs), sure.tolist()
-        chances = Streams(self.keys[: len(sure)]).uniform(SUPPOSE, self.age[: len(sure)]).tolist()
-        for at, suppositions in supposing:
-            free[at] = not suppositions.cells
-            if suppositions.turn(sure_rows[at], self.logits[at], to_find[at], chances[at]):
-                seen = self.inputs[at : at + 1].clone()
-                for cell, symbol in suppositions.cells.items():
-                    seen[0, cell] = symbol
-                self._see(slice(at, at + 1), seen)
-            halts[at] = suppositions.done
-        return halts, free
+        states = (
+            torch.split(self.tensors.z[self.tensors.index(leaving)].cpu(), 1) if self.latents == "end" else repeat(None)
+        )
+        histories = [(History.stacked(row.history),) if self.record else () for row in rows]
+        return [
+            (row.job, replace(alone, puzzle=row.job.puzzle, seconds=row.seconds, histories=history, states=state))
+            for row, alone, history, state in zip(rows, ends.apart(), histories, states, strict=False)
+        ]
 
     @torch.inference_mode()
     def drop(self, jobs: Collection[Job]) -> None:
@@ -259,65 +240,58 @@ class Rows:
             return
         for job in jobs:
             self.parked.pop(job, None)
-        for at in reversed(range(len(self.rows))):
-            if self.rows[at].job in jobs:
-                self._close(at)
+        self._close(self._slots(jobs))
 
     @torch.inference_mode()
     def park(self, jobs: Collection[Job]) -> None:
         """Take the rows of ``jobs`` out of their slots; ``enter`` continues them. Their states stay on the device."""
-        for at in reversed(range(len(self.rows)) if jobs else ()):
+        slots = self._slots(jobs) if jobs else []
+        for at, values in zip(slots, self.tensors.taken(slots) if slots else [], strict=True):
             row = self.rows[at]
-            if row.job in jobs:
-                row.parked = tuple(tensor[at].clone() for tensor in self._tensors)
-                self.parked[row.job] = row
-                self._close(at)
+            row.parked = values
+            self.parked[row.job] = row
+        self._close(slots)
 
-    def _close(self, at: int) -> None:
-        """Remove the row in slot ``at``; the last row takes the slot."""
-        last = len(self.rows) - 1
-        if at != last:
-            self.rows[at] = self.rows[last]
-            for tensor in self._tensors:
-                tensor[at] = tensor[last]
-        self.rows.pop()
+    def _slots(self, jobs: Collection[Job]) -> list[int]:
+        return [at for at, row in enumerate(self.rows) if row.job in jobs]
 
-    @property
-    def _tensors(self) -> tuple[Tensor, ...]:
-        """All that slots hold; axis 0 of each tensor counts slots."""
-        marks = (self.age, self.depth, self.residuals, self.changes)
-        return (self.keys, self.z, self.x, self.inputs, self.logits, self.halt_logit, *marks, *self.memory)
-
-    def _answers(self) -> Int[Tensor, "R L"]:
-        """Decoded ids of the rows under way, clues included where they are fixed, on the CPU."""
-        inputs, decoded = self.inputs[: len(self.rows)], self.logits[: len(self.rows)].argmax(-1).cpu() + 1
-        return torch.where(self.model.task.layout.to_find(inputs), decoded, inputs)
+    def _close(self, slots: list[int]) -> None:
+        """Remove the rows in ``slots``, in ascending order; rows from the end take the slots before it."""
+        count = len(self.rows) - len(slots)
+        gaps = [at for at in slots if at < count]
+        moving = [at for at in range(count, len(self.rows)) if at not in slots]
+        if gaps:
+            self.tensors.move(moving, gaps)
+        for at, gap in zip(moving, gaps, strict=True):
+            self.rows[gap] = self.rows[at]
+        del self.rows[count:]
 
     @torch.inference_mode()
     def _snapshots(self, slots: list[int]) -> list[tuple[Job, Snapshot]]:
         """Takes a snapshot of the rows in ``slots`` and records it; returns the snapshots of watched rows."""
         if not slots:
             return []
-        at = torch.tensor(slots).to(self.age.device)
-        columns = {
-            "answers": self._answers()[at.cpu()],
-            "confidence": F.softmax(self.logits[at], -1).amax(-1),
-            "residual": self.residuals[at, -1],
-            "logit_change": self.changes[at, -1],
-            "halt_logit": self.halt_logit[at],
-        }
-        if self.latents == "all":
-            columns["z"] = self.z[at]
-        columns = {name: column.cpu() for name, column in columns.items()}
+        held, at = self.tensors, self.tensors.index(slots)
+        confidence = F.softmax(held.logits[at], -1).amax(-1)
+        latest = (held.residuals[at, -1], held.changes[at, -1], held.halt_logit[at])
+        answers, *columns = map(
+            torch.from_numpy, on_host([held.answers(self.model.task.layout, at), confidence, *latest])
+        )
+        names = ("answers", "confidence", "residual", "logit_change", "halt_logit", "z")
+        columns = [answers.long(), *columns, *([held.z[at].cpu()] if self.latents == "all" else [])]
         watched = []
-        for number, slot in enumerate(slots):
+        for slot, *values in zip(slots, *columns, strict=True):
             row = self.rows[slot]
-            snapshot = Snapshot(**{name: column[number].clone() for name, column in columns.items()})
+            snapshot = Snapshot(**dict(zip(names, values, strict=False)))
             if self.record:
                 row.history.append(snapshot)
             if row.job.watched:
                 watched.append((row.job, snapshot))
         return watched
+
+
+def _key(job: Job) -> int:
+    return row_key(job.config.seed, job.puzzle, job.restart)
 
 
 @runtime_checkable

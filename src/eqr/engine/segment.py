@@ -1,15 +1,21 @@
 """One segment of many rows: the updates between two looks at an answer. Knows no slot and no puzzle."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
 from eqr.model import Reasoner
 from eqr.model.recursion import Call
+from eqr.runtime import can_compile, compiled, mixed_precision
 from eqr.solvers import Memory, Solver, relative_residual
-from eqr.types import Embedded, Logits, State
+from eqr.types import Embedded, Logits, Noise, State
+
+Compile = bool | Literal["kernel"]
+"""True: the block's kernel in C++, or torch.compile if it has none;
+"kernel": its kernel, or plain torch; False: plain torch."""
 
 
 class Segment(NamedTuple):
@@ -31,16 +37,45 @@ def segment(
     memory: Memory,
     noise: Float[Tensor, "R U N C D"] | None,
     call: Call | None = None,
+    bf16: bool = False,
 ) -> Segment:
     """Runs one segment of every row.
 
     The calls in each of the U updates add the noise. A residual never contains noise. ``call`` is a faster form of the
-    model's own (``Reasoner.fused``).
+    model's own (``Reasoner.fused``). With ``bf16`` matrix products of the updates run in bfloat16; states, residuals
+    and logits stay float32.
     """
+    update = _in_bf16(model.update) if bf16 else model.update
     added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
     for now in added:
         before = z
-        z, fz, memory = solver.step(partial(model.update, x=x, noise=now, call=call), z, memory)
+        z, fz, memory = solver.step(partial(update, x=x, noise=now, call=call), z, memory)
     if noise is not None:  # the residual is that of f without noise, so it takes one more evaluation
-        fz = model.update(before, x, call=call)
+        fz = update(before, x, call=call)
     return Segment(z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z))
+
+
+def _in_bf16(update: Callable[..., State]) -> Callable[..., State]:
+    def updated(z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
+        with mixed_precision(z.device, bf16=True):
+            return update(z, x, noise, call).to(z.dtype)
+
+    return updated
+
+
+class Form(NamedTuple):
+    """``segment`` in the form in which it runs."""
+
+    run: Callable[..., Segment]
+    static: bool
+    """Whether it takes parts of one size only, because torch.compile compiled it."""
+    fast: bool
+    """Whether it is a kernel or compiled."""
+
+
+def fastest(model: Reasoner, compile: Compile, bf16: bool) -> Form:
+    """Returns the fastest form of ``segment`` that ``compile`` allows; a kernel reads the weights now."""
+    call = model.fused(bf16) if compile else None
+    static = compile is True and call is None and can_compile(model.answer_head.device)
+    run = partial(compiled(segment) if static else segment, call=call, bf16=bf16)
+    return Form(run, static, static or call is not None)

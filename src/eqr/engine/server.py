@@ -20,11 +20,12 @@ from torch import Tensor
 
 from eqr.engine.config import SolveConfig
 from eqr.engine.queue import OnSnapshot, PuzzleQueue
-from eqr.engine.rows import Compile, Rows, turn
+from eqr.engine.rows import Rows, turn
+from eqr.engine.segment import Compile
 from eqr.engine.sharing import FairQueue
 from eqr.evidence import Evidence
 from eqr.model import Reasoner
-from eqr.runtime import RowWorkers, row_workers
+from eqr.runtime import RowWorkers, row_workers, rows_under_way
 from eqr.solvers import Solver
 
 CELLS = 16 * 1024
@@ -238,7 +239,9 @@ class SolveServer:
                     request.answer.set_exception(Closed())
 
     def _board(self, model: Reasoner, workers: RowWorkers, compile: Compile) -> _Board:
-        rows = min(self.config.rows, max(workers.threads, CELLS // model.task.layout.cells))
+        rows = min(
+            self.config.rows or rows_under_way(workers.device), max(workers.threads, CELLS // model.task.layout.cells)
+        )
         return _Board(
             rows=Rows(model, replace(self.config, rows=rows), workers, compile),
             queue=FairQueue(rows, workers.rows_at_once(rows)),

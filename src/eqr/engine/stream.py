@@ -13,7 +13,8 @@ from eqr.data.parsing import Refused, Text, read_puzzle
 from eqr.engine.config import SolveConfig
 from eqr.engine.policy.selection import SelectionRule, choose
 from eqr.engine.queue import OnSnapshot, PuzzleQueue
-from eqr.engine.rows import Compile, Latents, Rows, turn
+from eqr.engine.rows import Latents, Rows, turn
+from eqr.engine.segment import Compile
 from eqr.engine.views import Views
 from eqr.errors import InputError
 from eqr.evidence import Evidence, History, Solution

@@ -196,4 +196,5 @@ def _inputs(model: Reasoner, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _seconds(workers: RowWorkers, work: Callable[[int], None], threads: range) -> float:
     started = time.perf_counter()
     workers.map(work, threads)
+    workers.wait()
     return time.perf_counter() - started

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.engine.config import AUTO
+from eqr.engine.config import AUTO, Dtype
 from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
@@ -65,6 +65,7 @@ def calibrate(
     model_name: str = "model",
     data_name: str = "puzzles",
     compile: bool = False,
+    dtype: Dtype = "float32",
     progress: Callable[[int, str], None] = lambda amount, text: None,
 ) -> Calibrated:
     """Measures the halting thresholds that reach ``precision``, then which settings answer best with them.
@@ -81,19 +82,20 @@ def calibrate(
         precision: Share of the halted rows that must be right.
         model_name: Name of the model in the reports.
         data_name: Name of the puzzles in the calibration and the reports.
-        compile: Compile the segment with torch.compile, if possible.
+        compile: That of ``solve_stream``.
+        dtype: Numbers of the matrix products (``SolveConfig.dtype``); thresholds need not hold for others.
         progress: Called with a number of puzzles and the name of the run; the numbers add up to RUNS times all puzzles.
 
     Raises InputError if ``depth`` is less than a window, or ``breadth`` less than 1.
     """
     if breadth < 1:
         raise InputError(f"breadth is {breadth}: it must be 1 or more")
-    window = SolveConfig(depth=depth).window
-    if depth < window:
-        raise InputError(f"depth {depth} is less than the {window} segments of a window: give more")
+    config = SolveConfig(depth=depth, dtype=dtype)
+    if depth < config.window:
+        raise InputError(f"depth {depth} is less than the {config.window} segments of a window: give more")
     model = copy(model.for_task(puzzles.task))  # the same weights; the calibration is set on the copy alone
     model.calibration = thresholds(
-        model, puzzles, depth, data_name, precision, compile, lambda: progress(1, "thresholds, at full depth")
+        model, puzzles, config, data_name, precision, compile, lambda: progress(1, "thresholds, at full depth")
     )
 
     def report(settings: Settings) -> Report:
@@ -101,7 +103,7 @@ def calibrate(
         return evaluate(
             model,
             puzzles,
-            SolveConfig(depth=depth, **vars(settings)),
+            replace(config, **vars(settings)),
             model_name=model_name,
             data_name=data_name,
             compile=compile,
@@ -149,19 +151,19 @@ def described(settings: Settings) -> str:
 def thresholds(
     model: Reasoner,
     puzzles: Puzzles,
-    depth: int,
+    config: SolveConfig,
     data_name: str,
     precision: float,
     compile: bool,
     progress: Callable[[], None],
 ) -> Calibration:
-    """Runs every puzzle once to full ``depth``; returns the loosest halting thresholds that reach ``precision``.
+    """Runs every puzzle once to full depth; returns the loosest halting thresholds that reach ``precision``.
 
     A row is judged at the segment where it first crosses a threshold. A threshold qualifies if a share ``precision`` of
     the rows that it halts is right, and if the same holds for all stricter thresholds; thresholds that halt fewer than
     LEAST rows do not count. A threshold is None if no value qualifies.
     """
-    config, batch, rows = SolveConfig(depth=depth, halt="fixed", breadth=1, suppose=0), puzzles.batch(), []
+    config, batch, rows = replace(config, halt="fixed", breadth=1, suppose=0), puzzles.batch(), []
     stream = evidence_stream(model, batch.inputs, config, compile=compile, record=True)
     for evidence, label in zip(stream, batch.labels, strict=True):
         history = evidence.histories[0]
@@ -180,7 +182,7 @@ def thresholds(
         tol_rows=tol_rows,
         puzzles=len(puzzles),
         data=data_name,
-        depth=depth,
+        depth=config.depth,
         window=config.window,
     )
 

@@ -15,11 +15,12 @@ from eqr.data.serialise import Record, as_record
 from eqr.distributed import Ranks
 from eqr.engine import SolveConfig, solve_stream
 from eqr.engine.policy.breadth import enough_restarts
+from eqr.engine.segment import Compile, fastest
 from eqr.errors import DISTRIBUTION
 from eqr.evidence import Solution
 from eqr.measure.report import Report, pass_at_k
 from eqr.model import Reasoner
-from eqr.runtime import can_compile
+from eqr.runtime import rows_under_way
 
 
 @dataclass
@@ -88,7 +89,7 @@ def evaluate(
     *,
     model_name: str = "model",
     data_name: str = "puzzles",
-    compile: bool = False,
+    compile: Compile = False,
     progress: Callable[[int, int], None] = lambda done, right: None,
     on_record: Callable[[int, Record], None] | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008 - frozen
@@ -101,7 +102,7 @@ def evaluate(
         config: How much compute each puzzle gets.
         model_name: Name of the model in the report.
         data_name: Name of the puzzles in the report.
-        compile: Run the block's kernel in C++, or torch.compile if it has none, if possible.
+        compile: That of ``solve_stream``; its set-up is not part of the seconds.
         progress: Called with the number of puzzles done, and the number right, so far.
         on_record: Called with the number, from 0, and the record of each puzzle that this process solves.
         ranks: The processes that share the work; each returns the report on all puzzles.
@@ -110,10 +111,11 @@ def evaluate(
     """
     config, puzzles = (config or SolveConfig()).completed(model.settings), labelled(puzzles, model.task)
     model, device = model.for_task(puzzles.task), model.answer_head.device
-    compile = compile and can_compile(device)
+    config = replace(config, rows=config.rows or rows_under_way(device))
+    fast = fastest(model, compile, config.bf16).fast
     batch, sums, threads = puzzles.batch(), _Sums(), torch.get_num_threads()
     inputs, labels = batch.inputs[ranks.rank :: ranks.size], batch.labels[ranks.rank :: ranks.size]
-    if compile:  # compiles now, so that ``seconds`` does not include it
+    if fast:  # compiles now, so that ``seconds`` does not include it
         next(solve_stream(model, batch.inputs[:1], replace(config, depth=1, breadth=1, views=1), compile=compile))
     ranks.wait()
     started = time.perf_counter()
@@ -146,7 +148,7 @@ def evaluate(
         puzzles_per_second=sums.puzzles / seconds,
         processes=ranks.size,
         threads=threads,
-        compiled=compile,
+        compiled=fast,
         device=str(device),
         torch=torch.__version__,
         eqr_version=version(DISTRIBUTION),

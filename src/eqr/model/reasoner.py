@@ -266,7 +266,7 @@ class Reasoner(nn.Module):
         """Returns a faster form of ``call``, or None if the blocks have none on this device.
 
         It may read the weights once, so it must be made anew after they change. It computes gradients where they are
-        enabled, also when it is made. With ``bf16``, products may have factors of bfloat16.
+        enabled, also when it is made. With ``bf16``, products have factors of bfloat16.
         """
         stacks = []
         for stack in range(self.recursion.stacks):

@@ -82,8 +82,9 @@ def load(
 ) -> Reasoner:
     """Loads a bundled model by name, a model folder by path, or ``hf:user/name`` from the hub, ready for inference.
 
-    Loading runs no code from the folder. A model with a custom task or block needs ``task`` and ``block``, or their
-    names registered in ``eqr.TASKS`` and ``eqr.BLOCKS``.
+    The weights are frozen, which saves copies of the state in matrix products; ``model.requires_grad_()`` prepares the
+    model for a training loop of your own. Loading runs no code from the folder. A model with a custom task or block
+    needs ``task`` and ``block``, or their names registered in ``eqr.TASKS`` and ``eqr.BLOCKS``.
 
     Raises InputError if the model is missing, truncated, or made by another program, or if it needs an unknown name.
     """
@@ -101,7 +102,7 @@ def load(
     if (folder / CALIBRATION).exists():
         model.calibration = from_json(Calibration, read_json(folder / CALIBRATION, CURE), str(folder / CALIBRATION))
     model.settings = None if settings is None else _settings(settings, f"{place}, {SETTINGS!r}")
-    return model.to(device).eval()
+    return model.to(device).eval().requires_grad_(False)
 
 
 def _shapes(config: ModelConfig, place: Path) -> Shapes | None:

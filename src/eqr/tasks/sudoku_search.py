@@ -23,7 +23,7 @@ from eqr.tasks.base import Puzzle
 Board = NDArray[np.uint8]
 _compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
 
-PATIENCE = 200_000
+PATIENCE = 50_000
 """Puzzles to try without finding one in the wanted range before the search gives up."""
 
 

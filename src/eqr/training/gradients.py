@@ -24,13 +24,13 @@ class Passes:
 
     def __init__(self, model: Reasoner, config: TrainConfig, ranks: Ranks, device: torch.device) -> None:
         self.config, self.ranks = config, ranks
-        self.kernel = config.compile and model.fused() is not None
-        """Whether the blocks have a kernel of their own; else the whole loss is compiled."""
-        self.compiles = config.compile and not self.kernel and can_compile(device)
-        self.loss = compiled(segment_loss) if self.compiles else segment_loss
         fast = config.bf16 and has_fast_bf16(device)
         # Either every process uses bfloat16 or none: they must compute the same numbers.
         self.bf16 = int(ranks.sum(torch.tensor(int(fast)))) == ranks.size
+        self.kernel = config.compile and model.fused(bool(self.bf16)) is not None
+        """Whether the blocks have a kernel of their own; else the whole loss is compiled."""
+        self.compiles = config.compile and not self.kernel and can_compile(device)
+        self.loss = compiled(segment_loss) if self.compiles else segment_loss
         self.warm = not self.compiles
         """True if the next step need not compile."""
 

@@ -151,7 +151,7 @@ def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | No
     trained one. Raises InputError if the weights do not fit the network.
     """
     if isinstance(model, Reasoner):
-        return deepcopy(model)
+        return deepcopy(model).requires_grad_()  # a loaded model is frozen
     generator = torch_stream(CPU, seed, WEIGHTS)
     new = Reasoner(model, generator)
     if start_from is None:

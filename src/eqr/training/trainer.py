@@ -255,7 +255,7 @@ class Trainer:
         solving = SolveConfig(depth=self.config.eval_depth or self.config.max_segments)
         for name, puzzles in self.run.held_out.items():
             if len(puzzles):
-                report = evaluate(self.averaged(), puzzles, solving, ranks=self.ranks)
+                report = evaluate(self.averaged(), puzzles, solving, compile="kernel", ranks=self.ranks)
                 record[name] = round(report.exact_accuracy, 4)
         self.report(record)
 

@@ -1,4 +1,4 @@
-"""Suppositions of one row: its own guesses, which it treats as clues for a while. Knows no network and no rule.
+"""Suppositions of rows: their own guesses, which they treat as clues for a while. Knows no network and no rule.
 
 A row that settles on an answer it is not sure of stays there, whatever its start. So the row supposes: it draws a cell
 that it doubts, and holds the cell at its likeliest symbol, as if the puzzle had given that symbol. When the row becomes
@@ -6,6 +6,8 @@ sure, or a second supposition has not made it sure, it drops all suppositions an
 answer counts only if the row is sure of it without suppositions, and stays sure. This is not a search: the task's rules
 check nothing, and no state is saved to return to. A row is one trajectory, perturbed by its own beliefs.
 """
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,55 +25,63 @@ NEVER_ZERO = 1e-12
 """Weight of every cell, so that one can be drawn even if the row doubts none or its state has overflowed."""
 
 
-class Suppositions:
-    """The suppositions of one row."""
+class Suppositions(NamedTuple):
+    """The suppositions of R rows, after a segment."""
 
-    def __init__(self, hold: int) -> None:
-        """Hold each supposition for ``hold`` segments."""
-        self.hold, self.left = hold, FIRST * hold
-        self.cells: dict[int, int] = {}
-        """The supposed symbol of each cell with a supposition."""
-        self.sure_for = 0
-        """Consecutive segments in which the row was sure without any supposition."""
+    symbols: Int[Tensor, "R L"]
+    """The supposed symbol of each cell; 0 where there is none."""
+    hold: Int[Tensor, " R"]
+    """Segments for which a row holds a supposition; 0 if it never supposes."""
+    left: Int[Tensor, " R"]
+    """Segments until a row makes a supposition or drops all of them."""
+    sure_for: Int[Tensor, " R"]
+    """Consecutive segments in which a row was sure without any supposition."""
 
     @property
-    def done(self) -> bool:
-        """Whether the row may end."""
+    def held(self) -> Int[Tensor, " R"]:
+        """Suppositions that a row holds."""
+        return (self.symbols > 0).sum(1)
+
+    @property
+    def done(self) -> Bool[Tensor, " R"]:
+        """True for the rows that may end."""
         return self.sure_for >= SURE
 
-    def turn(self, sure: bool, logits: Float[Tensor, "L V"], to_find: Bool[Tensor, " L"], chance: float) -> bool:
-        """Make a supposition or drop all of them after a segment; returns True if ``cells`` has changed.
+    @property
+    def due(self) -> Bool[Tensor, " R"]:
+        """True for the rows that may make a supposition after the next segment."""
+        return (self.hold > 0) & (self.left <= 1) & (self.held < MOST)
 
-        ``chance``, uniform in (0, 1), draws the cell.
+    def after(
+        self, sure: Bool[Tensor, " R"], logits: Float[Tensor, "R L V"], to_find: Bool[Tensor, "R L"], due: "Due | None"
+    ) -> "Suppositions":
+        """Returns the suppositions after the next segment: a row makes one, drops all of them, or goes on.
+
+        ``due`` are the rows that were ``due`` before the segment; None if there are none.
         """
-        self.left -= 1
-        self.sure_for = self.sure_for + 1 if sure and not self.cells else 0
+        held, left = self.held, self.left - 1
+        sure_for = (self.sure_for + 1) * (sure & (held == 0))
         # A sure row must prove its answer without help; a row that the last supposition did not help starts afresh.
-        if self.cells and (sure or (self.left <= 0 and len(self.cells) == MOST)):
-            self.cells, self.left = {}, AFTER
-            return True
-        if sure or self.left > 0:
-            return False
-        open_cells = to_find.clone()
-        open_cells[list(self.cells)] = False
-        if not open_cells.any():
-            return False
-        cell = doubted_cell(logits, open_cells, chance)
-        self.cells = {**self.cells, cell: 1 + int(logits[cell].argmax())}
-        self.left = self.hold
-        return True
+        drops = (held > 0) & (sure | ((left <= 0) & (held == MOST)))
+        symbols = self.symbols * ~drops.unsqueeze(1)
+        left = left.masked_fill(drops, AFTER)
+        if due:
+            rows, logits = due.rows, logits[due.rows]
+            open_cells = to_find[rows] & (symbols[rows] == 0)
+            makes = ~(sure | drops)[rows] & open_cells.any(1)
+            cells = doubted_cells(logits, open_cells, due.chance)
+            guesses = 1 + logits[torch.arange(len(cells), device=cells.device), cells].argmax(-1)
+            symbols[rows, cells] = torch.where(makes, guesses, symbols[rows, cells])
+            left[rows] = torch.where(makes, self.hold[rows], left[rows])
+        return Suppositions(symbols, self.hold, left, sure_for)
 
 
-def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], chance: float) -> int:
-    """Draws one of the open cells with weight p (1 - p), where p is the probability of the cell's likeliest symbol.
+class Due(NamedTuple):
+    """The rows that may make a supposition after a segment."""
 
-    ``chance``, uniform in (0, 1), says which.
-    """
-    cells = open_cells.nonzero().flatten()
-    confidence = logits[cells].softmax(-1).amax(-1).cpu().nan_to_num()
-    doubt = confidence * (1 - confidence).clamp(min=0) + NEVER_ZERO
-    ends = doubt.double().cumsum(0)
-    return int(cells[torch.searchsorted(ends, chance * ends[-1], right=True)])
+    rows: Int[Tensor, " D"]
+    chance: Float[Tensor, " D"]
+    """Uniform in (0, 1), in double precision: draws the cell."""
 
 
 def doubted_cells(

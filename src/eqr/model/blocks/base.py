@@ -71,7 +71,7 @@ class Block(nn.Module, ABC):
         """Returns a faster form of a call of ``stack``, or None (the default) if there is none here.
 
         The form agrees with ``forward`` to rounding, computes a row to the same bits in every batch, and computes the
-        gradients of its arguments and of the weights. It may read the weights once. With ``bf16``, products may have
-        factors of bfloat16.
+        gradients of its arguments and of the weights. It may read the weights once. With ``bf16``,
+        products have factors of bfloat16.
         """
         return None

@@ -60,8 +60,7 @@ class RelationKernel:
         members = [torch.arange(n).view(kind).expand(sizes).flatten() for n, kind in zip(counts, kinds, strict=True)]
         self.groups, self.counts = torch.stack(members).int(), torch.tensor(counts).int()
         self.weights = torch.cat([part for layer in layers for part in _packed(layer, lanes)])
-        halves = bf16 and library.relation_halves()
-        self.shape = _Shape(math.prod(sizes), len(kinds), channels, hidden, len(layers), halves, damping, EPSILON)
+        self.shape = _Shape(math.prod(sizes), len(kinds), channels, hidden, len(layers), bf16, damping, EPSILON)
         library.relation_tape.restype = ctypes.c_int64
         self.tape = int(library.relation_tape(ctypes.byref(self.shape)))
         """Numbers that a row leaves for its gradients."""
@@ -115,10 +114,12 @@ def relation_kernel(
 ) -> RelationKernel | None:
     """Returns the kernel, or None after a notice if it cannot be built on this machine.
 
-    With ``bf16``, products have factors of bfloat16 if the processor has the instruction.
+    With ``bf16``, products have factors of bfloat16; None if the processor has no instruction for them.
     """
     library = native_library(SOURCE)
-    return RelationKernel(library, split, groups, layers, damping, bf16) if library else None
+    if not library or (bf16 and not library.relation_halves()):
+        return None
+    return RelationKernel(library, split, groups, layers, damping, bf16)
 
 
 def _packed(layer: LayerWeights, lanes: int) -> list[Tensor]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from eqr.data.limited import read_json
 from eqr.data.serialise import finite
+from eqr.errors import InputError
 from eqr.measure.report import csv_text
 from eqr.paper.claims.base import Claim, Measured, Row
 from eqr.paper.claims.laboratory import PROTOCOL
@@ -26,8 +28,13 @@ def kept(number: int, folder: Path) -> Measured | None:
     path = folder / f"{number:02}.json"
     if not path.exists():
         return None
-    measured = Measured(**json.loads(path.read_text()))
-    rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in measured.rows]
+    again = "delete it, to measure the claim again"
+    record = read_json(path, again)
+    try:
+        measured = Measured(**record)
+        rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in measured.rows]
+    except (TypeError, AttributeError):
+        raise InputError(f"{path} is no measurement of a claim: {again}") from None
     return replace(measured, rows=rows)
 
 
