@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from safetensors.torch import save as to_bytes
 
+from eqr.data.reading import read_json, read_limited, read_text
 from eqr.engine import SolveConfig
 from eqr.errors import InputError, from_json, registered, shown, unknown
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS, Block
 from eqr.model.recursion import RECURSIONS
-from eqr.storage.files import read_json, read_limited, read_text, write_atomically, write_text_atomically
+from eqr.storage.files import write_atomically, write_text_atomically
 from eqr.storage.hub import fetched, is_on_hub
 from eqr.storage.weights import CURE, Shapes, read_weights, refuse_misfit, without_numbers
 from eqr.tasks import Task, task_named

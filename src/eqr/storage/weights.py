@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from eqr.data.reading import opened
 from eqr.errors import InputError, shown
-from eqr.storage.files import opened
 
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor, by its name."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eqr.storage.files import opened, write_atomically
+from eqr.data.reading import opened
+from eqr.storage.files import write_atomically
 
 LOG = "log.jsonl"
 MOST_LINE = 2**20

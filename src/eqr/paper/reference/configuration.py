@@ -6,8 +6,8 @@ Aliases and tags are refused: aliases let a short file stand for an endless one,
 from pathlib import Path
 from typing import Any
 
+from eqr.data.reading import read_limited
 from eqr.errors import InputError, missing_extra, shown
-from eqr.storage.files import read_limited
 
 BESIDE = "all_config.yaml"
 """Name of the file that the trainers of HRM and TRM write beside their weights."""

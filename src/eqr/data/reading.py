@@ -1,0 +1,80 @@
+"""Reads small files of others, which may be damaged or made to do harm: in bounded memory, and with one sentence for
+each fault. Knows no content.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, NoReturn
+
+from eqr.errors import InputError
+
+MOST_TEXT = 2**20
+"""Largest configuration, card or other small text that is read, in bytes."""
+MOST_DIGITS = 30
+"""Digits of the longest number in a JSON file; Python refuses thousands of them with an error of its own."""
+
+
+@contextmanager
+def opened(path: Path, cure: str) -> Iterator[BufferedReader]:
+    """Opens a file to read its bytes; raises InputError, ending with ``cure``, if there is none or it cannot be read.
+
+    A folder, a device and a pipe are no files: a device has no end, and a pipe may never begin.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}, not a file: {cure}")
+        with path.open("rb") as file:
+            yield file
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path} is missing: {cure}") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read (permission denied): allow it with chmod, or {cure}") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): {cure}") from None
+
+
+def read_limited(path: Path, cure: str, most: int = MOST_TEXT) -> bytes:
+    """Returns the bytes of a small file; raises InputError if it has more than ``most``, or as ``opened`` does."""
+    with opened(path, cure) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise InputError(f"{path} has more than {most:,} bytes, too many for a file of its kind: {cure}")
+    return data
+
+
+def read_text(path: Path, cure: str, most: int = MOST_TEXT) -> str:
+    """Returns the text of a small file; raises InputError unless it is UTF-8, or as ``read_limited`` does."""
+    try:
+        return read_limited(path, cure, most).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start}): {cure}") from None
+
+
+def read_json(path: Path, cure: str, most: int = MOST_TEXT) -> Any:
+    """Returns the content of a small JSON file; raises InputError for anything else, or as ``read_text`` does."""
+    text = read_text(path, cure, most)
+    try:
+        return from_text(text)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}): {cure}") from None
+
+
+def from_text(text: str) -> Any:
+    """Returns the content of a JSON text; raises ValueError for anything else, also for numbers that are none."""
+    try:
+        return json.loads(text, parse_int=_whole, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("values are nested too deep") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits, {MOST_DIGITS} are the most")
+    return int(digits)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
