@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr.errors import InputError, printable
+from eqr.data.reading import NUMPY, entries, is_folder, opened, read_json
+from eqr.errors import InputError, printable, shown
 from eqr.tasks import Task
 from eqr.tasks.base import Boards
 
@@ -31,6 +32,9 @@ PARTS = (INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS)
 USUAL = "all"
 """Name of the only set in most folders."""
 ABOUT = "dataset.json"
+MOST_NAME = 100
+"""Letters of the longest name of a set."""
+CURE = "copy or make the folder again"
 FILE = re.compile(rf"(.+)__({'|'.join(PARTS)})\.npy")
 CHUNK = 1 << 16
 """Rows converted at a time: token arrays may be int64, eight times as large as the boards."""
@@ -115,13 +119,16 @@ def _sets(folder: Path) -> list[str]:
     """Returns the sets that dataset.json names; raises InputError if others lie in the folder, or files are missing."""
     about = _about(folder / ABOUT)
     names = about.get("sets", [USUAL])
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{folder / ABOUT} states sets {names!r}: a list of names is needed, make the folder again")
-    held = {match[1] for file in folder.iterdir() if (match := FILE.fullmatch(file.name))}
+    if not isinstance(names, list) or not names or not all(map(_is_name, names)):
+        raise InputError(
+            f"{folder / ABOUT} states other 'sets' than a list of names of 1 to {MOST_NAME} letters: make the folder "
+            "again"
+        )
+    held = {match[1] for file in entries(folder, CURE) if (match := FILE.fullmatch(file.name))}
     others = sorted(held - set(names))
     if others:
         raise InputError(
-            f"{folder} holds files of the set {others[0]}, {ABOUT} names {', '.join(names)}: name the set there, or "
+            f"{folder} holds files of the set {shown(others[0])}, {ABOUT} names {', '.join(names)}: name the set there, or "
             "move its files away"
         )
     missing = [file_of(name, part) for name in names for part in PARTS if not (folder / file_of(name, part)).is_file()]
@@ -130,12 +137,17 @@ def _sets(folder: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _is_name(name: object) -> bool:
+    """Returns whether a set may be called that: a slash would lead out of the folder."""
+    return isinstance(name, str) and 0 < len(name) <= MOST_NAME and name.isprintable() and "/" not in name
+
+
 def _folder_of(path: Path) -> Path:
     """Returns ``path``, or its only child that holds sets; raises InputError if there is no dataset.json."""
-    if not path.is_dir():
+    if not is_folder(path, CURE):
         raise InputError(f"{path} is not a folder: give one that holds {ABOUT} and the files beside it")
     children = [path / name for name in ("train", "test") if (path / name).is_dir()]
-    if any(file.name == ABOUT or FILE.fullmatch(file.name) for file in path.iterdir()):
+    if any(file.name == ABOUT or FILE.fullmatch(file.name) for file in entries(path, CURE)):
         folder = path
     elif len(children) == 1:
         folder = children[0]
@@ -151,20 +163,21 @@ def _folder_of(path: Path) -> Path:
 def _opened(path: Path) -> Array:
     """Opens the integer array in a file as a memory map."""
     try:
-        # Never unpickles: numpy refuses an array of objects by its header.
-        array: Array = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a complete npy file of numbers ({error}): copy or make it again") from None
+        with opened(path, CURE):  # a pipe would let the next line wait without end
+            # Never unpickles: numpy refuses an array of objects by its header.
+            array: Array = np.lib.format.open_memmap(path, mode="r")
+    except NUMPY as error:
+        if isinstance(error, InputError):
+            raise
+        told = shown(str(error)) or "its header is nested too deep"
+        raise InputError(f"{path} is not a complete npy file of numbers ({told}): copy or make it again") from None
     if array.dtype.kind not in "iu":
         raise InputError(f"{path} holds {array.dtype}, tokens and indices are integers: make it again")
     return array
 
 
 def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}): copy or make the folder again") from None
+    about = read_json(path, CURE)
     return about if isinstance(about, dict) else {}
 
 
@@ -174,22 +187,29 @@ def _check_about(path: Path, task: Task) -> None:
     for key, value in wanted.items():
         if about.get(key) != value:
             raise InputError(
-                f"{path} states {key} {about.get(key)}, {task.name} has {value}: give a folder of {task.name} puzzles"
+                f"{path} states {key} {shown(about.get(key))}, {task.name} has {value}: give a folder of {task.name} puzzles"
             )
 
 
 def _check_indices(path: Path, indices: Array, count: int, of: str) -> None:
     """Raises InputError unless the boundaries in ``indices`` run from 0 to ``count`` and never fall."""
-    rising = indices.ndim == 1 and len(indices) > 1 and bool((indices[1:] >= indices[:-1]).all())
-    if not rising or indices[0] != 0 or indices[-1] != count:
+    ends = indices.ndim == 1 and len(indices) > 1 and indices[0] == 0 and indices[-1] == count
+    if not ends or not all(_rising(indices[start : start + CHUNK + 1]) for start in range(0, len(indices), CHUNK)):
         raise InputError(f"{path} does not run from 0 to {count}, the number of {of}: make the folder again")
+
+
+def _rising(indices: Array) -> bool:
+    return bool((indices[1:] >= indices[:-1]).all())
 
 
 def _boards(path: Path, tokens: Array, task: Task) -> Boards:
     """Converts tokens to symbol ids; raises InputError naming the first token that is no symbol."""
     shift = _shift(task)
     most = task.layout.symbols + shift
-    boards = np.empty(tokens.shape, np.uint8)
+    try:
+        boards = np.empty(tokens.shape, np.uint8)
+    except MemoryError:
+        raise InputError(f"{path} has {tokens.size:,} cells, more than the memory holds: make a smaller set") from None
     for start in range(0, len(tokens), CHUNK):
         part = tokens[start : start + CHUNK]
         wrong = (part < 1) | (part > most)
