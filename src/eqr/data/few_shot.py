@@ -59,7 +59,9 @@ def read_few_shot(source: str, solutions: str | None = None) -> list[FewShot]:
         tasks = [task for path, evaluated in _sets(Path(source)) for task in _of_path(path, evaluated)]
     twice = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]
     if twice:
-        raise InputError(f"{source} holds the task {shown(twice[0])} twice: give a part of it, or remove one of the two")
+        raise InputError(
+            f"{source} holds the task {shown(twice[0])} twice: give a part of it, or remove one of the two"
+        )
     return tasks if solutions is None else _with_outputs(tasks, Path(solutions))
 
 
@@ -170,11 +172,13 @@ def _task(name: str, task: Any, path: Path, evaluated: bool) -> FewShot:
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}, task {shown(name)}: {shown(str(error))} does not fit: 'train' and 'test' list pairs of 'input' and 'output', "
-            "each a list of equally long rows of the colours 0 to 9"
+            f"{path}, task {shown(name)}: {shown(str(error))} does not fit: 'train' and 'test' list pairs of 'input' "
+            "and 'output', each a list of equally long rows of the colours 0 to 9"
         ) from None
     if not demos or not tests:
-        raise InputError(f"{path}, task {shown(name)} has {len(demos)} demonstrations and {len(tests)} tests: both are needed")
+        raise InputError(
+            f"{path}, task {shown(name)} has {len(demos)} demonstrations and {len(tests)} tests: both are needed"
+        )
     return FewShot(name=name, demos=demos, tests=tests, evaluated=evaluated)
 
 

@@ -165,8 +165,7 @@ def _read_text(source: str, task: Task, limit: int | None, columns: Columns) -> 
 
 
 def _is_zip(source: str) -> bool:
-    """Returns whether a file is a zip archive, as every npz is, or is called npz. A pipe, which can be read once, is none.
-    """
+    """Returns whether a file is a zip archive, as every npz is, or is called npz; a pipe can only be read once."""
     try:
         if Path(source).exists() and not Path(source).is_file():
             return False
@@ -196,7 +195,9 @@ def _read_npz(source: str, task: Task, limit: int | None, columns: Columns) -> t
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"cannot read {name} ({shown(error.strerror or str(error))}): give an npz of puzzles") from None
+        raise InputError(
+            f"cannot read {name} ({shown(error.strerror or str(error))}): give an npz of puzzles"
+        ) from None
     except DAMAGE as error:
         told = shown(str(error)) or "its header is nested too deep"
         raise InputError(f"{name} is not an npz with arrays 'puzzles' and 'solutions' ({told})") from None

@@ -128,8 +128,8 @@ def _sets(folder: Path) -> list[str]:
     others = sorted(held - set(names))
     if others:
         raise InputError(
-            f"{folder} holds files of the set {shown(others[0])}, {ABOUT} names {', '.join(names)}: name the set there, or "
-            "move its files away"
+            f"{folder} holds files of the set {shown(others[0])}, {ABOUT} names {', '.join(names)}: name the set "
+            "there, or move its files away"
         )
     missing = [file_of(name, part) for name in names for part in PARTS if not (folder / file_of(name, part)).is_file()]
     if missing:
@@ -187,7 +187,8 @@ def _check_about(path: Path, task: Task) -> None:
     for key, value in wanted.items():
         if about.get(key) != value:
             raise InputError(
-                f"{path} states {key} {shown(about.get(key))}, {task.name} has {value}: give a folder of {task.name} puzzles"
+                f"{path} states {key} {shown(about.get(key))}, {task.name} has {value}: "
+                f"give a folder of {task.name} puzzles"
             )
 
 

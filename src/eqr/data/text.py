@@ -294,7 +294,9 @@ def _from_json(place: str, value: Any, columns: QuestionColumn) -> Row | Refused
         boards = {kind: _cells(values.get(kind)) for kind in ("question", "answer")}
     except InputError as error:
         return Refused(place, str(error))
-    notes = {kind: str(values[kind]) for kind in ("source", "rating") if isinstance(values.get(kind), str | int | float)}
+    notes = {
+        kind: str(values[kind]) for kind in ("source", "rating") if isinstance(values.get(kind), str | int | float)
+    }
     return _checked(Row(place, whole=True, **boards, **notes))
 
 
@@ -315,4 +317,6 @@ def _cells(value: Any, row: bool = False) -> str:
         return "\n".join(_cells(v, row=True) for v in value)
     if isinstance(value, list) and all(type(cell) in (int, str) and len(str(cell)) == 1 for cell in value):
         return "".join(map(str, value))
-    raise InputError(f"the board {reprlib.repr(value)[:40]} is no text and no list of cells of one character: correct it")
+    raise InputError(
+        f"the board {reprlib.repr(value)[:40]} is no text and no list of cells of one character: correct it"
+    )

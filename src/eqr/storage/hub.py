@@ -32,8 +32,8 @@ def place(name: str | Path) -> tuple[str, str | None]:
 def fetched(name: str | Path, files: Mapping[str, int]) -> Path:
     """Fetches those of ``files`` that ``name`` has; returns their folder in the cache.
 
-    ``files`` gives the most bytes of each. Raises InputError, before anything is fetched, for a larger file; also if the
-    files cannot be fetched and are not in the cache.
+    ``files`` gives the most bytes of each. Raises InputError, before anything is fetched, for a larger file; also if
+    the files cannot be fetched and are not in the cache.
     """
     repository, revision = place(name)
     with _hub_errors(str(name)):
