@@ -11,11 +11,15 @@ Token 0 is padding. If clues are fixed, a cell may be blank, so token 1 is blank
 
 import itertools
 import json
+import math
+import os
 import re
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from eqr.data.reading import NUMPY, entries, is_folder, opened, read_json
@@ -161,19 +165,31 @@ def _folder_of(path: Path) -> Path:
 
 
 def _opened(path: Path) -> Array:
-    """Opens the integer array in a file as a memory map."""
+    """Opens the integer array in a file as a memory map; reads the header alone, and believes no size in it."""
     try:
-        with opened(path, CURE):  # a pipe would let the next line wait without end
-            # Never unpickles: numpy refuses an array of objects by its header.
-            array: Array = np.lib.format.open_memmap(path, mode="r")
+        with opened(path, CURE) as file:
+            return _mapped(path, file)
     except NUMPY as error:
         if isinstance(error, InputError):
             raise
         told = shown(str(error)) or "its header is nested too deep"
         raise InputError(f"{path} is not a complete npy file of numbers ({told}): copy or make it again") from None
-    if array.dtype.kind not in "iu":
-        raise InputError(f"{path} holds {array.dtype}, tokens and indices are integers: make it again")
-    return array
+
+
+def _mapped(path: Path, file: BufferedReader) -> Array:
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in headers:
+        raise ValueError(f"its version is {version}")
+    shape, by_columns, dtype = headers[version](file)
+    if dtype.kind not in "iu":
+        raise InputError(f"{path} holds {shown(str(dtype))}, tokens and indices are integers: make it again")
+    held = os.fstat(file.fileno()).st_size - file.tell()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > held:
+        raise ValueError(f"it has {held:,} bytes of numbers, too few for the shape {shown(str(shape))}")
+    if not math.prod(shape):
+        return np.empty(shape, dtype)  # nothing cannot be mapped
+    return np.memmap(file, dtype, "r", file.tell(), shape, "F" if by_columns else "C")
 
 
 def _about(path: Path) -> dict[str, Any]:
