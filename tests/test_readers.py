@@ -24,9 +24,11 @@ from eqr.data.files import collect, read_labelled
 from eqr.data.hrm_format import read_folder, write_folder
 from eqr.distributed import Ranks
 from eqr.errors import InputError
+from eqr.model import ModelConfig, Reasoner
 from eqr.paper.claims import trained_depth
 from eqr.paper.claims.base import HOLDS, Measured
 from eqr.paper.claims.report import keep, kept, page
+from eqr.storage.checkpoint import published, save
 from eqr.storage.records import RecordFile
 from eqr.tasks import task_named
 from eqr.tasks.arc import Arc
@@ -195,6 +197,19 @@ def test_any_measurement_of_a_claim_is_read_or_gets_a_sentence(tmp_path: Path, d
     assert read.rows[1]["exact %"] != read.rows[1]["exact %"]
     path.write_bytes(mutated(data, path.read_bytes()))
     one_sentence(lambda: page([], {3: kept(3, tmp_path)}, {}, ""))
+
+
+@several
+@given(data=st.data())
+def test_any_card_is_published_or_gets_a_sentence(tmp_path: Path, data: st.DataObject) -> None:
+    if not (tmp_path / "config.json").exists():
+        save(Reasoner(ModelConfig(task="sudoku4", channels=2)), tmp_path)
+    card = data.draw(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8")))
+    (tmp_path / "card.md").write_bytes(card)
+    sent: list[bytes] = []
+    one_sentence(lambda: sent.append(published(str(tmp_path))["README.md"]))
+    assert bool(sent) == (card == card.decode("utf-8", "ignore").encode())
+    assert not card or not sent or sent[0].endswith(card)
 
 
 READ = """

@@ -63,6 +63,7 @@ def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: b
         raise InputError(f"--to {to}: models are sent to the main branch, leave out @{revision}")
     with _hub_errors(to):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if get_token() is None:
             raise InputError(f"sending {to} needs a token: {LOGIN}")
@@ -71,7 +72,8 @@ def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: b
         old = set(known) & set(api.list_repo_files(repository)) - set(files)
         added = [CommitOperationAdd(path, content) for path, content in files.items()]
         removed = [CommitOperationDelete(path) for path in sorted(old)]
-        return api.create_commit(repository, [*added, *removed], commit_message="Model of eqr").commit_url
+        with disable_progress_bars():  # the caller shows its own
+            return api.create_commit(repository, [*added, *removed], commit_message="Model of eqr").commit_url
 
 
 @contextmanager

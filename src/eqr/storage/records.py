@@ -8,8 +8,8 @@ merged in the order of the items. Knows no puzzle.
 import heapq
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from errno import ENOSPC
 from io import FileIO
 from pathlib import Path
@@ -34,9 +34,19 @@ Existing: TypeAlias = Literal["refuse", "continue", "replace"]
 class RecordFile:
     """The records of an input's items, in order; open inside its ``with`` block, whose regular end merges parts."""
 
-    def __init__(self, path: Path, ranks: Ranks, existing: Existing) -> None:
-        """``existing`` says what happens to a file of this name, and to its parts; ``ranks`` share the items."""
+    def __init__(
+        self,
+        path: Path,
+        ranks: Ranks,
+        existing: Existing,
+        waiting: Callable[[str], AbstractContextManager[None]] = lambda title: nullcontext(),
+    ) -> None:
+        """``existing`` says what happens to a file of this name, and to its parts; ``ranks`` share the items.
+
+        Long files are read and joined, and other processes waited for, inside ``waiting(title)``.
+        """
         self.path, self.ranks, self.existing = path, ranks, existing
+        self._waiting = waiting if ranks.first else lambda title: nullcontext()
         self.last: dict[str, Any] | None = None
         """The last record of the file that a resumed run found."""
         self.found = 0
@@ -58,11 +68,13 @@ class RecordFile:
         self.ranks.wait()
         if self.existing == "refuse" and (self.path.exists() or self._parts()):
             raise InputError(f"{self.path} exists: give --resume to go on, or another name with --out")
-        parts, self.found = self._parts(), self._whole_lines()
-        for part in parts.values():
-            for number, _ in _numbered(part):
-                self._elsewhere.extend(bytes(max(0, number + 1 - len(self._elsewhere))))
-                self._elsewhere[number] = 1
+        parts = self._parts()
+        with self._waiting(f"reading {self.path.name}"):
+            self.found = self._whole_lines()
+            for part in parts.values():
+                for number, _ in _numbered(part):
+                    self._elsewhere.extend(bytes(max(0, number + 1 - len(self._elsewhere))))
+                    self._elsewhere[number] = 1
         self.ranks.wait()  # until every process has seen the parts of earlier runs, and none of this one
         self._direct = self.ranks.size == 1 and not parts
         number = 1 + max(parts, default=0) + self.ranks.rank
@@ -78,9 +90,10 @@ class RecordFile:
             if self._file:
                 self._file.close()
             if kind is None and not self._direct:
-                self.ranks.wait()
-                if self.ranks.first:
-                    self._merge()
+                with self._waiting("joining the parts of all processes"):
+                    self.ranks.wait()
+                    if self.ranks.first:
+                        self._merge()
 
     def to_do(self, items: Iterable[T]) -> Iterator[tuple[int, T]]:
         """Yields the number, from 0, and the item for each item that has no record yet and is this process's own."""
