@@ -174,7 +174,10 @@ def test_good_puzzles_before_a_bad_one_are_answered() -> None:
         (["generate", "sudoko"], "did you mean 'sudoku'"),
         (["generate", "sudoku", "--count", "0"], "must be at least 1"),
         (["generate", "sudoku", "--seed", "-1"], "seeds are 0 or more"),
-        (["generate", "sudoku4", "--min-guesses", "50"], "lower --min-guesses"),
+        (
+            ["generate", "sudoku4", "--least", "50000"],
+            "none of 1,000 puzzles tried in a row needs 50,000 guesses or more: such puzzles are too rare to find",
+        ),
         (["eval", "--data", "header.csv", "--json", "nowhere/out.json"], "the folder does not exist"),
         (["solve", EASY, "--json", "--watch"], "give one of them"),
         (["train", "sudoku_gpu"], "did you mean 'sudoku_cpu'"),

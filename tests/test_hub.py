@@ -18,7 +18,7 @@ import eqr
 from eqr.cli import main
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
-from eqr.storage.checkpoint import save, save_calibration
+from eqr.storage.checkpoint import PUBLISHED, save, save_calibration
 from eqr.types import Calibration
 
 PICKLE = b"\x80\x04 what loading must not touch"
@@ -99,6 +99,19 @@ def test_a_fetched_model_is_sent_on_although_the_cache_is_made_of_links(hub: Hub
     done = typed("push", "--model", "hf:user/name", "--to", str(tmp_path / "copy"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "copy" / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
+def test_a_file_too_large_for_a_model_is_refused_before_it_is_fetched(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.commit(files_of(folder) | {"config.json": b" " * (2**20 + 1)})
+    with pytest.raises(InputError, match=r"its config\.json has 1,048,577 bytes, at most 1,048,576 are fetched"):
+        eqr.load("hf:user/name")
+    assert not list(Path(constants.HF_HUB_CACHE).rglob("config.json"))
+    monkeypatch.setitem(PUBLISHED, "model.safetensors", 1000)
+    hub.commit(files_of(folder))
+    with pytest.raises(InputError, match=r"its model\.safetensors has [\d,]+ bytes, at most 1,000 are fetched"):
+        eqr.load("hf:user/name")
 
 
 def test_a_revision_is_a_branch_or_a_commit(hub: Hub, folder: Path) -> None:

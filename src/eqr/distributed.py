@@ -1,6 +1,7 @@
 """The processes of one run: their ranks, the tensors they exchange, and how one notices that another is gone."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def joined_ranks(device: str, patience: timedelta) -> Iterator[tuple[Ranks, torc
     kind, local = pick_device(device).type, int(os.environ["LOCAL_WORLD_SIZE"])
     strategy = DDPStrategy(timeout=patience)
     fabric = Fabric(accelerator=kind, devices=local, num_nodes=size // local, strategy=strategy)
+    if sys.stderr.isatty() and os.environ.get("RANK") == "0":
+        print(f"waiting for {size} processes", file=sys.stderr)
     fabric.launch()
     ranks = Ranks(fabric.global_rank, size, fabric)
     try:

@@ -99,6 +99,8 @@ def native_library(source: Path) -> ctypes.CDLL | None:
         if not library.exists():
             if not can_compile(CPU):
                 return None
+            if sys.stderr.isatty():
+                print(f"compiling {source.name}, once on this machine; this takes some seconds", file=sys.stderr)
             _build(source, library, options)
         return ctypes.CDLL(str(library))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home folder

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from pysat.solvers import Cadical153
 
-from eqr.tasks import task_named
+from eqr.errors import InputError
+from eqr.tasks import Puzzle, task_named
 from eqr.tasks.sudoku import units_of
 from eqr.tasks.sudoku_search import (
+    Geometry,
     generate,
     generate_one,
     geometry,
@@ -93,6 +95,28 @@ def test_min_guesses_keeps_the_hard_ones_in_order() -> None:
     hard = list(itertools.islice(generate(geo, 0, least=8), 20))
     expected = [puzzle for puzzle in every if puzzle.rating >= 8][:20]
     assert all((a.question == b.question).all() for a, b in zip(hard, expected, strict=True))
+
+
+def test_a_rating_that_no_puzzle_has_ends_the_search_and_one_that_was_found_is_searched_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eqr.tasks.sudoku_search.PATIENCE", 300)
+    monkeypatch.setattr("eqr.tasks.sudoku_search.LATER_PATIENCE", 1000)
+    geo = geometry(units_of(2, 2))
+    with pytest.raises(InputError, match="none of 300 puzzles tried in a row needs 1,000,000 guesses or more: such"):
+        next(generate(geo, 0, least=1_000_000))
+    tried = []
+
+    def rated(geo: Geometry, seed: int, index: int) -> Puzzle:
+        tried.append(index)
+        return Puzzle(np.zeros(16, np.uint8), np.ones(16, np.uint8), int(index == 200))
+
+    monkeypatch.setattr("eqr.tasks.sudoku_search.generate_one", rated)
+    stream = generate(geo, 0, least=1, most=2)
+    assert next(stream).rating == 1
+    with pytest.raises(InputError, match="none of 1,000 puzzles tried in a row needs 1 to 2 guesses"):
+        next(stream)
+    assert 1200 < len(tried) < 1400
 
 
 def test_solutions_are_counted_up_to_the_limit() -> None:

@@ -178,6 +178,18 @@ def test_an_unwritable_log_stops_with_a_sentence(tmp_path: Path) -> None:
         run(tmp_path, 2)
 
 
+def test_a_share_of_hard_puzzles_that_are_not_there_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["pool=8", "hard_share=0.1", "hard_guesses=1000000", "evaluated=1"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "sudoku4_tiny", "--out", str(tmp_path / "run"), "--steps", "1", "--set", *changes])
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "hard_guesses is 1,000,000, and the hardest of the 8 generated puzzles is rated" in said
+    assert said.endswith(": lower it, raise pool, or set hard_share=0")
+    main(["train", "sudoku4_tiny", "--out", str(tmp_path / "run"), "--steps", "1", "--set", *changes, "hard_share=0"])
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [

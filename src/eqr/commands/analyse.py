@@ -37,7 +37,7 @@ from eqr.engine import SolveConfig
 from eqr.engine.config import RowConfig
 from eqr.errors import DISTRIBUTION, InputError
 from eqr.model import Reasoner
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 from eqr.terminal.pictures import save_animation
 
 if TYPE_CHECKING:
@@ -105,16 +105,17 @@ class Analyse:
         """Runs every analysis of many puzzles, and the landscapes of two of them; returns the number of puzzles."""
         from eqr.analysis import figures
 
-        puzzles = read_labelled(str(self.data), model.task, self.limit, self.columns)
+        with waiting("reading puzzles"):
+            puzzles = read_labelled(str(self.data), model.task, self.limit, self.columns)
         model = model.for_task(puzzles.task)
         with progress_bar("trajectories", len(puzzles)) as advance:
             traces = traced(model, puzzles, config, lambda done: advance(done, ""))
-        right = traces.exact[..., -1].flatten()
-        written.put("residual_depth", residual_depth(traces.residual.flatten(0, 1), right), figures.residual_depth)
-        written.put("correlation_budgets", correlation_of_budgets(traces), figures.correlation_budgets)
-        written.put("correlation_rows", correlation_of_rows(traces), figures.correlation_rows)
-        taken = steps(traces)
-        written.put("steps", taken, figures.steps)
+        right, taken = traces.exact[..., -1].flatten(), steps(traces)
+        with waiting("drawing"):
+            written.put("residual_depth", residual_depth(traces.residual.flatten(0, 1), right), figures.residual_depth)
+            written.put("correlation_budgets", correlation_of_budgets(traces), figures.correlation_budgets)
+            written.put("correlation_rows", correlation_of_rows(traces), figures.correlation_rows)
+            written.put("steps", taken, figures.steps)
         anywhere = from_random_starts(model)
         if anywhere is not model:
             with progress_bar("random starts", len(puzzles)) as advance:
@@ -178,8 +179,9 @@ class Analyse:
 
         with progress_bar(f"basins {number}", self.starts) as advance:
             basins, ends = explore(model, puzzle, label, self.starts, config, lambda done: advance(done, ""))
-        written.put("basins", basins, figures.basins, number)
-        path = trajectory(model, puzzle, label, config)
-        stem = written.put("trajectory", path, figures.strip_of(model.task), number)
-        save_animation(*animation(model.task, path), stem.with_name(f"{stem.name}.gif"))
+        with waiting(f"drawing {number}"):
+            written.put("basins", basins, figures.basins, number)
+            path = trajectory(model, puzzle, label, config)
+            stem = written.put("trajectory", path, figures.strip_of(model.task), number)
+            save_animation(*animation(model.task, path), stem.with_name(f"{stem.name}.gif"))
         return ends

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eqr.commands.options import Answered, Compiled
-from eqr.data.limited import read_text
+from eqr.data.reading import read_text
 from eqr.engine.config import NumberConfig
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described, settings_of

@@ -19,7 +19,7 @@ from eqr.runtime import CPU
 from eqr.storage.checkpoint import folder_of, load
 from eqr.storage.files import write_text_atomically
 from eqr.tasks import Task
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 from eqr.training.run import HELD_OUT_STREAM
 
 GENERATED = 128
@@ -64,6 +64,8 @@ class Claims:
             if not vars(self)[name] > 0:
                 raise InputError(f"--{name} {vars(self)[name]}: it must be more than 0")
         wanted = self._wanted()
+        for claim in CLAIMS:
+            _known(claim, folder)  # a damaged file is told before anything is measured
         threads = self.machine.set()
         model = load(self.model, CPU)
         lab = Laboratory(
@@ -80,15 +82,16 @@ class Claims:
             train_steps=self.train_steps,
         )
         self._measure(lab, wanted)
-        measured = {claim.number: result for claim in CLAIMS if (result := kept(claim.number, folder))}
+        measured = {claim.number: result for claim in CLAIMS if (result := _known(claim, folder))}
         report = Path(self.report) if self.report else folder / "claims.md"
-        write_text_atomically(report, page(CLAIMS, measured, _drawn(measured, report), self._opening()))
+        with waiting("drawing"):
+            write_text_atomically(report, page(CLAIMS, measured, _drawn(measured, report), self._opening()))
         Console().print(_table(measured))
         print(f"report in {report}")
 
     def _measure(self, lab: Laboratory, wanted: list[int]) -> None:
         def missing(claim: Claim) -> bool:
-            known = kept(claim.number, lab.folder)
+            known = _known(claim, lab.folder)
             return known is None or not claim.uses or known.settings != lab.settings(claim.uses, claim.protocol)
 
         claims = [claim for claim in CLAIMS if claim.number in wanted and missing(claim)]
@@ -114,8 +117,10 @@ class Claims:
 
     def _puzzles(self, task: Task) -> Puzzles:
         if self.data:
-            return read_labelled(self.data, task, self.limit, self.columns)
-        return collect(task, task.generate(HELD_OUT_STREAM + 2), self.limit)
+            with waiting("reading puzzles"):
+                return read_labelled(self.data, task, self.limit, self.columns)
+        with progress_bar("generating puzzles", self.limit) as advance:
+            return collect(task, task.generate(HELD_OUT_STREAM + 2), self.limit, advance)
 
     def _opening(self) -> str:
         report = Path(self.report) if self.report else None
@@ -129,6 +134,11 @@ class Claims:
             "over puzzles, and a gain counts when it is more than two of them; seconds are the engine's wall-clock on "
             "this machine, whatever else it did."
         )
+
+
+def _known(claim: Claim, folder: Path) -> Measured | None:
+    """The measurement of a claim that is kept in the folder, if any; raises InputError as ``kept``."""
+    return kept(claim.number, folder, claim.curve)
 
 
 def _drawn(measured: dict[int, Measured], report: Path) -> dict[int, str]:

@@ -20,7 +20,7 @@ from eqr.errors import InputError, unknown
 from eqr.tasks import Task, task_named
 from eqr.tasks.arc import arc_of
 from eqr.tasks.base import Boards
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 
 PUZZLES = {"sudoku-extreme": "sudoku"}
 """Kinds of sets of puzzles with answers, and their tasks."""
@@ -81,13 +81,15 @@ class Data:
 
     def _puzzles(self, rng: np.random.Generator) -> list[_Set]:
         task = task_named(PUZZLES[self.name])
-        puzzles = read_labelled(self.source, task, columns=self.columns)
+        with waiting("reading puzzles"):
+            puzzles = read_labelled(self.source, task, columns=self.columns)
         puzzles = puzzles.where(self._drawn(len(puzzles), rng))
         return [_Set(task, puzzles.questions, puzzles.answers, np.arange(len(puzzles)))]
 
     def _few_shot(self, rng: np.random.Generator) -> list[_Set]:
         """Training boards of all tasks, and the tests of the evaluated tasks."""
-        tasks = read_few_shot(self.source, self.solutions)
+        with waiting("reading tasks"):
+            tasks = read_few_shot(self.source, self.solutions)
         if self.subsample is not None:
             raise InputError(
                 "--subsample does not apply to few-shot tasks: give a source that holds only the tasks you want"
@@ -133,7 +135,8 @@ class Data:
         starts = np.flatnonzero(np.diff(made.groups, prepend=-1, append=made.groups[-1] + 1))
         try:
             shutil.rmtree(part, ignore_errors=True)
-            write_folder(part, made.questions, made.answers, starts, made.task)
+            with waiting(f"writing {target.name}"):
+                write_folder(part, made.questions, made.answers, starts, made.task)
             part.replace(target)
         except OSError as error:
             raise InputError(f"cannot write {target} ({error.strerror}): choose another --out") from None

@@ -15,7 +15,7 @@ from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
 from eqr.storage.files import write_text_atomically
 from eqr.storage.records import RecordFile
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Eval:
         with ExitStack() as stack:
             ranks, device = stack.enter_context(joined_ranks(self.machine.device, WEEK))
             path = Path(self.records) if self.records else None
-            file = stack.enter_context(RecordFile(path, ranks, existing="replace")) if path else None
+            file = stack.enter_context(RecordFile(path, ranks, "replace", waiting)) if path else None
             report = self._report(ranks, device, file)
         if not ranks.first:
             return
@@ -52,7 +52,7 @@ class Eval:
 
     def _report(self, ranks: Ranks, device: torch.device, file: RecordFile | None) -> Report:
         model = self.model.load(device)
-        puzzles = self.puzzles.read(model.task)
+        puzzles = self.puzzles.read(model.task, hidden=not ranks.first)
         with progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0
 

@@ -8,6 +8,7 @@ from eqr.errors import InputError
 from eqr.runtime import CPU
 from eqr.storage.onnx import difference, export
 from eqr.tasks import task_named
+from eqr.terminal.console import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,10 @@ class Export:
         model = self.model.load(CPU)
         if self.task:
             model = model.for_task(task_named(self.task, model.task.options))
-        export(model, out)
+        with waiting(f"writing {out.name}"):
+            export(model, out)
+            differs = difference(model, out)
         streams, cells, width = model.state_shape
         shapes = f"z (R, {streams}, {cells}, {width}), ids (R, {model.task.layout.width})"
         print(f"written to {out}: {model.task.name}, {out.stat().st_size:,} bytes, inputs {shapes}")
-        print(f"one segment under onnxruntime: logits differ by {difference(model, out):.1e} at most")
+        print(f"one segment under onnxruntime: logits differ by {differs:.1e} at most")

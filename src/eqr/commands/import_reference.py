@@ -9,6 +9,7 @@ from eqr.commands.flags import Folder
 from eqr.errors import InputError
 from eqr.paper.reference import read_checkpoint, to_reasoner
 from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
+from eqr.terminal.console import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +33,11 @@ class ImportReference:
         out = Path(self.out)
         if any((out / name).exists() for name in (CONFIG, WEIGHTS)):
             raise InputError(f"{out} already holds a model: give a new folder")
-        checkpoint = read_checkpoint(Path(self.file), Path(self.config) if self.config else None)
-        model = to_reasoner(checkpoint, self.cells)
         try:
-            save(model, out)
+            with waiting(f"reading {Path(self.file).name}"):
+                checkpoint = read_checkpoint(Path(self.file), Path(self.config) if self.config else None)
+                model = to_reasoner(checkpoint, self.cells)
+                save(model, out)
         except OSError as error:
             raise InputError(f"{out} cannot be made ({error.strerror}): give another folder") from None
         for note in checkpoint.notes:

@@ -13,6 +13,7 @@ from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
 from eqr.storage.checkpoint import load
 from eqr.tasks import Task
+from eqr.terminal.console import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +93,10 @@ class Answered:
 
     columns: Columns = field(default_factory=Columns)
 
-    def read(self, task: Task) -> Puzzles:
-        """The puzzles, with their answers."""
-        return read_labelled(self.data, task, self.limit, self.columns)
+    def read(self, task: Task, hidden: bool = False) -> Puzzles:
+        """The puzzles, with their answers; shows that they are read, unless ``hidden``."""
+        with waiting(f"reading {self.name}", hidden):
+            return read_labelled(self.data, task, self.limit, self.columns)
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from eqr.errors import InputError
 from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, published
 from eqr.storage.files import write_atomically
 from eqr.storage.hub import is_on_hub, push
+from eqr.terminal.console import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Push:
         """Send the files; print their sizes and where they are."""
         files = published(self.model)
         if is_on_hub(self.to):
-            where = push(files, self.to, PUBLISHED, self.private)
+            with waiting(f"sending {self.to}"):
+                where = push(files, self.to, PUBLISHED, self.private)
         else:
             where = self.to
             _write(files, Path(self.to))

@@ -27,7 +27,7 @@ from eqr.errors import InputError, printable
 from eqr.evidence import Solution
 from eqr.storage.records import Existing, RecordFile
 from eqr.tasks import Task
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 from eqr.terminal.pictures import save_picture
 from eqr.terminal.replay import replay
 
@@ -73,7 +73,7 @@ class Solve:
                 raise InputError("several processes share the puzzles: give --out FILE, where their answers are joined")
             pictures = output_folder("--png", self.png) if self.png else None
             existing: Existing = "continue" if self.resume else "refuse"
-            file = stack.enter_context(RecordFile(Path(self.out), ranks, existing)) if self.out else None
+            file = stack.enter_context(RecordFile(Path(self.out), ranks, existing, waiting)) if self.out else None
             hidden = self.watch or self._typed or not ranks.first
             advance = stack.enter_context(progress_bar("solving", 1.0, hidden=hidden))
             model = self.model.load(device)
@@ -94,7 +94,8 @@ class Solve:
                     print(f"eqr: stopped; the same command with --resume goes on with {self.out}", file=sys.stderr)
                 raise
         if ranks.first:
-            counts = Counter(map(_kind, file.records())) if file else output.counts
+            with waiting(f"counting {self.out}", hidden=file is None):
+                counts = Counter(map(_kind, file.records())) if file else output.counts
             self._summarise(counts, time.perf_counter() - started, model.task)
 
     def _refuse_contradictions(self) -> None:

@@ -18,7 +18,7 @@ from eqr.errors import InputError
 from eqr.storage.checkpoint import load
 from eqr.storage.files import write_text_atomically
 from eqr.tasks.arc import Arc, Grid
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 
 ATTEMPTS = 2
 
@@ -48,7 +48,8 @@ class Submit:
         if self.limit is not None and self.limit < 1:
             raise InputError(f"--limit {self.limit}: at least 1 test is needed")
         model = load(self.model, self.machine.ready())
-        arc, tasks = model.task, read_few_shot(self.source, self.solutions)
+        with waiting("reading tasks"):
+            arc, tasks = model.task, read_few_shot(self.source, self.solutions)
         if not isinstance(arc, Arc):
             raise InputError(f"--model {self.model} answers {arc.name}: a model of a task such as arc5x149 is needed")
         if len(tasks) != arc.tasks:

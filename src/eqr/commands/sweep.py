@@ -15,7 +15,7 @@ from eqr.errors import InputError
 from eqr.measure.report import csv_text
 from eqr.measure.sweep import Cell, sweep
 from eqr.storage.files import write_text_atomically
-from eqr.terminal.console import progress_bar
+from eqr.terminal.console import progress_bar, waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,13 @@ class Sweep:
             cells, kept = sweep(model, puzzles, depths, breadths, config, self.machine.compile, lambda: advance(1, ""))
         write_text_atomically(folder / "sweep.csv", csv_text([asdict(cell) for cell in cells]))
         write_text_atomically(folder / "halting.csv", csv_text([asdict(rule) for rule in kept]))
-        from eqr.measure.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
+        with waiting("drawing"):
+            from eqr.measure.plots import error_map, frontier, residual_map  # matplotlib takes a second to import
 
-        title = f"{self.model.model} on {self.puzzles.name}"
-        error_map(cells, f"Error, {title}", folder / "error.png")
-        residual_map(cells, f"Residual of the selected restart, {title}", folder / "residual.png")
-        frontier(cells, folder / "frontier.png")
+            title = f"{self.model.model} on {self.puzzles.name}"
+            error_map(cells, f"Error, {title}", folder / "error.png")
+            residual_map(cells, f"Residual of the selected restart, {title}", folder / "residual.png")
+            frontier(cells, folder / "frontier.png")
         Console().print(_table(cells))
         for rule in kept:
             line = f"halting by {rule.halt} ends {rule.halted} of {rule.rows} rows"

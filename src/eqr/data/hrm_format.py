@@ -11,15 +11,19 @@ Token 0 is padding. If clues are fixed, a cell may be blank, so token 1 is blank
 
 import itertools
 import json
+import math
+import os
 import re
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from eqr.data.limited import opened, read_json
-from eqr.errors import InputError, printable
+from eqr.data.reading import NUMPY, entries, is_folder, opened, read_json
+from eqr.errors import InputError, printable, shown
 from eqr.tasks import Task
 from eqr.tasks.base import Boards
 
@@ -32,6 +36,9 @@ PARTS = (INPUTS, LABELS, IDENTIFIERS, PUZZLES, GROUPS)
 USUAL = "all"
 """Name of the only set in most folders."""
 ABOUT = "dataset.json"
+MOST_NAME = 100
+"""Letters of the longest name of a set."""
+CURE = "copy or make the folder again"
 FILE = re.compile(rf"(.+)__({'|'.join(PARTS)})\.npy")
 CHUNK = 1 << 16
 """Rows converted at a time: token arrays may be int64, eight times as large as the boards."""
@@ -116,14 +123,17 @@ def _sets(folder: Path) -> list[str]:
     """Returns the sets that dataset.json names; raises InputError if others lie in the folder, or files are missing."""
     about = _about(folder / ABOUT)
     names = about.get("sets", [USUAL])
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{folder / ABOUT} states sets {names!r}: a list of names is needed, make the folder again")
-    held = {match[1] for file in folder.iterdir() if (match := FILE.fullmatch(file.name))}
+    if not isinstance(names, list) or not names or not all(map(_is_name, names)):
+        raise InputError(
+            f"{folder / ABOUT} states other 'sets' than a list of names of 1 to {MOST_NAME} letters: make the folder "
+            "again"
+        )
+    held = {match[1] for file in entries(folder, CURE) if (match := FILE.fullmatch(file.name))}
     others = sorted(held - set(names))
     if others:
         raise InputError(
-            f"{folder} holds files of the set {others[0]}, {ABOUT} names {', '.join(names)}: name the set there, or "
-            "move its files away"
+            f"{folder} holds files of the set {shown(others[0])}, {ABOUT} names {', '.join(names)}: name the set "
+            "there, or move its files away"
         )
     missing = [file_of(name, part) for name in names for part in PARTS if not (folder / file_of(name, part)).is_file()]
     if missing:
@@ -131,12 +141,17 @@ def _sets(folder: Path) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _is_name(name: object) -> bool:
+    """Returns whether a set may be called that: a slash would lead out of the folder."""
+    return isinstance(name, str) and 0 < len(name) <= MOST_NAME and name.isprintable() and "/" not in name
+
+
 def _folder_of(path: Path) -> Path:
     """Returns ``path``, or its only child that holds sets; raises InputError if there is no dataset.json."""
-    if not path.is_dir():
+    if not is_folder(path, CURE):
         raise InputError(f"{path} is not a folder: give one that holds {ABOUT} and the files beside it")
     children = [path / name for name in ("train", "test") if (path / name).is_dir()]
-    if any(file.name == ABOUT or FILE.fullmatch(file.name) for file in path.iterdir()):
+    if any(file.name == ABOUT or FILE.fullmatch(file.name) for file in entries(path, CURE)):
         folder = path
     elif len(children) == 1:
         folder = children[0]
@@ -150,20 +165,35 @@ def _folder_of(path: Path) -> Path:
 
 
 def _opened(path: Path) -> Array:
-    """Opens the integer array in a file as a memory map."""
+    """Opens the integer array in a file as a memory map; reads the header alone, and believes no size in it."""
     try:
-        with opened(path, "copy or make the folder again"):  # a pipe would never open, a device has no end
-            # Never unpickles: numpy refuses an array of objects by its header.
-            array: Array = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise InputError(f"{path} is not a complete npy file of numbers ({error}): copy or make it again") from None
-    if array.dtype.kind not in "iu":
-        raise InputError(f"{path} holds {array.dtype}, tokens and indices are integers: make it again")
-    return array
+        with opened(path, CURE) as file:
+            return _mapped(path, file)
+    except NUMPY as error:
+        if isinstance(error, InputError):
+            raise
+        told = shown(str(error)) or "its header is nested too deep"
+        raise InputError(f"{path} is not a complete npy file of numbers ({told}): copy or make it again") from None
+
+
+def _mapped(path: Path, file: BufferedReader) -> Array:
+    headers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    version = npy.read_magic(file)
+    if version not in headers:
+        raise ValueError(f"its version is {version}")
+    shape, by_columns, dtype = headers[version](file)
+    if dtype.kind not in "iu":
+        raise InputError(f"{path} holds {shown(str(dtype))}, tokens and indices are integers: make it again")
+    held = os.fstat(file.fileno()).st_size - file.tell()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > held:
+        raise ValueError(f"it has {held:,} bytes of numbers, too few for the shape {shown(str(shape))}")
+    if not math.prod(shape):
+        return np.empty(shape, dtype)  # nothing cannot be mapped
+    return np.memmap(file, dtype, "r", file.tell(), shape, "F" if by_columns else "C")
 
 
 def _about(path: Path) -> dict[str, Any]:
-    about = read_json(path, "copy or make the folder again")
+    about = read_json(path, CURE)
     return about if isinstance(about, dict) else {}
 
 
@@ -173,22 +203,30 @@ def _check_about(path: Path, task: Task) -> None:
     for key, value in wanted.items():
         if about.get(key) != value:
             raise InputError(
-                f"{path} states {key} {about.get(key)}, {task.name} has {value}: give a folder of {task.name} puzzles"
+                f"{path} states {key} {shown(about.get(key))}, {task.name} has {value}: "
+                f"give a folder of {task.name} puzzles"
             )
 
 
 def _check_indices(path: Path, indices: Array, count: int, of: str) -> None:
     """Raises InputError unless the boundaries in ``indices`` run from 0 to ``count`` and never fall."""
-    rising = indices.ndim == 1 and len(indices) > 1 and bool((indices[1:] >= indices[:-1]).all())
-    if not rising or indices[0] != 0 or indices[-1] != count:
+    ends = indices.ndim == 1 and len(indices) > 1 and indices[0] == 0 and indices[-1] == count
+    if not ends or not all(_rising(indices[start : start + CHUNK + 1]) for start in range(0, len(indices), CHUNK)):
         raise InputError(f"{path} does not run from 0 to {count}, the number of {of}: make the folder again")
+
+
+def _rising(indices: Array) -> bool:
+    return bool((indices[1:] >= indices[:-1]).all())
 
 
 def _boards(path: Path, tokens: Array, task: Task) -> Boards:
     """Converts tokens to symbol ids; raises InputError naming the first token that is no symbol."""
     shift = _shift(task)
     most = task.layout.symbols + shift
-    boards = np.empty(tokens.shape, np.uint8)
+    try:
+        boards = np.empty(tokens.shape, np.uint8)
+    except MemoryError:
+        raise InputError(f"{path} has {tokens.size:,} cells, more than the memory holds: make a smaller set") from None
     for start in range(0, len(tokens), CHUNK):
         part = tokens[start : start + CHUNK]
         wrong = (part < 1) | (part > most)

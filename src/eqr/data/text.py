@@ -6,6 +6,7 @@ A piece that cannot be used is yielded as ``Refused``, and reading goes on. One 
 import csv
 import json
 import re
+import reprlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -312,7 +313,9 @@ def _from_json(place: str, value: Any, columns: QuestionColumn) -> Row | Refused
         boards = {kind: _cells(values.get(kind)) for kind in ("question", "answer")}
     except InputError as error:
         return Refused(place, str(error))
-    notes = {kind: str(values[kind]) for kind in ("source", "rating") if values.get(kind) is not None}
+    notes = {
+        kind: str(values[kind]) for kind in ("source", "rating") if isinstance(values.get(kind), str | int | float)
+    }
     return _checked(Row(place, whole=True, **boards, **notes))
 
 
@@ -320,14 +323,19 @@ def _nested(value: list[Any]) -> bool:
     return bool(value) and isinstance(value[0], list)
 
 
-def _cells(value: Any) -> str:
-    """Returns a board of JSON as text: a text, a list of cells, or a list of rows; raises InputError for others."""
+def _cells(value: Any, row: bool = False) -> str:
+    """Returns a board, or a row of one, of JSON as text: a text, a list of cells, or, for a board, a list of rows.
+
+    Raises InputError for others.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and value and all(isinstance(row, list | str) and len(row) != 1 for row in value):
-        return "\n".join(map(_cells, value))
+    if not row and isinstance(value, list) and value and all(isinstance(v, list | str) and len(v) != 1 for v in value):
+        return "\n".join(_cells(v, row=True) for v in value)
     if isinstance(value, list) and all(type(cell) in (int, str) and len(str(cell)) == 1 for cell in value):
         return "".join(map(str, value))
-    raise InputError(f"the board {json.dumps(value)[:40]} is no text and no list of cells of one character: correct it")
+    raise InputError(
+        f"the board {reprlib.repr(value)[:40]} is no text and no list of cells of one character: correct it"
+    )

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eqr.data import limited
+from eqr.data import reading
 from eqr.errors import InputError, shown
 from eqr.storage.pickles import Described, Storage, unpickled
 from eqr.storage.weights import finite
@@ -48,7 +48,7 @@ DAMAGE = (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, Value
 def opened(path: Path, cure: str) -> Iterator["TorchFile"]:
     """Opens a file; raises InputError, also from the body, if the file is something else or is damaged."""
     try:
-        with limited.opened(path, cure) as file:
+        with reading.opened(path, cure) as file:
             zipped = _Zipped(file)
             with zipfile.ZipFile(zipped) as archive:
                 zipped.most = -1

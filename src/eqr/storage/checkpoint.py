@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save as to_bytes
 
-from eqr.data.limited import read_json, read_limited, read_text
+from eqr.data.reading import MOST_TEXT, read_json, read_limited, read_text
 from eqr.engine import SolveConfig
 from eqr.errors import InputError, from_json, registered, shown, unknown
 from eqr.model import ModelConfig, Reasoner
@@ -32,8 +32,8 @@ WEIGHTS, CONFIG, CALIBRATION = "model.safetensors", "config.json", "calibration.
 SETTINGS = "solve"
 """Key of the best settings in config.json."""
 CARD, README = "card.md", "README.md"
-PUBLISHED = (WEIGHTS, CONFIG, CALIBRATION, README)
-"""The files of a model on the hub; other files there are never fetched."""
+PUBLISHED = {WEIGHTS: 2**32, CONFIG: MOST_TEXT, CALIBRATION: MOST_TEXT, README: MOST_TEXT}
+"""The files of a model on the hub, and the most bytes of each; other files there are never fetched."""
 MOST_RESTARTS, MOST_SUPPOSE = 4096, 1024
 """Largest settings that a model may ask for in its config.json."""
 

@@ -7,7 +7,7 @@ be reached, the files in the cache are used. Knows no model.
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from eqr.errors import InputError, missing_extra
@@ -29,16 +29,26 @@ def place(name: str | Path) -> tuple[str, str | None]:
     return match[1], match[2]
 
 
-def fetched(name: str | Path, files: Collection[str]) -> Path:
+def fetched(name: str | Path, files: Mapping[str, int]) -> Path:
     """Fetches those of ``files`` that ``name`` has; returns their folder in the cache.
 
-    Raises InputError if the files cannot be fetched and are not in the cache.
+    ``files`` gives the most bytes of each. Raises InputError, before anything is fetched, for a larger file; also if
+    the files cannot be fetched and are not in the cache.
     """
     repository, revision = place(name)
     with _hub_errors(str(name)):
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import DryRunError
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
+        with disable_progress_bars(), suppress(DryRunError):  # out of reach: the files in the cache have been checked
+            planned = snapshot_download(repository, revision=revision, allow_patterns=list(files), dry_run=True)
+            for file in planned:
+                if (file.file_size or 0) > files[file.filename]:
+                    raise InputError(
+                        f"{name}: its {file.filename} has {file.file_size:,} bytes, at most {files[file.filename]:,} "
+                        "are fetched: it is no file of a model"
+                    )
         with nullcontext() if sys.stderr.isatty() else disable_progress_bars():
             return Path(snapshot_download(repository, revision=revision, allow_patterns=list(files)))
 
@@ -53,6 +63,7 @@ def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: b
         raise InputError(f"--to {to}: models are sent to the main branch, leave out @{revision}")
     with _hub_errors(to):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         if get_token() is None:
             raise InputError(f"sending {to} needs a token: {LOGIN}")
@@ -61,7 +72,8 @@ def push(files: Mapping[str, bytes], to: str, known: Collection[str], private: b
         old = set(known) & set(api.list_repo_files(repository)) - set(files)
         added = [CommitOperationAdd(path, content) for path, content in files.items()]
         removed = [CommitOperationDelete(path) for path in sorted(old)]
-        return api.create_commit(repository, [*added, *removed], commit_message="Model of eqr").commit_url
+        with disable_progress_bars():  # the caller shows its own
+            return api.create_commit(repository, [*added, *removed], commit_message="Model of eqr").commit_url
 
 
 @contextmanager

@@ -8,8 +8,8 @@ merged in the order of the items. Knows no puzzle.
 import heapq
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from errno import ENOSPC
 from io import FileIO
 from pathlib import Path
@@ -22,7 +22,11 @@ from eqr.distributed import Ranks
 from eqr.errors import InputError
 
 T = TypeVar("T")
-
+MOST_LINE = 2**24
+"""Bytes of the longest record."""
+MOST_DIGITS = 8
+"""Digits of the largest number of an item in a part, each of which takes a byte of memory."""
+OTHER = "choose another name with --out"
 
 Existing: TypeAlias = Literal["refuse", "continue", "replace"]
 
@@ -30,9 +34,19 @@ Existing: TypeAlias = Literal["refuse", "continue", "replace"]
 class RecordFile:
     """The records of an input's items, in order; open inside its ``with`` block, whose regular end merges parts."""
 
-    def __init__(self, path: Path, ranks: Ranks, existing: Existing) -> None:
-        """``existing`` says what happens to a file of this name, and to its parts; ``ranks`` share the items."""
+    def __init__(
+        self,
+        path: Path,
+        ranks: Ranks,
+        existing: Existing,
+        waiting: Callable[[str], AbstractContextManager[None]] = lambda title: nullcontext(),
+    ) -> None:
+        """``existing`` says what happens to a file of this name, and to its parts; ``ranks`` share the items.
+
+        Long files are read and joined, and other processes waited for, inside ``waiting(title)``.
+        """
         self.path, self.ranks, self.existing = path, ranks, existing
+        self._waiting = waiting if ranks.first else lambda title: nullcontext()
         self.last: dict[str, Any] | None = None
         """The last record of the file that a resumed run found."""
         self.found = 0
@@ -54,11 +68,13 @@ class RecordFile:
         self.ranks.wait()
         if self.existing == "refuse" and (self.path.exists() or self._parts()):
             raise InputError(f"{self.path} exists: give --resume to go on, or another name with --out")
-        parts, self.found = self._parts(), self._whole_lines()
-        for part in parts.values():
-            for number, _ in _numbered(part):
-                self._elsewhere.extend(bytes(max(0, number + 1 - len(self._elsewhere))))
-                self._elsewhere[number] = 1
+        parts = self._parts()
+        with self._waiting(f"reading {self.path.name}"):
+            self.found = self._whole_lines()
+            for part in parts.values():
+                for number, _ in _numbered(part):
+                    self._elsewhere.extend(bytes(max(0, number + 1 - len(self._elsewhere))))
+                    self._elsewhere[number] = 1
         self.ranks.wait()  # until every process has seen the parts of earlier runs, and none of this one
         self._direct = self.ranks.size == 1 and not parts
         number = 1 + max(parts, default=0) + self.ranks.rank
@@ -74,9 +90,10 @@ class RecordFile:
             if self._file:
                 self._file.close()
             if kind is None and not self._direct:
-                self.ranks.wait()
-                if self.ranks.first:
-                    self._merge()
+                with self._waiting("joining the parts of all processes"):
+                    self.ranks.wait()
+                    if self.ranks.first:
+                        self._merge()
 
     def to_do(self, items: Iterable[T]) -> Iterator[tuple[int, T]]:
         """Yields the number, from 0, and the item for each item that has no record yet and is this process's own."""
@@ -100,9 +117,12 @@ class RecordFile:
             raise self._unwritable(error) from None
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yields the records of the file, in order."""
-        with self.path.open(encoding="utf-8") as file:
-            yield from map(json.loads, file)
+        """Yields the records of the file, in order; raises InputError for a line that is none."""
+        for number, line in enumerate(_lines(self.path), 1):
+            record = _record_in(line)
+            if record is None:
+                raise self._foreign(number)
+            yield record
 
     def _lock(self) -> None:
         try:
@@ -125,31 +145,42 @@ class RecordFile:
         return {number: self.path.with_name(f"{start}{number}") for number in numbers}
 
     def _whole_lines(self) -> int:
-        """Counts the records of the file; cuts off half a line at its end. Raises InputError if they are no records."""
+        """Counts the records of the file; cuts off half a line at its end.
+
+        Raises InputError, and changes nothing, if the file holds something else than records.
+        """
         if not self.path.exists():
             return 0
         count = end = 0
-        last = b""
+        last = half = b""
         try:
-            with self.path.open("rb+") as file:
-                for line in file:
-                    if line.endswith(b"\n"):
-                        count, end, last = count + 1, end + len(line), line
-                if self.ranks.first:
+            for line in _lines(self.path):
+                if not line.endswith(b"\n"):
+                    half = line
+                elif not _looks_whole(line):
+                    raise self._foreign(count + 1)
+                else:
+                    count, end, last = count + 1, end + len(line), line
+            unended = _record_in(half)  # only its line end is missing
+            self.last = _record_in(last) if unended is None else unended
+            if self.last is None and (last or not _may_be_cut(half)):
+                raise self._foreign(count or 1)
+            if half and self.ranks.first:
+                with self.path.open("rb+") as file:
                     file.truncate(end)
+                    file.seek(end)
+                    file.write(b"" if unended is None else half + b"\n")
         except OSError as error:
             raise self._unwritable(error) from None
-        if last:
-            try:
-                self.last = json.loads(last)
-            except ValueError:
-                raise InputError(f"{self.path} holds no records of a run: choose another name with --out") from None
-        return count
+        return count + (unended is not None)
+
+    def _foreign(self, line: int) -> InputError:
+        return InputError(f"{self.path} holds no records of a run, or they are damaged (line {line}): {OTHER}")
 
     def _merge(self) -> None:
         """Appends the records of all parts to the file, as far as none is missing; then removes the parts."""
         parts = list(self._parts().values())
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("ab") as file:
             written = self.found
             for number, record in heapq.merge(*map(_numbered, parts)):
                 if number > written:
@@ -163,10 +194,36 @@ class RecordFile:
             part.unlink()
 
 
-def _numbered(part: Path) -> Iterator[tuple[int, str]]:
-    """Yields number and record of each whole line of a part."""
-    with part.open(encoding="utf-8") as file:
-        for line in file:
-            number, _, record = line.partition("\t")
-            if record.endswith("\n"):
-                yield int(number), record
+def _numbered(part: Path) -> Iterator[tuple[int, bytes]]:
+    """Yields number and record of each whole line of a part; leaves out damaged lines, whose items are done again."""
+    for line in _lines(part):
+        number, _, record = line.partition(b"\t")
+        if number.isdigit() and len(number) <= MOST_DIGITS and _looks_whole(record):
+            yield int(number), record
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yields the lines of a file; raises InputError for a line that is longer than any record."""
+    with path.open("rb") as file:
+        while line := file.readline(MOST_LINE + 1):
+            if len(line) > MOST_LINE:
+                raise InputError(f"{path} has a line of more than {MOST_LINE:,} bytes, so it holds no records: {OTHER}")
+            yield line
+
+
+def _looks_whole(line: bytes) -> bool:
+    """Returns whether a line may be a record; a disk that lost power may hold zeros in its place."""
+    return line.startswith(b"{") and line.endswith(b"}\n") and b"\0" not in line
+
+
+def _may_be_cut(half: bytes) -> bool:
+    """Returns whether this may be the beginning of a record, or what a disk holds in its place after it lost power."""
+    return half.startswith((b"{", b"\0")) or not half
+
+
+def _record_in(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

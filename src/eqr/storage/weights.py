@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from eqr.data.limited import opened
+from eqr.data.reading import opened
 from eqr.errors import InputError, shown
 
 Shapes = Mapping[str, tuple[int, ...]]

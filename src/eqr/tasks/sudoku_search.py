@@ -23,8 +23,9 @@ from eqr.tasks.base import Puzzle
 Board = NDArray[np.uint8]
 _compiled = partial(njit, cache=True, nogil=True)  # nogil: worker threads generate side by side
 
-PATIENCE = 50_000
-"""Puzzles to try without finding one in the wanted range before the search gives up."""
+PATIENCE, LATER_PATIENCE = 50_000, 1_000_000
+"""Puzzles to try without finding one in the wanted range before the search gives up: at first, which takes a core about
+a minute, and once one has been found. A set of 1,000 puzzles that are rarer than 1 in 50,000 would take half a day."""
 
 
 class Geometry(NamedTuple):
@@ -250,7 +251,7 @@ def say_once_that_it_compiles() -> None:
 def generate(geo: Geometry, seed: int, least: int = 0, most: int | None = None, workers: int = 1) -> Iterator[Puzzle]:
     """Yields puzzles rated ``least`` to ``most`` without end; the stream does not depend on the number of ``workers``.
 
-    Raises InputError if such puzzles are too rare to find.
+    Raises InputError if such puzzles are too rare to find (PATIENCE).
     """
     chunk, upper = 64, math.inf if most is None else most
 
@@ -259,14 +260,16 @@ def generate(geo: Geometry, seed: int, least: int = 0, most: int | None = None, 
         return [puzzle for puzzle in generated if least <= puzzle.rating <= upper]
 
     with ThreadPoolExecutor(workers) as pool:
-        first, last_found = 0, 0
+        first, last_found, patience = 0, 0, PATIENCE
         while True:
             for number, puzzles in enumerate(pool.map(block, range(first, first + workers)), first):
                 yield from puzzles
-                last_found = number if puzzles else last_found
+                if puzzles:
+                    last_found, patience = number, LATER_PATIENCE
             first += workers
-            if (first - last_found) * chunk > PATIENCE:
+            if (first - last_found) * chunk > patience:
+                wanted = f"{least:,} guesses or more" if most is None else f"{least:,} to {most:,} guesses"
                 raise InputError(
-                    f"none of {PATIENCE:,} puzzles needs {least} to {upper} guesses: "
-                    "lower --min-guesses or widen the range"
+                    f"none of {patience:,} puzzles tried in a row needs {wanted}: such puzzles are too rare to find, "
+                    "lower --least or widen the range"
                 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eqr.data.limited import opened
+from eqr.data.reading import opened
 from eqr.storage.files import write_atomically
 
 LOG = "log.jsonl"

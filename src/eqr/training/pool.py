@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from eqr.data.files import Puzzles, collect, load_puzzles, save_puzzles
+from eqr.data.reading import NUMPY
 from eqr.distributed import Ranks
 from eqr.storage.files import write_atomically
 from eqr.tasks import Task
@@ -46,7 +47,7 @@ def damage_of(path: Path, task: Task, count: int) -> str | None:
             _array(file, "ratings", (count,), np.int64)
     except OSError as error:
         return error.strerror or str(error)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (*NUMPY, zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError) as error:
         return str(error)[:80]
     clues = (questions > 0) & task.layout.clues_fixed
     wrong = (questions > task.layout.symbols) | (answers > task.layout.symbols) | (answers == 0)

@@ -28,6 +28,7 @@ from eqr.storage.checkpoint import load, shapes_of
 from eqr.storage.states import has_state
 from eqr.storage.weights import misfit
 from eqr.tasks import Task
+from eqr.terminal.console import progress_bar, waiting
 from eqr.training.config import INCIDENTAL, TrainConfig
 from eqr.training.growth import grown
 from eqr.training.log import LOG, Record, forget_after
@@ -112,7 +113,7 @@ def train(
             model=network,
             config=config,
             sampler_for=sampler_for,
-            held_out=held_out_puzzles(config, network.task, eval_data, columns),
+            held_out=held_out_puzzles(config, network.task, eval_data, columns, hidden=not ranks.first),
             folder=folder,
             seed=seed,
             identity=identity_of(network.config, config, seed, data, start_from),
@@ -189,7 +190,8 @@ def _resume(trainer: Trainer, ranks: Ranks) -> None:
         spent = f"{trainer.step} steps, {trainer.seconds / 60:.2f} minutes"
         raise InputError(f"the budget is spent ({spent}): give more --minutes or --steps to continue")
     if ranks.first:
-        forget_after(trainer.folder / LOG, trainer.step)
+        with waiting("reading the log"):
+            forget_after(trainer.folder / LOG, trainer.step)
 
 
 @contextmanager
@@ -229,10 +231,16 @@ def training_sampler(
         sources = [(puzzles, len(puzzles) / total) for puzzles in sets]
     else:
         pool = puzzle_pool(task, folder, seed, config.pool, ranks)
+        hard = pool.where(pool.ratings >= config.hard_guesses)
+        if config.hard_share and not len(hard):
+            raise InputError(
+                f"hard_guesses is {config.hard_guesses:,}, and the hardest of the {len(pool):,} generated puzzles is "
+                f"rated {pool.ratings.max():,}: lower it, raise pool, or set hard_share=0"
+            )
         extra_share = config.extra_share if sets else 0.0
         sources = [
             (pool, 1 - extra_share - config.hard_share),
-            (pool.where(pool.ratings >= config.hard_guesses), config.hard_share),
+            (hard, config.hard_share),
             *((puzzles, extra_share * len(puzzles) / total) for puzzles in sets),
         ]
     return PuzzleSampler(task, sources, config.augment, config.reveal_share, config.reveal_most)
@@ -248,7 +256,8 @@ def _sets(data: Data | None, task: Task, columns: Columns) -> list[Puzzles] | No
         parts = list(cast("Sequence[Labelled]", data))
     else:
         return None
-    sets = [labelled(part, task, columns=columns) for part in parts]
+    with waiting("reading training puzzles"):
+        sets = [labelled(part, task, columns=columns) for part in parts]
     for puzzles, part in zip(sets, parts, strict=True):
         if puzzles.task.layout != task.layout:
             name = part if isinstance(part, str | Path) else "the data"
@@ -259,20 +268,26 @@ def _sets(data: Data | None, task: Task, columns: Columns) -> list[Puzzles] | No
 
 
 def held_out_puzzles(
-    config: TrainConfig, task: Task, eval_data: Labelled | None, columns: Columns = USUAL
+    config: TrainConfig, task: Task, eval_data: Labelled | None, columns: Columns = USUAL, hidden: bool = False
 ) -> dict[str, Puzzles]:
-    """Generated puzzles that no run trains on, if this run has a pool, and the first puzzles of ``eval_data``."""
-    held_out = generated_puzzles(config, task) if config.pool else {}
+    """Generated puzzles that no run trains on, if this run has a pool, and the first puzzles of ``eval_data``.
+
+    Shows on a terminal how far it is, unless ``hidden``.
+    """
+    held_out = generated_puzzles(config, task, hidden) if config.pool else {}
     if eval_data is not None:
-        held_out["eval_data"] = labelled(eval_data, task, 2 * config.evaluated, columns)
+        with waiting("reading puzzles for evaluation", hidden):
+            held_out["eval_data"] = labelled(eval_data, task, 2 * config.evaluated, columns)
     return held_out
 
 
-def generated_puzzles(config: TrainConfig, task: Task) -> dict[str, Puzzles]:
+def generated_puzzles(config: TrainConfig, task: Task, hidden: bool = False) -> dict[str, Puzzles]:
     """Generates held-out puzzles; where ratings count guesses, separates hard puzzles from those without guesses."""
 
     def first(count: int) -> Puzzles:
-        return collect(task, task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1), count)
+        stream = task.generate(HELD_OUT_STREAM, workers=os.cpu_count() or 1)
+        with progress_bar("generating puzzles for evaluation", count, hidden) as progress:
+            return collect(task, stream, count, progress)
 
     puzzles = first(config.evaluated)
     if puzzles.ratings.min() > 0:

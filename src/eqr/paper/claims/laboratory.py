@@ -34,6 +34,10 @@ DIGITS = 12
 """Digits of a digest, enough to tell models and puzzles apart."""
 
 
+MOST_SEGMENTS = 2**20
+"""Largest number of segments in a log that is believed."""
+
+
 class OutOfTime(Exception):
     """The budget is spent; models trained so far are kept."""
 
@@ -174,6 +178,7 @@ def trained_depth(folder: Path) -> int | None:
     segments = None
     for _, record in lines_of(folder / LOG):
         if record is not None and record.get("event") == "start":
-            # Older logs call the options "config".
-            segments = (record.get("run") or record.get("config") or {}).get("max_segments", segments)
+            options = record.get("run") or record.get("config")  # as older logs call them
+            found = options.get("max_segments") if isinstance(options, dict) else None
+            segments = found if type(found) is int and 0 < found <= MOST_SEGMENTS else segments
     return segments

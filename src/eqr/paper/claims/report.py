@@ -3,16 +3,19 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
-from eqr.data.limited import read_json
+from eqr.data.reading import read_json
 from eqr.data.serialise import finite
 from eqr.errors import InputError
 from eqr.measure.report import csv_text
-from eqr.paper.claims.base import Claim, Measured, Row
+from eqr.paper.claims.base import Claim, Curve, Measured, Row
 from eqr.paper.claims.laboratory import PROTOCOL
 from eqr.storage.files import write_text_atomically
+
+CURE = "delete it, and the same command measures the claim again"
 
 
 def keep(measured: Measured, number: int, folder: Path) -> None:
@@ -23,19 +26,40 @@ def keep(measured: Measured, number: int, folder: Path) -> None:
         write_text_atomically(folder / f"{number:02}.csv", csv_text(measured.rows))
 
 
-def kept(number: int, folder: Path) -> Measured | None:
-    """The measurement of claim ``number``, whatever its settings; None if there is none."""
+def kept(number: int, folder: Path, curve: Curve | None = None) -> Measured | None:
+    """The measurement of claim ``number``, whatever its settings; None if there is none.
+
+    Raises InputError if the file cannot be read or holds something else, or lacks numbers that the ``curve`` shows.
+    """
     path = folder / f"{number:02}.json"
     if not path.exists():
         return None
-    again = "delete it, to measure the claim again"
-    record = read_json(path, again)
-    try:
-        measured = Measured(**record)
-        rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in measured.rows]
-    except (TypeError, AttributeError):
-        raise InputError(f"{path} is no measurement of a claim: {again}") from None
-    return replace(measured, rows=rows)
+    values = read_json(path, CURE)
+    if not isinstance(values, dict) or not _is_measurement(values) or not _shows(values["rows"], curve):
+        raise InputError(f"{path} is not a measurement of this program: {CURE}")
+    rows = [{key: math.nan if value is None else value for key, value in row.items()} for row in values["rows"]]
+    return Measured(**values | {"rows": rows})
+
+
+def _is_measurement(values: dict[str, Any]) -> bool:
+    """Returns whether these are the fields of Measured, whose rows have numbers and words in the same columns."""
+    if values.keys() != {field.name for field in fields(Measured)}:
+        return False
+    rows, settings = values["rows"], values["settings"]
+    words = [values["verdict"], values["why"], *(settings.values() if isinstance(settings, dict) else [None])]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        return False
+    cells = (value for row in rows for value in row.values())
+    full = all(rows) and all(value is None or isinstance(value, str | int | float) for value in cells)
+    return full and all(isinstance(word, str) for word in words)
+
+
+def _shows(rows: Sequence[Row], curve: Curve | None) -> bool:
+    """Returns whether the rows have the columns of a curve, with numbers along its axes."""
+    if curve is None:
+        return True
+    numbers = all(isinstance(row.get(name), int | float | None) for row in rows for name in (curve.x, *curve.y))
+    return numbers and all({curve.x, *curve.y, *filter(None, [curve.by])} <= row.keys() for row in rows)
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -6,7 +6,7 @@ Aliases and tags are refused: aliases let a short file stand for an endless one,
 from pathlib import Path
 from typing import Any
 
-from eqr.data.limited import read_limited
+from eqr.data.reading import read_limited
 from eqr.errors import InputError, missing_extra, shown
 
 BESIDE = "all_config.yaml"

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NoReturn
 
 from eqr.errors import InputError
 
 MOST_TEXT = 2**20
 """Largest configuration, card or other small text that is read, in bytes."""
+NUMPY = (ValueError, OverflowError, MemoryError, RecursionError, SyntaxError, TokenError)
+"""Errors of numpy for an array with a damaged header, or one that is larger than the memory."""
 MOST_DIGITS = 30
 """Digits of the longest number in a JSON file; Python refuses thousands of them with an error of its own."""
 
@@ -24,11 +27,30 @@ def opened(path: Path, cure: str) -> Iterator[BufferedReader]:
 
     A folder, a device and a pipe are no files: a device has no end, and a pipe may never begin.
     """
-    try:
+    with _reasons(path, cure):
         if path.exists() and not path.is_file():
             raise InputError(f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}, not a file: {cure}")
         with path.open("rb") as file:
             yield file
+
+
+def is_folder(path: Path, cure: str) -> bool:
+    """Returns whether ``path`` is a folder; raises InputError if that cannot be found out."""
+    with _reasons(path, cure):
+        return path.is_dir()
+
+
+def entries(folder: Path, cure: str) -> list[Path]:
+    """Returns the visible files and folders in ``folder``, in order; raises InputError if it cannot be read."""
+    with _reasons(folder, cure):
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+@contextmanager
+def _reasons(path: Path, cure: str) -> Iterator[None]:
+    """Turns errors of the system into an InputError; a file that may not be read is not called missing."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path} is missing: {cure}") from None
     except PermissionError:
@@ -58,17 +80,20 @@ def read_text(path: Path, cure: str, most: int = MOST_TEXT) -> str:
 
 def read_json(path: Path, cure: str, most: int = MOST_TEXT) -> Any:
     """Returns the content of a small JSON file; raises InputError for anything else, or as ``read_text`` does."""
-    text = read_text(path, cure, most)
+    data = read_limited(path, cure, most)
+    try:
+        # As RFC 7159 has it: UTF-8, UTF-16 or UTF-32, with or without a mark.
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not {error.encoding.upper()} text (byte {error.start}): {cure}") from None
     try:
         return from_text(text)
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): {cure}") from None
 
 
-def from_text(text: str | bytes) -> Any:
-    """Returns the content of a JSON text, of bytes in UTF-8 or UTF-16; raises ValueError for anything else, also for
-    numbers that are none.
-    """
+def from_text(text: str) -> Any:
+    """Returns the content of a JSON text; raises ValueError for anything else, also for numbers that are none."""
     try:
         return json.loads(text, parse_int=_whole, parse_constant=_no_number)
     except RecursionError:
