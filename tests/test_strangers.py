@@ -365,8 +365,8 @@ def nasty(root: Path, model: dict[str, bytes]) -> dict[str, str]:
         "tasks folder": "tasks.json holds no .json files",
         "set zero": "has no dataset.json",
         "set no array": "has no all__inputs.npy",
-        "claim deep": "01.json is not JSON (values are nested too deep): delete it, to measure the claim again",
-        "claim other": "01.json is no measurement of a claim",
+        "claim deep": "01.json is not JSON (values are nested too deep): delete it, and the same command",
+        "claim other": "01.json is not a measurement of this program",
     }
 
 
