@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from test_reference import content, with_pickle
 from test_reference_alone import TRM_ALONE, alone
 
-from eqr.errors import InputError
+from eqr.errors import InputError, printable
 from eqr.model import ModelConfig, Reasoner
 from eqr.paper.presets import changed
 from eqr.paper.reference import read_checkpoint, to_reasoner
@@ -64,7 +64,7 @@ def one_sentence(read: Callable[[], object]) -> None:
         read()
     except InputError as error:
         said = str(error)
-    assert said.isprintable(), said
+    assert said == printable(said), said
     assert 0 < len(said) < 1500, said
 
 
@@ -236,7 +236,7 @@ import json, resource, sys, time
 from pathlib import Path
 import torch
 from eqr.commands.push import Push
-from eqr.errors import InputError
+from eqr.errors import InputError, printable
 from eqr.paper.reference import read_checkpoint
 from eqr.storage.checkpoint import load
 from eqr.storage.states import load_state
