@@ -22,6 +22,8 @@ from test_strangers import damaged, one_sentence, several, sparse, with_value, w
 from eqr.data.few_shot import evaluated_boards, read_few_shot, training_boards
 from eqr.data.files import collect, read_labelled
 from eqr.data.hrm_format import read_folder, write_folder
+from eqr.data.parsing import Refused
+from eqr.data.text import read_puzzles
 from eqr.distributed import Ranks
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
@@ -217,6 +219,8 @@ import json, resource, sys
 from pathlib import Path
 from eqr.data.few_shot import read_few_shot
 from eqr.data.files import read_labelled
+from eqr.data.parsing import Refused
+from eqr.data.text import read_puzzles
 from eqr.distributed import Ranks
 from eqr.errors import InputError
 from eqr.paper.claims.report import kept
@@ -361,3 +365,13 @@ def test_a_folder_that_may_not_be_entered_is_told(tmp_path: Path, monkeypatch: p
     for read in (lambda: read_few_shot(str(tmp_path)), lambda: read_folder(tmp_path, SUDOKU)):
         with pytest.raises(InputError, match="permission denied"):
             read()
+
+
+@pytest.mark.parametrize("key", ["question", "source"])
+@pytest.mark.parametrize("depth", [3, 600, 900])
+def test_a_board_nested_too_deep_is_refused_and_the_others_are_read(tmp_path: Path, key: str, depth: int) -> None:
+    nested = "[" * depth + '"12"' + ',"12"]' * depth
+    good = '{"question": "1..............2"}\n'
+    (tmp_path / "x.jsonl").write_text(f'{good}{{"question": "1..............2", "{key}": {nested}}}\n{good}')
+    read = list(read_puzzles(str(tmp_path / "x.jsonl"), SUDOKU))
+    assert [isinstance(item, Refused) for item in read] == [False, key == "question", False]

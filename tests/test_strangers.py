@@ -64,7 +64,7 @@ def one_sentence(read: Callable[[], object]) -> None:
         read()
     except InputError as error:
         said = str(error)
-    assert said == printable(said)
+    assert said == printable(said), said
     assert 0 < len(said) < 1500, said
 
 
