@@ -200,21 +200,21 @@ class Stack {
       : s(shape), of_pair(of_pair), counts(counts), C(padded(s.channels, LANES)), H(padded(s.hidden, LANES)),
         pairs(padded(s.pairs, TILE)), inward((size_t)C * 2 * H), outward((size_t)C * H),
         packed((1 + s.kinds) * inward + outward), all(groups_of_all_kinds()),
-        memory(pairs * C + all * (C + 2 * H) + CHUNK * (C + 3 * H) + pairs + s.layers * packed +
-               (slopes ? all * (C + 2 * H) + TILE * H + all * (C + 2 * H) + CHUNK * (2 * C + 3 * H) + 2 * s.layers * packed
+        memory(pairs * C + all * (C + 2 * H) + CHUNK * (C + 3 * H) + pairs + words_of_weights() +
+               (slopes ? all * (C + 2 * H) + TILE * H + all * (C + 2 * H) + CHUNK * (2 * C + 3 * H) + s.layers * packed + words_of_weights()
                        : 0)) {
     if (!memory) return;
     h = memory.take(pairs * C), mean = memory.take(all * C), heard = memory.take(all * 2 * H);
     hidden = memory.take(CHUNK * H), words = memory.take(CHUNK * (C + 2 * H));
     // Weights are packed with full vectors of outputs for each input: `across` makes words of neighbouring inputs.
-    forth = written(weights, memory.take(s.layers * packed));
+    forth = written(weights, memory.take(words_of_weights()));
     if (slopes) {
       mean_slope = memory.take(all * C), heard_slope = memory.take(all * 2 * H), hidden_slope = memory.take(TILE * H);
       group_words = memory.take(all * (C + 2 * H)), inner = memory.take(CHUNK * 2 * H);
       chunk_words = memory.take(CHUNK * (2 * C + H));
       float* turned = memory.take(s.layers * packed);
       turn(weights, turned);
-      back = written(turned, memory.take(s.layers * packed), true);
+      back = written(turned, memory.take(words_of_weights()), true);
     }
     factors = memory.take(pairs);
   }
@@ -262,6 +262,9 @@ class Stack {
   float *mean_slope, *heard_slope, *hidden_slope, *group_words, *inner, *chunk_words;  // of slopes; inner: CHUNK x 2H
   const Word *forth, *back;  // the weights of each layer: of pairs, of each kind, outward; and those of the way back
 
+  // Numbers that the packed weights take as words: none if they are words already.
+  size_t words_of_weights() const { return P::PER == 1 ? 0 : s.layers * packed / P::PER; }
+
   size_t groups_of_all_kinds() const {
     size_t sum = 0;
     for (int k = 0; k < s.kinds; k++) sum += padded(counts[k], TILE);
@@ -296,6 +299,7 @@ class Stack {
 
   // mean and heard of all groups, from v (pairs x C). Weights have a vector of gates, a vector of ups, ...
   void gather(const float* v, const Word* w) {
+    const int C = this->C, H = this->H;  // what is stored may lie anywhere, for all the compiler knows, but not here
     float *means = mean, *hears = heard;
     for (int k = 0; k < s.kinds; k++, w += inward / P::PER) {
       average(v, means, of_pair + (size_t)k * s.pairs, counts[k]);
@@ -316,22 +320,25 @@ class Stack {
   }
 
   void average(const float* v, float* means, const int32_t* group, int groups) const {
+    const int C = this->C, pairs = s.pairs;
     memset(means, 0, sizeof(float) * groups * C);
-    for (int i = 0; i < s.pairs; i++)
+    for (int i = 0; i < pairs; i++)
       for (int c = 0; c < C; c += LANES) store(means + group[i] * C + c, load(means + group[i] * C + c) + load(v + i * C + c));
-    const float share = (float)groups / s.pairs;
+    const float share = (float)groups / pairs;
     for (int i = 0; i < groups * C; i += LANES) store(means + i, load(means + i) * share);
   }
 
   // gate and up of TILE pairs, one vector of hidden channels: from the pairs, and from what they hear from their groups
   inline void listen(Vector (&sums)[TILE][2], const Word* v, const Word* w, int j, int first) const {
+    const int C = this->C, H = this->H, kinds = s.kinds, last = s.pairs;
+    const int32_t *of_pair = this->of_pair, *counts = this->counts;
     multiply<P, 2>(sums, v, w + j * C / P::PER, C / P::PER);
     const float* kind = heard + j;
-    for (int k = 0; k < s.kinds; k++) {
+    for (int k = 0; k < kinds; k++) {
       UNROLLED
       for (int m = 0; m < TILE; m++) {
-        const int pair = first + m < s.pairs ? first + m : first;
-        const float* at = kind + (size_t)of_pair[(size_t)k * s.pairs + pair] * 2 * H;
+        const int pair = first + m < last ? first + m : first;
+        const float* at = kind + (size_t)of_pair[(size_t)k * last + pair] * 2 * H;
         for (int n = 0; n < 2; n++) sums[m][n] += load(at + n * LANES);
       }
       kind += (size_t)padded(counts[k], TILE) * 2 * H;
@@ -340,6 +347,7 @@ class Stack {
 
   // One layer, in place: h; leaves the factors of the normalisation.
   void forward(const Word* w) {
+    const int C = this->C, H = this->H;
     gather(h, w + inward / P::PER);
     for (int first = 0; first < s.pairs; first += TILE) {
       float* v = h + (size_t)first * C;
@@ -361,6 +369,7 @@ class Stack {
   // h, the slope of a layer's output y, becomes that of its input v; adds to the slopes of the layer's weights.
   void backward(const float* v, const float* y, const float* factors, const Word* w, const Word* turned,
                 float* weights_slope) {
+    const int C = this->C, H = this->H;
     gather(v, w + inward / P::PER);
     memset(heard_slope, 0, sizeof(float) * all * 2 * H);
     for (int first = 0; first < (int)pairs; first += CHUNK) {
@@ -376,6 +385,7 @@ class Stack {
 
   void through_tile(const float* v, const float* y, const float* factors, const Word* w, const Word* turned, int first,
                     int tile) {
+    const int C = this->C, H = this->H;
     float* slope = h + (size_t)(first + tile) * C;
     y += (size_t)(first + tile) * C, v += (size_t)(first + tile) * C, factors += first + tile;
     for (int m = 0; m < TILE; m++) {  // of y, to that of the sum before the normalisation
@@ -410,6 +420,7 @@ class Stack {
 
   // Adds the slopes of the inward weights of pairs, and of the outward ones, of `depth` pairs.
   void add_weights(const float* v, const float* slope, int depth, float* weights_slope) {
+    const int C = this->C, H = this->H;
     float* place = chunk_words;
     auto across = [&](const float* from, int width) {
       return P::across(from, std::exchange(place, place + depth * width / P::PER), depth, width);
@@ -427,6 +438,7 @@ class Stack {
 
   // Adds the slopes of the kinds' weights, and to h what comes through the means.
   void through_groups(const Word* turned, float* weights_slope) {
+    const int C = this->C, H = this->H;
     const float *means = mean, *slopes = heard_slope;
     for (int k = 0; k < s.kinds; k++) {
       const int count = padded(counts[k], TILE);
