@@ -46,7 +46,10 @@ def commands_of(page: str) -> list[str]:
 
 
 # What the page does at length, a test does in short.
-SHRUNK = {"--minutes 0.5": "--minutes 0.03", "--limit 100": "--limit 20", "sudoku4 --count 100": "sudoku4 --count 40"}
+SHRUNK = {
+    **{"--minutes 0.3": "--minutes 0.03", "--limit 100": "--limit 5", "sudoku4 --count 100": "sudoku4 --count 40"},
+    **{"--count 200": "--count 40", "--subsample 100": "--subsample 40", "150 --count 20": "150 --count 2"},
+}
 
 
 @pytest.mark.parametrize(
