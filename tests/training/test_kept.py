@@ -94,6 +94,17 @@ def test_a_whole_log_is_kept_up_to_the_step_and_nothing_is_said(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(("lines", "said"), [(1, "1 damaged line, which is"), (2, "2 damaged lines, which are")])
+def test_damaged_lines_of_a_log_are_counted(
+    tmp_path: Path, lines: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 1}\n' + b"x\n" * lines)
+    forget_after(log, 2)
+    assert capsys.readouterr().err == f"notice: {log} has {said} deleted\n"
+    assert log.read_text() == '{"step": 1}\n'
+
+
 def without_end(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

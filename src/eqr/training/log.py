@@ -44,5 +44,6 @@ def forget_after(log: Path, step: int) -> None:
         elif record["step"] <= step:
             kept.append(line)
     if damaged:
-        print(f"notice: {log} has {damaged} damaged line{'s' * (damaged > 1)}, which are deleted", file=sys.stderr)
+        told = "1 damaged line, which is deleted" if damaged == 1 else f"{damaged:,} damaged lines, which are deleted"
+        print(f"notice: {log} has {told}", file=sys.stderr)
     write_atomically(log, lambda part: part.write_bytes(b"".join(kept)))
