@@ -211,6 +211,14 @@ MIXED = {
         f'{{"question": "{A}"}}\n{{"question": \n{{"question": "{B}"}}\n',
         "line 2: the line is not JSON (Expecting value: line 1 column 14 (char 13)): give one object on each line",
     ),
+    "a value that is nested too deep": (
+        f'{{"question": "{A}"}}\n{{"question": {"[" * 100_000}}}\n{{"question": "{B}"}}\n',
+        "line 2: the line is not JSON (values are nested too deep): give one object on each line",
+    ),
+    "a number of 5,000 digits": (
+        f'{{"question": "{A}"}}\n{{"question": "{A}", "x": {"9" * 5000}}}\n{{"question": "{B}"}}\n',
+        "line 2: the line is not JSON (a number has 5,000 digits, 4,300 are the most): give one object on each line",
+    ),
     "an object without a puzzle": (
         f'{{"question": "{A}"}}\n{{"board": "x"}}\n"{B}"\n',
         "line 2: has the columns board and no 'question': rename the puzzles' column, or give --question-column NAME",
@@ -282,7 +290,8 @@ def test_a_bad_piece_is_told_and_the_puzzles_around_it_are_read(form: str, tmp_p
         (f"id,board\n1,{A}\n", "has the columns id, board and no 'question', 'quizzes' or 'puzzle': rename"),
         (f"quizzes,puzzle\n{A},{A}\n", "both may be the question: give --question-column, or remove one"),
         ('[{"question": ', r"begins like a JSON list and is not JSON \(Expecting value.*: correct it"),
-        ("[" * 5000, "begins like a JSON list and is not JSON"),
+        ("[" * 5000, r"begins like a JSON list and is not JSON \(values are nested too deep\): correct it"),
+        (f'[{{"question": {"9" * 5000}}}]', r"is not JSON \(a number has 5,000 digits, 4,300 are the most\): correct"),
         ("PK\x03\x04....", "is a zip archive or a spreadsheet: unpack it, or save it as CSV"),
         (b"\x28\xb5\x2f\xfd....", "is compressed by zstd"),
         (gzip.compress(b"x" * 500, mtime=0)[:-9], "is a damaged compressed file .*: copy or compress it again"),
@@ -299,6 +308,13 @@ def test_a_file_that_cannot_be_used_is_told_in_one_sentence(text: str | bytes, s
     with pytest.raises(InputError, match=said) as error:
         list(read_puzzles(written(tmp_path, text), SUDOKU))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("note", ["NaN", "-Infinity", "9" * 4300])
+def test_notes_beside_a_puzzle_may_be_numbers_of_any_kind(note: str, tmp_path: Path) -> None:
+    row = f'{{"question": "{A}", "x": {note}}}'
+    assert puzzles(written(tmp_path, row)) == [A]
+    assert puzzles(written(tmp_path, f"[{row}]")) == [A]
 
 
 def test_a_long_first_line_is_refused_by_itself(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ KINDS: dict[str, list[Fault]] = {
         (text, ("not JSON", "one object on each line")) for text in ("{", "[1,", "{'question': []}", "nul", "}")
     ]
     + [(json.dumps(GOOD)[:cut], ("not JSON",)) for cut in range(1, 200, 20)]
-    + [(json.dumps(GOOD) + "]", ("not JSON",)), ("[" * 100_000, ("not JSON",))],
+    + [(json.dumps(GOOD) + "]", ("not JSON",)), ("[" * 100_000, ("not JSON", "nested too deep"))],
     "no object": [
         (text, ("the problem is " + said, "not an object"))
         for text, said in [

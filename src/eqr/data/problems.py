@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 from eqr.data.lines import name_of, opened
 from eqr.data.parsing import Refused
+from eqr.data.reading import parsed
 from eqr.data.text import json_values, undecoded
 from eqr.errors import InputError, printable
 from eqr.tasks.family import Family
@@ -60,7 +61,7 @@ def read_rules(source: str, family: Family) -> Rules:
         return rules_from_json(_strictly(text), family)
     except InputError as error:
         raise InputError(f"{name_of(source)}: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{name_of(source)} is not JSON ({error}): give one object of relations and rules") from None
 
 
@@ -83,7 +84,7 @@ def _strictly(text: str) -> Any:
     """
     if fault := undecoded(text):
         raise InputError(fault)
-    return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_bounded)
+    return parsed(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_bounded)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

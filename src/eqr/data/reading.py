@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from tokenize import TokenError
@@ -19,6 +20,9 @@ NUMPY = (ValueError, OverflowError, MemoryError, RecursionError, SyntaxError, To
 """Errors of numpy for an array with a damaged header, or one that is larger than the memory."""
 MOST_DIGITS = 30
 """Digits of the longest number in a JSON file; Python refuses thousands of them with an error of its own."""
+MOST_ROW_DIGITS = 4300
+"""Digits of the longest number in a row of puzzles, as many as Python reads: beside the puzzle may lie hashes and keys.
+"""
 
 
 @contextmanager
@@ -94,15 +98,28 @@ def read_json(path: Path, cure: str, most: int = MOST_TEXT) -> Any:
 
 def from_text(text: str) -> Any:
     """Returns the content of a JSON text; raises ValueError for anything else, also for numbers that are none."""
+    return parsed(text, parse_int=partial(_whole, MOST_DIGITS), parse_constant=_no_number)
+
+
+def from_row(text: str) -> Any:
+    """Returns the content of a JSON text as ``from_text`` does, but accepts NaN and longer numbers.
+
+    Rows of others hold more than puzzles, and nothing is computed with the rest.
+    """
+    return parsed(text, parse_int=partial(_whole, MOST_ROW_DIGITS))
+
+
+def parsed(text: str, **hooks: Any) -> Any:
+    """Returns what ``json.loads`` returns with these hooks; raises ValueError for values that are nested too deep."""
     try:
-        return json.loads(text, parse_int=_whole, parse_constant=_no_number)
+        return json.loads(text, **hooks)
     except RecursionError:
         raise ValueError("values are nested too deep") from None
 
 
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number has {len(digits):,} digits, {MOST_DIGITS} are the most")
+def _whole(most: int, digits: str) -> int:
+    if len(digits) > most:
+        raise ValueError(f"a number has {len(digits):,} digits, {most:,} are the most")
     return int(digits)
 
 

@@ -4,7 +4,6 @@ A piece that cannot be used is yielded as ``Refused``, and reading goes on. One 
 """
 
 import csv
-import json
 import re
 import reprlib
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from eqr.data.lines import MOST, Line, name_of, opened
 from eqr.data.parsing import Refused, Row, boards_of
+from eqr.data.reading import from_row
 from eqr.errors import InputError, printable
 from eqr.tasks import Task
 
@@ -261,9 +261,7 @@ class Parsed(NamedTuple):
     value: Any
 
 
-def json_values(
-    name: str, lines: Iterable[Line], parse: Callable[[str], Any] = json.loads
-) -> Iterator[Parsed | Refused]:
+def json_values(name: str, lines: Iterable[Line], parse: Callable[[str], Any] = from_row) -> Iterator[Parsed | Refused]:
     """Yields the JSON value of each line that is not empty, or Refused for a line that is no JSON.
 
     ``parse`` may raise ValueError for a text that is no JSON, and InputError for another fault.
@@ -277,7 +275,7 @@ def json_values(
                 item: Parsed | Refused = Parsed(place, parse(line.text))
             except InputError as error:
                 item = Refused(place, str(error))
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 item = Refused(place, f"the line is not JSON ({error}): give one object on each line")
             yield item
 
@@ -290,8 +288,8 @@ def _json_list(name: str, lines: Iterable[Line], columns: QuestionColumn) -> Ite
         if line.cut or size > MOST_JSON:
             raise InputError(f"{name} is a JSON list of more than {min(MOST, MOST_JSON):,} characters: give JSON lines")
     try:
-        values = json.loads("\n".join(parts))
-    except (ValueError, RecursionError) as error:
+        values = from_row("\n".join(parts))
+    except ValueError as error:
         raise InputError(
             f"{name} begins like a JSON list and is not JSON ({error}): correct it, or give one puzzle per line"
         ) from None
