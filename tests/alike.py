@@ -1,6 +1,8 @@
 """What tests of several folders ask: what does this command say, has it come to that, is this the same evidence?"""
 
 import io
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +18,29 @@ from eqr.engine.rows import Job
 from eqr.evidence import BY_RESTART, Evidence, Solution
 
 ROOT = Path(__file__).parents[1]
+
+
+def told_by(code: str, folder: Path, most_kilobytes: int) -> dict[str, object]:
+    """Runs ``code`` in a process of its own, with ``folder`` as its argument; it prints names and what is said of each.
+
+    Fails if it ends with an error, or takes more memory for what it reads.
+    """
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = dict(json.loads(line) for line in done.stdout.splitlines())
+    assert told.pop("kilobytes") < most_kilobytes
+    return told
+
+
+def assert_told(told: dict[str, object], wanted: dict[str, str]) -> None:
+    """Fails unless each name, and no other, is told the sentence that is wanted, and briefly."""
+    assert told.keys() == wanted.keys()
+    for name, sentence in wanted.items():
+        said = told[name]
+        assert isinstance(said, str)
+        assert sentence in said, (name, said)
+        assert len(said) < 500
 
 
 @dataclass(frozen=True)

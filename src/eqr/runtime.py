@@ -209,18 +209,14 @@ class RowWorkers:
 
         Never runs ``function`` in the caller's thread, where torch uses more than one thread per operation.
         """
-        return list(self.each(function, parts))
+        return list(self.begin(function, parts))
 
     def begin(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
-        """Starts ``function`` on each part; yields the results in order, as they become ready."""
-        return self.pool.map(function, parts)
-
-    def each(self, function: Callable[[T], U], parts: Sequence[T]) -> Iterator[U]:
-        """Yields the results of ``function`` on each part, in order, as they become ready.
+        """Starts ``function`` on each part; yields the results in order, as they become ready.
 
         An accelerator may still compute them: it works through all that it is asked to do in order.
         """
-        yield from self.pool.map(function, parts)
+        return self.pool.map(function, parts)
 
     def wait(self) -> None:
         """Wait until an accelerator has done all that it was asked to do."""

@@ -28,7 +28,7 @@ from eqr.engine.verdict import Verdict, judge, on_host
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
 from eqr.random import NOISE, SUPPOSE, Streams, row_key, uniform
-from eqr.runtime import RowWorkers, rows_under_way
+from eqr.runtime import RowWorkers, rows_under_way, sent
 
 Latents = Literal["none", "end", "all"]
 """The latent states of a row to keep: none, the state at its end, or the states of all segments in its history."""
@@ -119,11 +119,11 @@ class Rows:
             self.rules.clear()
         rows = [_Row(job=job, key=_key(job), rule=self._number(job.config.halting)) for job in jobs]
         new, held = slice(len(self.rows), len(self.rows) + len(jobs)), self.tensors
-        held.keys[new] = Streams.of(row.key for row in rows).keys.to(held.device)
+        held.keys[new] = sent(Streams.of(row.key for row in rows).keys, held.device)
         holds = [job.config.suppose or 0 for job in jobs]
         counts = [(0, row.rule, hold, FIRST * hold, 0) for row, hold in zip(rows, holds, strict=True)]
-        held.counts[new] = torch.tensor(counts).to(held.device)
-        held.puzzle[new] = torch.stack([job.puzzle for job in jobs]).to(held.device)
+        held.counts[new] = sent(torch.tensor(counts), held.device)
+        held.puzzle[new] = sent(torch.stack([job.puzzle for job in jobs]), held.device)
         held.supposed[new] = 0
         held.recent[new] = torch.inf
         held.z[new] = self.model.init(Streams(held.keys[new]))
@@ -207,7 +207,8 @@ class Rows:
         if not due:
             return None
         keys, ages = zip(*((self.rows[at].key, self.rows[at].age) for at in due), strict=True)
-        return Due(self.tensors.index(due), torch.from_numpy(uniform(keys, SUPPOSE, ages)).to(self.tensors.device))
+        chances = torch.from_numpy(uniform(keys, SUPPOSE, ages))
+        return Due(self.tensors.index(due), sent(chances, self.tensors.device))
 
     def _evidence(self, leaving: list[int], verdict: Verdict) -> list[tuple[Job, Evidence]]:
         """The evidence of the rows in the slots ``leaving``, each alone."""

@@ -7,6 +7,7 @@ from torch import Tensor
 from eqr.engine.policy.suppose import Suppositions
 from eqr.model import Reasoner
 from eqr.random import Streams
+from eqr.runtime import sent
 from eqr.solvers import Solver
 from eqr.types import Layout
 
@@ -55,7 +56,7 @@ class RowTensors:
 
     def index(self, slots: list[int]) -> Tensor:
         """The slots as an index on the device."""
-        return torch.tensor(slots).to(self.device)
+        return sent(torch.tensor(slots), self.device)
 
     def move(self, slots: list[int], to: list[int]) -> None:
         """Copy the rows in ``slots`` to other slots."""

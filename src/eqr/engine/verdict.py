@@ -1,4 +1,4 @@
-"""What becomes of each row after a segment: halting and suppositions, decided on the device, read by the host at once.
+"""The verdict on each row after a segment: halting and suppositions, decided on the device, read by the host at once.
 
 Knows no job. The host waits for the device in ``on_host`` only.
 """

@@ -28,7 +28,7 @@ class Exact:
         relations: Mapping[str, Relation],
         rules: Mapping[str, Rule | None] = USUAL,
     ) -> None:
-        """Builds the clauses: ``values`` are those that a variable may have, in increasing order.
+        """Builds the clauses; ``values``, in increasing order, are the values of each variable.
 
         Raises InputError without the extra, and for a relation without a rule or with the rule ``sum``.
         """

@@ -19,7 +19,7 @@ LISTED = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What problems have in common."""
+    """The names and values that problems share."""
 
     values: tuple[str, ...]
     """Values in order: whole numbers by size, then other texts by alphabet."""

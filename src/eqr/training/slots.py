@@ -21,8 +21,7 @@ PickCells = Callable[[Logits, Bool[Tensor, "R L"], Float[Tensor, " R"]], Int[Ten
 """``pick(logits, open cells, chance)`` returns one of the open cells of each row; chance is uniform in (0, 1)."""
 FIRST_HINT = 2
 """A puzzle gets its first hint after this many times ``hint_every`` segments."""
-BOARDS = ("inputs", "labels", "told")
-ON_DEVICE = (*BOARDS, "z", "age")
+ON_DEVICE = ("inputs", "labels", "told", "z", "age")
 
 
 class Left(NamedTuple):
