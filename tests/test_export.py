@@ -64,7 +64,7 @@ def boards(model: Reasoner, count: int) -> Tensor:
 def run(path: Path, model: Reasoner, ids: Tensor, depth: int) -> tuple[Tensor, Tensor]:
     """Answers and residuals (B,) after ``depth`` segments of the file from the engine's own starts."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    z = model.init(Streams.of(row_key(0, puzzle, 0) for puzzle in ids)).numpy()
+    z = model.init(Streams.of(row_key(0, model.task.identity(puzzle), 0) for puzzle in ids)).numpy()
     for _ in range(depth):
         z, logits, halt_logit, residual = session.run(None, {"z": z, "ids": ids.numpy()})
     assert halt_logit.shape == (len(ids),)

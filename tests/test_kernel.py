@@ -134,8 +134,9 @@ def test_a_training_run_takes_the_steps_of_plain_torch_and_compiles_nothing(monk
 @torch.inference_mode()
 def test_a_segment_of_any_solver_is_that_of_plain_torch(solver: eqr.Solver) -> None:
     model, z, x = prepared(SHAPES["a board of boxes"])
-    plain = segment(model, solver, z, x, solver.init(z), None)
-    fast = segment(model, solver, z, x, solver.init(z), None, fused(model))
+    ids = torch.zeros(len(z), model.task.layout.width, dtype=torch.long)
+    plain = segment(model, solver, z, x, ids, solver.init(z), None)
+    fast = segment(model, solver, z, x, ids, solver.init(z), None, fused(model))
     torch.testing.assert_close(fast.z, plain.z, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fast.residual, plain.residual, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(fast.halt_logit, plain.halt_logit, rtol=1e-4, atol=1e-4)

@@ -201,7 +201,7 @@ KINDS: dict[str, list[Fault]] = {
         for to, said in [(1.5, "the number 1.5"), (True, "true"), ([1], "a list"), ({}, "an object")]
     ],
     "number too large": [
-        (changed("attributes", "cage_sum", i, to=to), (f"attribute 'cage_sum', variable {i},", "beyond 2,147,483,647"))
+        (changed("attributes", "cage_sum", i, to=to), (f"attribute 'cage_sum', variable {i},", "beyond 1,073,741,822"))
         for i in range(4)
         for to in (2**31, -(2**31), 10**15)
     ],

@@ -37,9 +37,11 @@ def futoshiki(side: int, signs: float, clues: int, name: str) -> Problem:
         "column": Relation(groups=tuple(columns)),
         "less": Relation(groups=tuple(less), ordered=True),
     }
-    with Exact(side * side, [str(value + 1) for value in lines], relations) as exact:
+    values = tuple(str(value + 1) for value in lines)
+    with Exact(side * side, values, relations) as exact:
         question = exact.thinned(answer, rng, clues)
-    return Problem(question=question, answer=answer, relations=relations, shape=(side, side), id=name)
+    # A family holds the values of its largest board, so a smaller one lists its own.
+    return Problem(question=question, answer=answer, values=values, relations=relations, shape=(side, side), id=name)
 
 
 if __name__ == "__main__":

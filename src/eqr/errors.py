@@ -1,6 +1,7 @@
 """Errors that the user can fix. Each message is one sentence: what is wrong, where, the limit, the fix."""
 
 import difflib
+import json
 import reprlib
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -68,6 +69,14 @@ def registered(kind: str, value: T | str, known: Mapping[str, T]) -> T:
 def missing_extra(thing: str, extra: str) -> InputError:
     """Returns the error for a feature that needs an optional dependency."""
     return InputError(f"{thing} needs the extra {extra!r}: pip install '{DISTRIBUTION}[{extra}]'")
+
+
+def parsed(text: str, **hooks: Any) -> Any:
+    """Returns what ``json.loads`` returns with these hooks; raises ValueError for values that are nested too deep."""
+    try:
+        return json.loads(text, **hooks)
+    except RecursionError:
+        raise ValueError("values are nested too deep") from None
 
 
 def from_json(kind: type[T], values: Any, place: str) -> T:

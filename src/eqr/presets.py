@@ -85,6 +85,20 @@ PRESETS: dict[str, Preset] = {
         model=ModelConfig(block="relation", channels=32, layers=2),
         train=TrainConfig(lr=4e-3, ema=0.998, minutes=10.0),
     ),
+    # Your own problems of variables, values and relations (docs/your_problem.md); ``of_board`` gives their task.
+    "csp": Preset(
+        model=ModelConfig(block="relation", channels=32, layers=2, damping=0.2),
+        train=TrainConfig(
+            max_segments=32,
+            leave_probability=0.2,
+            lr=4e-3,
+            decay_share=0.5,
+            ema=0.998,
+            reveal_share=0.3,
+            hint_every=4,
+            minutes=28.0,
+        ),
+    ),
     **PAPER,
     **SMALL,
 }
@@ -118,9 +132,9 @@ def shrunk(preset: Preset) -> Preset:
     )
 
 
-def of_board(preset: Preset, task: Task, interchangeable: bool, block: str | None = None) -> Preset:
-    """The preset ``grid`` for this task, with a block that assumes of the board only what the user declared."""
-    chosen = registered("block", block or ("relation" if interchangeable else "mixer"), BLOCKS)
+def of_board(preset: Preset, task: Task, block: str) -> Preset:
+    """The preset ``grid`` or ``csp`` for this task, with a block that assumes only what the user declared."""
+    chosen = registered("block", block, BLOCKS)
     # Channels count per symbol of a cell in some blocks, per cell in others; a cell's vector holds several symbols.
     channels = preset.model.channels * (1 if chosen.per_symbol else 4)
     return changed(preset, {"task": task, "block": chosen, "channels": channels, "rotary": 2})

@@ -35,19 +35,19 @@ CUT = 2.0
 """Truncated normal values lie within so many standard deviations of the normal distribution that is cut."""
 
 
-def row_key(seed: int, puzzle: Int[Tensor, " L"], restart: int) -> int:
-    """Returns the key of one row's stream. It depends on the puzzle's ids, not on its place in a batch."""
+def row_key(seed: int, puzzle: bytes, restart: int) -> int:
+    """Returns the key of one row's stream, which depends on the puzzle (``Task.identity``) and not on its batch."""
     return _key(f"{seed}/{restart}/", puzzle)
 
 
-def view_generator(seed: int, puzzle: Int[Tensor, " L"], view: int) -> np.random.Generator:
+def view_generator(seed: int, puzzle: bytes, view: int) -> np.random.Generator:
     """Returns the stream that draws the symmetry of one view."""
     return np.random.Generator(np.random.PCG64(_key(f"view {seed}/{view}/", puzzle)))
 
 
-def _key(purpose: str, puzzle: Int[Tensor, " L"]) -> int:
+def _key(purpose: str, puzzle: bytes) -> int:
     key = hashlib.blake2b(purpose.encode(), digest_size=8)
-    key.update(bytes(puzzle.tolist()))
+    key.update(puzzle)
     return int.from_bytes(key.digest(), "little")
 
 

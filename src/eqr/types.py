@@ -29,6 +29,55 @@ Logits = Float[Tensor, "R L V"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Room for problems that bring their own variables, values and relations, in rows of one width.
+
+    A row begins with a header of the parts below, in this order, and ends with the variables. Every number of a header
+    is at least 1, so that no part of it looks like a blank. A variable beyond those of the problem holds V + 1.
+    """
+
+    variables: int
+    """L, the most variables."""
+    values: int
+    """V, the most values."""
+    groups: int
+    """The most groups of all relations that are not ordered."""
+    links: int
+    """The most members of these groups."""
+    ordered_links: int
+    """The most members of the groups of ordered relations."""
+    relations: tuple[bool, ...]
+    """For each relation, whether it is ordered."""
+    attributes: tuple[int, ...] = ()
+    """For each attribute, the number of its texts; 0 if its entries are numbers."""
+    values_ordered: bool = False
+    """Whether the order of values matters; if not, they are interchangeable."""
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Lengths of the parts of a header.
+
+        - 4: numbers of variables and values, rows and columns of the drawing, each + 1;
+        - V: the number of each value among those of the family, + 1;
+        - K: the number of groups of each relation, + 1;
+        - members of groups that are not ordered, then of ordered ones: 2 + group * L + variable, groups counted from 0
+          in each of these two parts; 1 where there is none;
+        - L for each attribute: 2 + number of the text, or ``NUMBER`` + the number; 1 where there is none.
+        """
+        members = (self.links, self.ordered_links)
+        return (4, self.values, len(self.relations), *members, self.variables * len(self.attributes))
+
+    @property
+    def kinds(self) -> int:
+        """Ways in which a variable hears others: one for each relation, two for an ordered one."""
+        return len(self.relations) + sum(self.relations)
+
+
+NUMBER = 2**30
+"""Stands in a header for the number 0 of an attribute."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """A task's board as a network sees it: its shape and, for some blocks, which cells belong together."""
 
@@ -52,6 +101,8 @@ class Layout:
     """Number of positions a board can be turned or mirrored into; each rule is embedded once per position."""
     clues_fixed: bool = True
     """True if a given symbol is the cell's answer (Sudoku); False if every cell is answered anew (a maze's path)."""
+    frame: Frame | None = None
+    """Room for relations that come with each problem, in place of ``relations``; then ``rule_cells`` is its header."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axes", self.axes or (self.rows, self.cols))
@@ -67,8 +118,16 @@ class Layout:
         return self.rule_cells + self.cells
 
     def answered(self, inputs: Int[Tensor, "*B L"]) -> Bool[Tensor, "*B L"]:
-        """Returns a mask that is True for the cells of the board and False for rule cells."""
-        return torch.arange(self.width, device=inputs.device).expand_as(inputs) >= self.rule_cells
+        """Returns a mask that is True for the cells of the board and False for rule cells and for padding."""
+        board = torch.arange(self.width, device=inputs.device).expand_as(inputs) >= self.rule_cells
+        return board & (inputs <= self.symbols) if self.frame else board
+
+    def mean_of_cells(self, values: Float[Tensor, "*B L"], inputs: Int[Tensor, "*B L"]) -> Float[Tensor, "*B"]:
+        """Returns the mean over the cells of a row; without header and padding where problems differ in size."""
+        if self.frame is None:
+            return values.mean(-1)
+        answered = self.answered(inputs)
+        return (values * answered).sum(-1) / answered.sum(-1).clamp(min=1)
 
     def to_find(self, inputs: Int[Tensor, "*B L"]) -> Bool[Tensor, "*B L"]:
         """Returns a mask of the cells to answer: the blanks if clues are fixed, else the whole board."""

@@ -32,9 +32,10 @@ def model(tiny_run: Path) -> Reasoner:
 
 
 def test_a_segment_in_bfloat16_is_close_to_one_in_float32_and_keeps_its_states_in_float32(model: Reasoner) -> None:
-    z, x = model.init(Streams.numbered(0, range(40))), model.embed(torch.from_numpy(ARRAYS[0]).long())
+    ids = torch.from_numpy(ARRAYS[0]).long()
+    z, x = model.init(Streams.numbered(0, range(40))), model.embed(ids)
     with torch.inference_mode():
-        exact, rough = (segment(model, Picard(), z, x, (), None, bf16=bf16) for bf16 in (False, True))
+        exact, rough = (segment(model, Picard(), z, x, ids, (), None, bf16=bf16) for bf16 in (False, True))
     assert {value.dtype for value in (rough.z, rough.residual, rough.logits, rough.halt_logit)} == {torch.float32}
     difference = (rough.z - exact.z).norm() / exact.z.norm()
     assert 1e-5 < difference < 0.05

@@ -118,7 +118,7 @@ def test_a_turn_never_mixes_devices_nor_waits(
     """On tensors without numbers: each operator checks its devices, and one that needs a number fails."""
     on_host, noted = OnHost(), Counter[str]()
     monkeypatch.setattr(engine_verdict, "on_host", on_host)
-    monkeypatch.setattr(engine_rows, "row_key", lambda seed, puzzle, restart: restart)
+    monkeypatch.setattr(engine_rows.Rows, "_key", lambda rows, job: job.restart)
     config = SolveConfig(depth=4, halt="learned", suppose=suppose, noise=0.1, rows=6, solver=solver)
     random._quantiles.cache_clear()
     model = Reasoner(ModelConfig(task=task, block="axial", channels=8)).requires_grad_(False)

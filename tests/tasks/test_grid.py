@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pysat.solvers import Cadical153
 
 from eqr.cli import main
+from eqr.commands.custom_task import CustomTask
 from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
@@ -365,9 +366,12 @@ def test_a_checker_that_is_interrupted_or_answers_nonsense_ends_the_run() -> Non
 
 def test_the_block_follows_from_what_was_said_of_symbols() -> None:
     preset, task = PRESETS["grid"], Grid(LATIN4)
-    assert of_board(preset, task, interchangeable=True).model.block is BLOCKS["relation"]
-    assert of_board(preset, task, interchangeable=False).model.block is BLOCKS["mixer"]
-    chosen = configured(of_board(preset, task, True, block="conv"), ["model.channels=16"]).model
+    assert (
+        of_board(preset, task, CustomTask(symbols_interchangeable=True).block_for("grid")).model.block
+        is BLOCKS["relation"]
+    )
+    assert of_board(preset, task, CustomTask().block_for("grid")).model.block is BLOCKS["mixer"]
+    chosen = configured(of_board(preset, task, "conv"), ["model.channels=16"]).model
     assert (chosen.block, chosen.channels, chosen.task) == (BLOCKS["conv"], 16, task)
 
 

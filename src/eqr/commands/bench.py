@@ -11,7 +11,7 @@ from eqr.commands.options import Threads
 from eqr.errors import InputError
 from eqr.measure.bench import Speed, measure_step, measure_update
 from eqr.model import ModelConfig, Reasoner
-from eqr.model.recursion import Call
+from eqr.model.reasoner import HearingCall
 from eqr.paper.presets import changed
 from eqr.presets import PRESETS
 from eqr.runtime import can_compile, pick_device
@@ -81,7 +81,7 @@ def step_speed(preset: str, compile: bool, rounds: int) -> Speed:
         inputs: torch.Tensor,
         labels: torch.Tensor,
         noise: torch.Tensor | None,
-        call: Call | None,
+        call: HearingCall | None,
     ) -> torch.Tensor:
         return segment_loss(model, z, inputs, labels, noise, config, call).loss
 

@@ -68,6 +68,7 @@ VALUES = {
     "question_column": "NAME",
     "records": "FILE",
     "report": "FILE",
+    "rules": "FILE",
     "select": "NAME",
     "set": "KEY=VALUE",
     "solutions": "FILE",

@@ -19,7 +19,7 @@ from eqr.commands.options import Judged, Machine
 from eqr.commands.out import output_folder
 from eqr.data.parsing import Refused, Row, Text, boards_of, read_puzzle
 from eqr.data.serialise import as_record
-from eqr.data.text import QuestionColumn, read_rows
+from eqr.data.text import QuestionColumn, rows_for
 from eqr.distributed import WEEK, joined_ranks
 from eqr.engine import SolveConfig, outcomes
 from eqr.engine.segment import Compile
@@ -84,7 +84,7 @@ class Solve:
                 done = output.counts.total()
                 advance(share, f"{done:,} done, {done / (time.perf_counter() - started):,.1f} a second")
 
-            under_way = deque[tuple[int, str]]()
+            under_way = deque[tuple[int, str, str]]()
             pieces = self._pieces(model.task, file, under_way, on_read)
             try:
                 for outcome in outcomes(model, pieces, config, compile=self._compile, record=self.watch):
@@ -122,13 +122,17 @@ class Solve:
         return False if self.puzzles or self._typed else "kernel"
 
     def _pieces(
-        self, task: Task, file: RecordFile | None, under_way: deque[tuple[int, str]], on_read: Callable[[float], None]
+        self,
+        task: Task,
+        file: RecordFile | None,
+        under_way: deque[tuple[int, str, str]],
+        on_read: Callable[[float], None],
     ) -> Iterator[Text | Refused]:
-        """Yields the puzzles that have no answer yet; adds the number and the title of each to ``under_way``."""
+        """Yields the puzzles that have no answer yet; adds number, title and text of each to ``under_way``."""
         if self.puzzles:
             rows: Iterable[Row | Refused] = (Row(f"puzzle {at}", text) for at, text in enumerate(self.puzzles, 1))
         else:
-            rows = read_rows(self.file or "-", self.columns, on_read)
+            rows = rows_for(task, self.file or "-", self.columns, on_read)
         boards = boards_of(task, rows)
         first = next(boards, None)
         if first is None:
@@ -137,8 +141,9 @@ class Solve:
         for number, row in file.to_do(self._continued(task, file, boards)) if file else enumerate(boards):
             source = "" if isinstance(row, Refused) else row.source
             title = f"{row.place}: {printable(source)}" if source else row.place
-            under_way.append((number, title))
-            yield row if isinstance(row, Refused) else Text(title, row.question)
+            question = "" if isinstance(row, Refused) else row.question
+            under_way.append((number, title, question))
+            yield row if isinstance(row, Refused) else Text(title, question)
 
     def _continued(self, task: Task, file: RecordFile, rows: Iterator[Row | Refused]) -> Iterator[Row | Refused]:
         """Yields the rows; raises InputError if the last record of the file does not belong to its row."""
@@ -154,7 +159,7 @@ class Solve:
         read = (
             row if isinstance(row, Refused) else read_puzzle(task, Text(row.place, row.question), lambda sized: sized)
         )
-        question = None if isinstance(read, Refused) else read[0].format(read[1])
+        question = None if isinstance(read, Refused) else read[0].as_json(read[1])
         if file.last is None or file.last.get("question") not in (question, None):
             raise InputError(f"{file.path} was not written for {row.place}: {OTHER}")
 
@@ -188,7 +193,7 @@ class _Output:
     strict: bool
     counts: Counter[str] = field(default_factory=Counter)
 
-    def take(self, outcome: Solution | Refused, number: int, title: str) -> None:
+    def take(self, outcome: Solution | Refused, number: int, title: str, question: str) -> None:
         """Takes the outcome of the input's piece ``number``, from 0; raises InputError if strict and it is refused."""
         if isinstance(outcome, Refused):
             if self.strict:
@@ -196,7 +201,7 @@ class _Output:
             print(f"eqr: {outcome.error()}", file=sys.stderr)
             record: Mapping[str, Any] = {"error": str(outcome.error())}
         else:
-            task = self.task.sized(len(outcome.evidence.puzzle))
+            task = self.task.fitting(question)
             record = as_record(task, outcome)
             if self.pictures:
                 picture = task.picture(outcome.evidence.puzzle, outcome.answer)

@@ -75,7 +75,7 @@ class Train:
         task, described = self.own.read(self.preset, self.data, self.eval_data, self.columns)
         preset = preset_named(self.preset)
         if task is not None:
-            preset = of_board(preset, task, self.own.symbols_interchangeable, self.own.block)
+            preset = of_board(preset, task, self.own.block_for(self.preset))
         preset = configured(preset, self.set, self.tiny)
         config = self._budgeted(preset.train)
         if not config.pool and not self.data:

@@ -18,11 +18,14 @@ from torch import Tensor
 
 from eqr.data.hrm_format import cells_of, read_folder
 from eqr.data.parsing import Refused, parse_at
+from eqr.data.problems import problems_in
 from eqr.data.reading import NUMPY, is_folder
 from eqr.data.text import SYNONYMS, USUAL, Columns, positions, read_rows
 from eqr.errors import InputError, printable, shown
 from eqr.tasks import Puzzle, Task
 from eqr.tasks.base import Boards
+from eqr.tasks.csp import Csp
+from eqr.tasks.problem_rows import Sizes, moved, sizes_of
 from eqr.types import Batch
 
 CHUNK = 1 << 14
@@ -78,7 +81,8 @@ def read_labelled(source: str, task: Task, limit: int | None = None, columns: Co
         return _checked(printable(source), *_read_folder(source, task, limit))
     if _is_zip(source):
         return _checked(printable(source), *_read_npz(source, task, limit, columns))
-    return _checked(printable(source), *_read_text(source, task, limit, columns))
+    read = _read_problems(source, task, limit) if isinstance(task, Csp) else _read_text(source, task, limit, columns)
+    return _checked(printable(source), *read)
 
 
 Labelled: TypeAlias = str | Path | Puzzles | tuple[ArrayLike | Tensor, ArrayLike | Tensor]
@@ -153,7 +157,7 @@ def _read_text(source: str, task: Task, limit: int | None, columns: Columns) -> 
         if row.answer is None:
             raise InputError(f"{printable(source)} has no 'answer' column: evaluation and training need one")
         if not places:
-            task = task.sized(task.cells_in(row.question))
+            task = task.fitting(row.question)
         questions.append(parse_at(task, row.place, row.question))
         if not row.answer.strip():
             raise InputError(f"{row.place} has no answer: add it or remove the row")
@@ -162,6 +166,22 @@ def _read_text(source: str, task: Task, limit: int | None, columns: Columns) -> 
         places.append(row.place)
     boards = {"questions": np.array(questions), "answers": np.array(answers)}
     return Puzzles(**boards, ratings=np.array(ratings), task=task), places.__getitem__
+
+
+def _read_problems(source: str, task: Csp, limit: int | None) -> tuple[Puzzles, PlaceOf]:
+    """Reads problems with answers into one frame: the task's own, or, if one of them needs more room, one for all."""
+    rows, places, sizes = [], list[str](), Sizes()
+    for problem in itertools.islice(problems_in(source, task.known, answered=True), limit):
+        needed = sizes_of(problem, task.known)
+        task = task.with_room(task.known.including(problem), task.sizes)
+        alone = task.with_room(task.known, needed)
+        rows.append((alone.rows_of(problem), alone.frame))
+        places.append(problem.place)
+        sizes = sizes.or_more(needed)
+    task = task if task.sizes.or_more(sizes) == task.sizes else task.with_room(task.known, sizes)
+    boards = ([moved(pair[which], frame, task.frame) for pair, frame in rows] for which in (0, 1))
+    questions, answers = (np.array(part, np.int32).reshape(len(part), task.layout.width) for part in boards)
+    return _unrated(questions, answers, task), places.__getitem__
 
 
 def _is_zip(source: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class Refused(NamedTuple):
         return InputError(f"{self.place}: {self.reason}")
 
 
-def parse_at(task: Task, place: str, text: str) -> NDArray[np.uint8]:
+def parse_at(task: Task, place: str, text: str) -> NDArray[np.integer[Any]]:
     """Calls ``task.parse``; adds the place of the text to the error."""
     try:
         return task.parse(text)
@@ -62,7 +62,7 @@ def read_puzzle(task: Task, written: Text, for_task: Callable[[Task], T]) -> tup
 
     Returns Refused if the text is not a puzzle, or if ``for_task`` raises InputError for a board of its size.
     """
-    sized = task.sized(task.cells_in(written.text))
+    sized = task.fitting(written.text)
     try:
         board = sized.parse(written.text)
         return for_task(sized), torch.from_numpy(board).long()
@@ -173,7 +173,7 @@ def _whole(task: Task, row: Row) -> bool:
 def _unreadable(task: Task, row: Row) -> Refused | None:
     """Returns the fault of a line that should be a board, if it has one."""
     try:
-        task.sized(task.cells_in(row.question)).parse(row.question)
+        task.fitting(row.question).parse(row.question)
     except InputError as error:
         return Refused(row.place, str(error))
     return None

@@ -7,15 +7,13 @@ from typing import Any, TextIO
 
 from eqr.data.lines import name_of, opened
 from eqr.data.parsing import Refused
-from eqr.data.reading import parsed
 from eqr.data.text import json_values, undecoded
-from eqr.errors import InputError, printable
+from eqr.errors import InputError
 from eqr.tasks.family import Family
 from eqr.tasks.problem import Problem, problem_of
+from eqr.tasks.problem_text import strictly
 from eqr.tasks.rules import Rules, rules_from_json
 
-MOST_DIGITS = 20
-"""Digits of a number in a file; no field takes one of half as many."""
 MOST_LINES = 1000
 """Lines of a file of rules; a relation needs one, and a family has few relations."""
 
@@ -78,29 +76,7 @@ def _problem(place: str, value: Any, family: Family | None, answered: bool) -> P
 
 
 def _strictly(text: str) -> Any:
-    """Returns the value of a JSON text; raises InputError for bytes that are no text, and ValueError if it is no JSON.
-
-    A name that is given twice is refused, since the first of its values would be lost silently.
-    """
+    """Returns the value of a line; raises InputError for bytes that are no text, and ValueError if it is no JSON."""
     if fault := undecoded(text):
         raise InputError(fault)
-    return parsed(text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_bounded)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) < len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise InputError(f"the name '{printable(twice[:80])}' is given twice: leave one of them out")
-    return names
-
-
-def _no_number(text: str) -> None:
-    raise InputError(f"the line holds {text}, which is no number: write null or a whole number")
-
-
-def _bounded(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise InputError(f"the line holds a number of {len(digits):,} digits: up to {MOST_DIGITS} are read")
-    return int(digits)
+    return strictly(text)

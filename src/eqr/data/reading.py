@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import Any, NoReturn
 
-from eqr.errors import InputError
+from eqr.errors import InputError, parsed
 
 MOST_TEXT = 2**20
 """Largest configuration, card or other small text that is read, in bytes."""
@@ -107,14 +107,6 @@ def from_row(text: str) -> Any:
     Rows of others hold more than puzzles, and nothing is computed with the rest.
     """
     return parsed(text, parse_int=partial(_whole, MOST_ROW_DIGITS))
-
-
-def parsed(text: str, **hooks: Any) -> Any:
-    """Returns what ``json.loads`` returns with these hooks; raises ValueError for values that are nested too deep."""
-    try:
-        return json.loads(text, **hooks)
-    except RecursionError:
-        raise ValueError("values are nested too deep") from None
 
 
 def _whole(most: int, digits: str) -> int:

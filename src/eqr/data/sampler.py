@@ -1,7 +1,7 @@
 """Draws training puzzles: which puzzle, under which symmetry, with which clues revealed."""
 
 from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from eqr.tasks import Task
 class Sampler(Protocol):
     """A source of training puzzles."""
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
         """Returns question and answer, (L,) ids each, of one puzzle.
 
         The puzzle must depend on ``rng`` alone; otherwise a resumed run differs from an uninterrupted one.
@@ -31,12 +31,12 @@ class StreamSampler:
     def __init__(self, puzzles: Iterable[tuple[ArrayLike, ArrayLike]]) -> None:
         self.puzzles = iter(puzzles)
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
         """Returns the next question and answer; raises InputError if there are no more."""
         pair = next(self.puzzles, None)
         if pair is None:
             raise InputError("the sampler has no more puzzles: give one that does not end")
-        question, answer = (np.asarray(board, np.uint8) for board in pair)
+        question, answer = (np.asarray(board, np.int64) for board in pair)
         return question, answer
 
 
@@ -59,7 +59,7 @@ class PuzzleSampler:
         shares = np.array([share for _, share in drawn])
         self.shares = shares / shares.sum()
 
-    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
         """Returns the inputs and labels (L,) of one puzzle, a function of ``rng`` alone."""
         source = self.sources[rng.choice(len(self.sources), p=self.shares)]
         at = rng.integers(len(source))

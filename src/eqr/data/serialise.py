@@ -7,7 +7,7 @@ from eqr.evidence import Solution
 from eqr.tasks import Task
 
 T = TypeVar("T")
-Record = dict[str, str | bool | int | float | None]
+Record = dict[str, str | list[str | None] | bool | int | float | None]
 
 
 def finite(value: T) -> T | None:
@@ -18,8 +18,8 @@ def finite(value: T) -> T | None:
 def as_record(task: Task, solution: Solution) -> Record:
     """Returns the answer and how it was reached; ``valid`` is None for a task without rules."""
     return {
-        "question": task.format(solution.evidence.puzzle),
-        "answer": solution.text,
+        "question": task.as_json(solution.evidence.puzzle),
+        "answer": task.as_json(solution.answer),
         "valid": solution.valid if task.has_rules else None,
         "converged": solution.converged,
         "halted": solution.halted,

@@ -77,7 +77,27 @@ def read_puzzles(source: str, task: Task, columns: QuestionColumn = USUAL) -> It
     ``source`` is a path, or ``-`` for standard input. Lines that hold a row of a board each are joined. Raises
     InputError for a file that is missing, empty, damaged, not text, or without a column of puzzles.
     """
-    return boards_of(task, read_rows(source, columns))
+    return boards_of(task, rows_for(task, source, columns))
+
+
+def rows_for(
+    task: Task, source: str, columns: QuestionColumn = USUAL, on_read: Callable[[float], None] | None = None
+) -> Iterator[Row | Refused]:
+    """Yields the rows of a file as ``read_rows`` does, or its lines, if each line is a puzzle of the task."""
+    return read_lines(source, on_read) if task.whole_lines else read_rows(source, columns, on_read)
+
+
+def read_lines(source: str, on_read: Callable[[float], None] | None = None) -> Iterator[Row | Refused]:
+    """Yields each line that is not empty, as a puzzle by itself; raises InputError for a file without lines."""
+    name, empty = name_of(source), True
+    with opened(source, on_read) as lines:
+        for line in lines:
+            fault = _too_long() if line.cut else undecoded(line.text)
+            if line.text.strip("\ufeff \t"):
+                empty, place = False, f"{name}, line {line.number}"
+                yield Refused(place, fault) if fault else Row(place, line.text.removeprefix("\ufeff"), whole=True)
+    if empty:
+        raise InputError(f"{name} is empty: give one problem on each line, as a JSON object")
 
 
 def read_rows(

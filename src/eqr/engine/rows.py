@@ -24,7 +24,7 @@ from eqr.engine.policy.halting import HaltingRule
 from eqr.engine.policy.suppose import FIRST, Due
 from eqr.engine.segment import Compile, fastest
 from eqr.engine.tensors import Parked, RowTensors
-from eqr.engine.verdict import Verdict, judge, on_host
+from eqr.engine.verdict import Column, Verdict, judge, on_host
 from eqr.evidence import Evidence, History, Snapshot, ended
 from eqr.model import Reasoner
 from eqr.random import NOISE, SUPPOSE, Streams, row_key, uniform
@@ -117,7 +117,7 @@ class Rows:
             return
         if not self.rows and not self.parked:
             self.rules.clear()
-        rows = [_Row(job=job, key=_key(job), rule=self._number(job.config.halting)) for job in jobs]
+        rows = [_Row(job=job, key=self._key(job), rule=self._number(job.config.halting)) for job in jobs]
         new, held = slice(len(self.rows), len(self.rows) + len(jobs)), self.tensors
         held.keys[new] = sent(Streams.of(row.key for row in rows).keys, held.device)
         holds = [job.config.suppose or 0 for job in jobs]
@@ -126,9 +126,12 @@ class Rows:
         held.puzzle[new] = sent(torch.stack([job.puzzle for job in jobs]), held.device)
         held.supposed[new] = 0
         held.recent[new] = torch.inf
-        held.z[new] = self.model.init(Streams(held.keys[new]))
+        held.z[new] = self.model.init(Streams(held.keys[new]), ids=held.puzzle[new])
         self._see(new)
         self.rows += rows
+
+    def _key(self, job: Job) -> int:
+        return row_key(job.config.seed, self.model.task.identity(job.puzzle), job.restart)
 
     def _number(self, rule: HaltingRule) -> int:
         if rule not in self.rules:
@@ -159,8 +162,9 @@ class Rows:
         held = self.tensors
         part = slice(part.start, min(part.stop, len(held.z) if self.static else len(self.rows)))
         memory = tuple(carried[part] for carried in held.memory)
-        moved = self.segment(self.model, self.solver, held.z[part], held.x[part], memory, self._noise(part))
-        change = (moved.logits - held.logits[part]).norm(dim=-1).mean(-1)
+        puzzle = held.puzzle[part]
+        moved = self.segment(self.model, self.solver, held.z[part], held.x[part], puzzle, memory, self._noise(part))
+        change = self.model.task.layout.mean_of_cells((moved.logits - held.logits[part]).norm(dim=-1), puzzle)
         # Before a row's first segment there are no logits to compare with.
         change = change.masked_fill(held.age[part] == 0, torch.inf)
         held.age[part] += 1
@@ -213,7 +217,8 @@ class Rows:
     def _evidence(self, leaving: list[int], verdict: Verdict) -> list[tuple[Job, Evidence]]:
         """The evidence of the rows in the slots ``leaving``, each alone."""
         rows = [self.rows[at] for at in leaving]
-        puzzles, answers = torch.stack([row.job.puzzle for row in rows]), torch.from_numpy(verdict.answers).long()
+        puzzles = torch.stack([row.job.puzzle for row in rows])
+        answers = self._with_headers(puzzles, verdict.answers)
         ends = ended(
             puzzle=puzzles[0],
             answers=answers,
@@ -233,6 +238,10 @@ class Rows:
             (row.job, replace(alone, puzzle=row.job.puzzle, seconds=row.seconds, histories=history, states=state))
             for row, alone, history, state in zip(rows, ends.apart(), histories, states, strict=False)
         ]
+
+    def _with_headers(self, puzzles: Int[Tensor, "R L"], boards: Column) -> Int[Tensor, "R L"]:
+        """The answers with the headers of their puzzles, whose numbers may be too large for a table of float32."""
+        return torch.cat([puzzles[:, : self.model.task.layout.rule_cells], torch.from_numpy(boards).long()], 1)
 
     @torch.inference_mode()
     def drop(self, jobs: Collection[Job]) -> None:
@@ -275,11 +284,11 @@ class Rows:
         held, at = self.tensors, self.tensors.index(slots)
         confidence = F.softmax(held.logits[at], -1).amax(-1)
         latest = (held.residuals[at, -1], held.changes[at, -1], held.halt_logit[at])
-        answers, *columns = map(
-            torch.from_numpy, on_host([held.answers(self.model.task.layout, at), confidence, *latest])
-        )
+        boards, *figures = on_host([held.answers(self.model.task.layout, at), confidence, *latest])
         names = ("answers", "confidence", "residual", "logit_change", "halt_logit", "z")
-        columns = [answers.long(), *columns, *([held.z[at].cpu()] if self.latents == "all" else [])]
+        answers = self._with_headers(torch.stack([self.rows[slot].job.puzzle for slot in slots]), boards)
+        columns = [answers, *map(torch.from_numpy, figures)]
+        columns += [held.z[at].cpu()] if self.latents == "all" else []
         watched = []
         for slot, *values in zip(slots, *columns, strict=True):
             row = self.rows[slot]
@@ -289,10 +298,6 @@ class Rows:
             if row.job.watched:
                 watched.append((row.job, snapshot))
         return watched
-
-
-def _key(job: Job) -> int:
-    return row_key(job.config.seed, job.puzzle, job.restart)
 
 
 @runtime_checkable

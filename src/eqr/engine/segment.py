@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from eqr.model import Reasoner
-from eqr.model.recursion import Call
+from eqr.model.reasoner import HearingCall
 from eqr.runtime import can_compile, compiled, mixed_precision
 from eqr.solvers import Memory, Solver, relative_residual
-from eqr.types import Embedded, Logits, Noise, State
+from eqr.types import Embedded, Logits, State
 
 Compile = bool | Literal["kernel"]
 """True: the block's kernel in C++, or torch.compile if it has none;
@@ -34,31 +34,33 @@ def segment(
     solver: Solver,
     z: State,
     x: Embedded,
+    ids: Int[Tensor, "R L"],
     memory: Memory,
     noise: Float[Tensor, "R U N C D"] | None,
-    call: Call | None = None,
+    call: HearingCall | None = None,
     bf16: bool = False,
 ) -> Segment:
-    """Runs one segment of every row.
+    """Runs one segment of every row; ``ids`` are the puzzles, for relations that they bring with them.
 
     The calls in each of the U updates add the noise. A residual never contains noise. ``call`` is a faster form of the
     model's own (``Reasoner.fused``). With ``bf16`` matrix products of the updates run in bfloat16; states, residuals
     and logits stay float32.
     """
-    update = _in_bf16(model.update) if bf16 else model.update
+    update, relations = _in_bf16(model.update) if bf16 else model.update, model.relations(ids)
     added = noise.unbind(1) if noise is not None else (None,) * model.config.updates_per_segment
     for now in added:
         before = z
-        z, fz, memory = solver.step(partial(update, x=x, noise=now, call=call), z, memory)
+        z, fz, memory = solver.step(partial(update, x=x, noise=now, call=call, relations=relations), z, memory)
     if noise is not None:  # the residual is that of f without noise, so it takes one more evaluation
-        fz = update(before, x, call=call)
-    return Segment(z, memory, relative_residual(fz, before), model.decode(z), model.halt_logit(z))
+        fz = update(before, x=x, call=call, relations=relations)
+    decoded, halt_logit = model.decode(z, relations), model.halt_logit(z, relations)
+    return Segment(z, memory, relative_residual(fz, before), decoded, halt_logit)
 
 
 def _in_bf16(update: Callable[..., State]) -> Callable[..., State]:
-    def updated(z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
+    def updated(z: State, **arguments: Any) -> State:
         with mixed_precision(z.device, bf16=True):
-            return update(z, x, noise, call).to(z.dtype)
+            return update(z, **arguments).to(z.dtype)
 
     return updated
 

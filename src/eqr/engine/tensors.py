@@ -30,7 +30,7 @@ class RowTensors:
         self.recent = torch.full((slots, 2, window), torch.inf, device=self.device)
         self.residuals, self.changes = self.recent.unbind(1)
         """Figures of the last W segments, (S, W)."""
-        self.z, self.x = model.init(Streams(self.keys)), model.embed(self.puzzle)
+        self.z, self.x = model.init(Streams(self.keys), ids=self.puzzle), model.embed(self.puzzle)
         self.memory = solver.init(self.z)
         self.logits, self.halt_logit = model.decode(self.z), model.halt_logit(self.z)
         self.all = (
@@ -50,9 +50,9 @@ class RowTensors:
         return Suppositions(self.supposed[rows], self.hold[rows], self.left[rows], self.sure_for[rows])
 
     def answers(self, layout: Layout, rows: slice | Tensor) -> Int[Tensor, "R L"]:
-        """Decoded symbol ids of some rows, clues included where they are fixed."""
+        """Decoded symbol ids of some rows' boards, clues included where they are fixed. Headers stay with the host."""
         puzzle, decoded = self.puzzle[rows], self.logits[rows].argmax(-1) + 1
-        return torch.where(layout.to_find(puzzle), decoded, puzzle)
+        return torch.where(layout.to_find(puzzle), decoded, puzzle)[:, layout.rule_cells :]
 
     def index(self, slots: list[int]) -> Tensor:
         """The slots as an index on the device."""

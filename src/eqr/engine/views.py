@@ -33,9 +33,9 @@ class Views:
             self.waiting.append(None)
             yield puzzle
             for number in range(1, self.count):
-                symmetry = self.task.symmetries(1, view_generator(self.seed, puzzle, number))
+                symmetry = self.task.symmetries(1, view_generator(self.seed, self.task.identity(puzzle), number))
                 self.waiting.append(symmetry)
-                yield torch.from_numpy(symmetry.apply(puzzle.cpu().numpy().astype(np.uint8)[None])[0]).long()
+                yield torch.from_numpy(symmetry.apply(puzzle.cpu().numpy()[None])[0]).long()
 
     def merged(self, evidence: Iterator[Evidence]) -> Iterator[Evidence]:
         """Joins the evidence of each puzzle's views, with the symmetries undone."""
@@ -51,7 +51,7 @@ def _undone(view: Evidence, symmetry: Symmetries | None) -> Evidence:
 
 
 def _boards(answers: Int[Tensor, "N L"], symmetry: Symmetries) -> Int[Tensor, "N L"]:
-    return torch.from_numpy(symmetry.undo(answers.numpy().astype(np.uint8))).long()
+    return torch.from_numpy(symmetry.undo(answers.numpy())).long()
 
 
 def _seen(history: History, symmetry: Symmetries) -> History:

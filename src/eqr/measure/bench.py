@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eqr.model import ModelConfig, Reasoner
-from eqr.model.recursion import Call
+from eqr.model.reasoner import HearingCall
 from eqr.random import Streams
 from eqr.runtime import CACHED_ROWS, RowWorkers, compiled, row_workers
 from eqr.types import State
@@ -72,7 +72,7 @@ def products_of(work: Callable[[], object]) -> list[Product]:
     return products.sizes
 
 
-Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | None, Call | None], torch.Tensor]
+Loss = Callable[[Reasoner, State, torch.Tensor, torch.Tensor, torch.Tensor | None, HearingCall | None], torch.Tensor]
 """``loss(model, z, inputs, labels, noise, call)`` returns the loss of one segment."""
 
 

@@ -76,7 +76,7 @@ def judged(model: Reasoner, solution: Solution, label: Int[Tensor, " L"]) -> Rec
     - ``sure``: whether more restarts are unlikely to change the answer (``enough_restarts``).
     """
     return as_record(model.task, solution) | {
-        "label": model.task.format(label),
+        "label": model.task.as_json(label),
         "right": torch.equal(solution.answer, label),
         "sure": enough_restarts(solution.evidence, model.calibration),
     }

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from eqr.types import Layout
+from eqr.types import NUMBER, Frame, Layout
 
 EPSILON = 1e-5
 CUT_AT_TWO = 0.8796256610342398
@@ -62,3 +62,27 @@ class RuleEmbedding(nn.Module):
         """Returns the vector of each symbol; ``meant`` is the original symbol that it stands for in the rule."""
         meaning = self.meaning[rule.unsqueeze(1), position.unsqueeze(1), meant]
         return self.rule[rule, position].unsqueeze(1) + meaning
+
+
+class AttributeEmbedding(nn.Module):
+    """A learned vector of each text of an attribute; for numbers, a vector and its multiples."""
+
+    def __init__(self, frame: Frame, channels: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.frame, self.channels = frame, channels
+        self.tables = nn.ParameterList(
+            0.5 * torch.randn(texts or 2, channels, generator=generator) for texts in frame.attributes
+        )
+
+    def forward(self, entries: Int[Tensor, "R A*L"]) -> Float[Tensor, "R L C"]:
+        """Returns the sum of the vectors of each variable's entries, as a header holds them (``Frame.parts``)."""
+        sums = torch.zeros(len(entries), self.frame.variables, self.channels, device=entries.device)
+        columns = entries.view(len(entries), -1, self.frame.variables).unbind(1)
+        for entry, table, texts in zip(columns, self.tables, self.frame.attributes, strict=True):
+            written = (entry > 1).unsqueeze(-1)
+            if texts:
+                vectors = table[(entry - 2).clamp(min=0)]
+            else:  # numbers of any size: their logarithm, but for those near 0
+                vectors = table[0] + torch.asinh((entry - NUMBER).float()).unsqueeze(-1) * table[1]
+            sums = sums + vectors * written
+        return sums

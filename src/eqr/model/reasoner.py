@@ -4,7 +4,7 @@ No method draws noise or reads global state; ``update`` adds the noise that its 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import FunctionType
 from typing import Any, cast
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from eqr.errors import InputError, registered, unknown
 from eqr.model.blocks import BLOCKS, Block, BlockConfig
-from eqr.model.layers import RuleEmbedding, truncated_normal, weight
-from eqr.model.recursion import RECURSIONS, Call, Recursion
+from eqr.model.layers import AttributeEmbedding, RuleEmbedding, truncated_normal, weight
+from eqr.model.recursion import RECURSIONS, Recursion
+from eqr.model.relations import Relations
 from eqr.random import START, Streams
 from eqr.tasks import Task, task_of
 from eqr.types import Calibration, Embedded, Layout, Logits, Noise, Settings, State
@@ -40,6 +41,10 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Least and largest value of each number. The limits leave room for any network that a machine can run, and keep the
 configuration of a stranger from asking for more."""
+ABSENT = -1e4
+"""Score of a value that a problem does not have: far below every other, and finite."""
+HearingCall = Callable[[int, Embedded, Embedded, Relations | None], Embedded]
+"""``call(stack, h, injection, relations)``: one call of a block stack, which may need the relations of the puzzles."""
 MOST_STATE = 2**26
 """Most numbers in the state of one row: those of ARC's largest boards, 900 cells, times 2 streams of 37,000 channels.
 """
@@ -159,6 +164,7 @@ class Reasoner(nn.Module):
             else None
         )
         self.rules = RuleEmbedding(layout, channels, generator) if layout.rules else None
+        self.attributes = AttributeEmbedding(layout.frame, channels, generator) if layout.frame else None
         self.symbol_kinds = nn.Buffer(torch.tensor(layout.symbol_kinds or (0,) * layout.symbols), persistent=False)
         self.prefix = nn.Parameter(torch.zeros(config.prefix_tokens, channels)) if config.prefix_tokens else None
         self.blocks = nn.ModuleList(
@@ -204,6 +210,7 @@ class Reasoner(nn.Module):
 
     def embed(self, ids: Int[Tensor, "R L"]) -> Embedded:
         """Embeds (R, L) ids, 0 for a blank, as the injected input x (R, C, D); prefix tokens come first."""
+        relations = self.relations(ids)
         rule_cells, ids = torch.split(ids, [self.task.layout.rule_cells, self.task.layout.cells], 1)
         kind = ids.unsqueeze(-1)
         if self.per_symbol:
@@ -214,16 +221,29 @@ class Reasoner(nn.Module):
             x = x + self.position_embedding.unsqueeze(1)
         if self.rules is not None:
             x = x + self.rules(*self.task.named_rule(rule_cells)).unsqueeze(1)
+        if relations is not None and self.attributes is not None:
+            x = (x + self.attributes(relations.attributes).unsqueeze(2)) * relations.present.unsqueeze(-1)
         x = x.flatten(-2)
         if self.prefix is not None:
             x = torch.cat([self.prefix.expand(ids.shape[0], -1, -1), x], 1)
         return x * self.embedding_scale if self.config.scaled_embedding else x
 
-    def init(self, streams: Streams, draw: int | Int[Tensor, " R"] = 0) -> State:
+    def relations(self, ids: Int[Tensor, "R L"]) -> Relations | None:
+        """Returns the relations that (R, L) puzzles bring with them; None if the task's own layout has them."""
+        frame = self.task.layout.frame
+        return None if frame is None else Relations(ids, frame)
+
+    def init(self, streams: Streams, draw: int | Int[Tensor, " R"] = 0, ids: Int[Tensor, "R L"] | None = None) -> State:
         """Returns the start (R, S, C, D): random (EqR section 4.1, random initialisation), or fixed as in TRM.
 
-        A random start is a function of the row's stream and the number ``draw``.
+        A random start is a function of the row's stream and the number ``draw``. Problems that bring their own
+        relations need their ``ids``, since what they lack starts at 0.
         """
+        z = self._start(streams, draw)
+        relations = None if ids is None else self.relations(ids)
+        return z if relations is None else relations.placed(z)
+
+    def _start(self, streams: Streams, draw: int | Int[Tensor, " R"]) -> State:
         if self.config.init == "fixed":
             return self.start.expand(len(streams.keys), *self.state_shape).clone()
         z = (streams.normal if self.config.init == "normal" else streams.truncated)(START, draw, *self.state_shape)
@@ -237,32 +257,42 @@ class Reasoner(nn.Module):
         """Standard deviation of each stream of a start."""
         return [self.config.init_std, self.config.scratch_std][: self.recursion.streams]
 
-    def update(self, z: State, x: Embedded, noise: Noise | None = None, call: Call | None = None) -> State:
+    def update(
+        self,
+        z: State,
+        x: Embedded,
+        noise: Noise | None = None,
+        call: HearingCall | None = None,
+        relations: Relations | None = None,
+    ) -> State:
         """Applies the map f once; its fixed points are the model's answers.
 
         ``noise`` (R, N, C, D), if given, is added to the results of the N = ``calls_per_update`` calls. ``call``
-        replaces this model's own ``call`` by a faster form of it (``fused``).
+        replaces this model's own ``call`` by a faster form of it (``fused``). ``relations`` are those that the puzzles
+        bring with them (``Reasoner.relations``).
         """
         plain, added = call or self.call, [] if noise is None else list(noise.unbind(1))
+        if relations is not None:
+            added = [relations.kept(one) for one in added]
 
         def noisy(stack: int, h: Embedded, injection: Embedded) -> Embedded:
-            new = plain(stack, h, injection)
+            new = plain(stack, h, injection, relations)
             return new + added.pop(0) if added else new
 
         return self.recursion.update(noisy, z, x, self.config.cycles)
 
-    def call(self, stack: int, h: Embedded, injection: Embedded) -> Embedded:
+    def call(self, stack: int, h: Embedded, injection: Embedded, relations: Relations | None = None) -> Embedded:
         """Calls a stack F of blocks: ``lerp(F(h + injection), h, damping)``."""
         new = h + injection
         for number in self._numbers(stack):
-            new = self.blocks[number](new)
+            new = self.blocks[number](new) if relations is None else self.blocks[number](new, relations)
         return torch.lerp(new, h, self.config.damping) if self.config.damping else new
 
     def _numbers(self, stack: int) -> range:
         """The numbers of the blocks of a stack."""
         return range(stack * self.config.layers, (stack + 1) * self.config.layers)
 
-    def fused(self, bf16: bool = False) -> Call | None:
+    def fused(self, bf16: bool = False) -> HearingCall | None:
         """Returns a faster form of ``call``, or None if the blocks have none on this device.
 
         It may read the weights once, so it must be made anew after they change. It computes gradients where they are
@@ -275,17 +305,20 @@ class Reasoner(nn.Module):
             if fused is None:
                 return None
             stacks.append(fused)
-        return lambda stack, h, injection: stacks[stack](h, injection)
+        return lambda stack, h, injection, relations: stacks[stack](h, injection, relations)
 
-    def segment(self, z: State, x: Embedded) -> State:
+    def segment(self, z: State, x: Embedded, relations: Relations | None = None) -> State:
         """Runs ``updates_per_segment`` updates."""
         for _ in range(self.config.updates_per_segment):
-            z = self.update(z, x)
+            z = self.update(z, x, relations=relations)
         return z
 
-    def decode(self, z: State) -> Logits:
-        """Returns (R, L, V) scores of the symbols 1..V; the scores of rule cells are all 0."""
-        return F.pad(self._board_logits(z), (0, 0, self.task.layout.rule_cells, 0))
+    def decode(self, z: State, relations: Relations | None = None) -> Logits:
+        """Returns (R, L, V) scores of the symbols 1..V; 0 for rule cells, and far below 0 for absent symbols."""
+        logits = self._board_logits(z)
+        if relations is not None:
+            logits = logits.masked_fill(~relations.values.unsqueeze(1), ABSENT)
+        return F.pad(logits, (0, 0, self.task.layout.rule_cells, 0))
 
     def _board_logits(self, z: State) -> Float[Tensor, "R B V"]:
         h = z[:, 0, self.config.prefix_tokens :]
@@ -294,13 +327,17 @@ class Reasoner(nn.Module):
             return (h.view(*h.shape[:2], -1, self.config.channels) * self.answer_head).sum(-1)
         return F.linear(h, self.answer_head)
 
-    def halt_logit(self, z: State) -> Float[Tensor, " R"]:
+    def halt_logit(self, z: State, relations: Relations | None = None) -> Float[Tensor, " R"]:
         """Returns (R,) the logit that the decoded answer is right in every cell; above 0 means halt."""
+        h = z[:, 0].reshape(z.shape[0], -1, self.config.channels)
         if self.config.halt_head == "first":
             features = z[:, 0, 0]
-        else:
-            h = z[:, 0].reshape(z.shape[0], -1, self.config.channels)
+        elif relations is None:
             features = torch.cat([h.mean(1), h.amax(1)], -1)
+        else:  # what a problem lacks is 0 in the sum, and must not be the maximum
+            present = relations.present.view(len(z), -1, 1)
+            mean = h.sum(1) / present.sum(1).clamp(min=1)
+            features = torch.cat([mean, h.masked_fill(~present, ABSENT).amax(1)], -1)
         score: Tensor = (features * self.halt_head).sum(-1)
         return score + self.halt_bias
 
@@ -312,6 +349,10 @@ def _refuse_misfit(block: type[Block], config: ModelConfig, layout: Layout) -> N
             f"the {name_in(BLOCKS, block)} block cannot follow rules about colours: set model.block=axial, relation or "
             "symbol"
         )
+    if layout.frame and not block.takes_relations:
+        raise InputError(f"the {name_in(BLOCKS, block)} block takes no relations of problems: set model.block=relation")
+    if layout.frame and config.halt_head != "pooled":
+        raise InputError(f"model.halt_head={config.halt_head}: problems with their own relations need pooled")
     if config.prefix_tokens and not block.takes_prefix:
         raise InputError(
             f"model.prefix_tokens={config.prefix_tokens}: the {name_in(BLOCKS, block)} block takes none, set it to 0"

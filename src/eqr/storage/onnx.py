@@ -52,7 +52,7 @@ class Segment(nn.Module):
     ) -> tuple[State, Logits, Float[Tensor, " R"], Float[Tensor, " R"]]:
         """Returns the state after a segment, its logits and halting logit, and the residual of the last update."""
         x = self.model.embed(ids)
-        moved = segment(self.model, Picard(), z, x, (), None)
+        moved = segment(self.model, Picard(), z, x, ids, (), None)
         return moved.z, moved.logits, moved.halt_logit, moved.residual
 
 

@@ -8,11 +8,18 @@ from typing import Any
 from eqr.errors import InputError, unknown
 from eqr.tasks.arc import arc_of
 from eqr.tasks.base import Checker, Puzzle, Symmetries, Task, family_and_sizes
+from eqr.tasks.csp import csp_of
 from eqr.tasks.grid import grid_of
 from eqr.tasks.maze import maze_of
 from eqr.tasks.sudoku import sudoku_of
 
-TASKS: dict[str, Callable[..., Task]] = {"sudoku": sudoku_of, "maze": maze_of, "arc": arc_of, "grid": grid_of}
+TASKS: dict[str, Callable[..., Task]] = {
+    "sudoku": sudoku_of,
+    "maze": maze_of,
+    "arc": arc_of,
+    "grid": grid_of,
+    "csp": csp_of,
+}
 """Each family's class or function that makes a task from the sizes in the task's name (``sudoku``, ``sudoku6``,
 ``maze59``, ``arc5x149``) and from the task's options."""
 

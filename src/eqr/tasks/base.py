@@ -18,8 +18,8 @@ from eqr.errors import InputError
 from eqr.evidence import Solution
 from eqr.types import Ids, Layout
 
-Boards = NDArray[np.uint8]
-"""(B, L) ids as numpy arrays, for code that handles data and needs no torch."""
+Boards = NDArray[np.integer[Any]]
+"""(B, L) ids as numpy arrays, for code that handles data and needs no torch; a byte each unless a header needs more."""
 
 
 Checker = Callable[[list[list[str]], list[list[str]]], bool]
@@ -119,6 +119,8 @@ class Task(ABC):
     """Board shape and relations between cells."""
     has_rules: bool = False
     """True if ``is_solved`` can tell a right answer from a wrong one."""
+    whole_lines: bool = False
+    """True if every line of a file is a puzzle as ``parse`` reads it, not a row of a table or of a board."""
     options: Mapping[str, Any] = MappingProxyType({})
     """Arguments that ``TASKS[family]`` needs besides the sizes, as JSON values; saved with a model."""
 
@@ -144,6 +146,14 @@ class Task(ABC):
         """Returns the family's task on a board of ``cells`` cells; itself if the family has no such board."""
         return self
 
+    def fitting(self, text: str) -> "Task":
+        """Returns the family's task on the board in ``text``; a task that ``parse`` will refuse if there is none."""
+        return self.sized(self.cells_in(text))
+
+    def identity(self, puzzle: Integer[Tensor, " L"]) -> bytes:
+        """Returns the bytes of which all random draws for a puzzle are a function: by default its ids."""
+        return bytes(puzzle.tolist())
+
     def larger(self) -> "Task":
         """Returns the task on the family's next larger board; raises InputError if all its boards have one size."""
         raise InputError(f"{self.name} has no larger boards to grow to: set grow_to=0")
@@ -165,12 +175,16 @@ class Task(ABC):
         return lambda line: line if line.strip() and self.cells_in(line) else Mark.GAP
 
     @abstractmethod
-    def parse(self, text: str) -> NDArray[np.uint8]:
+    def parse(self, text: str) -> NDArray[np.integer[Any]]:
         """Parses one puzzle into (L,) ids; raises InputError saying what is wrong and where."""
 
     @abstractmethod
     def format(self, board: Integer[Tensor, " L"]) -> str:
         """Writes one board on one line; the inverse of ``parse``."""
+
+    def as_json(self, board: Integer[Tensor, " L"]) -> Any:
+        """Returns the board as a JSON value, for machines: by default the text of ``format``."""
+        return self.format(board)
 
     def encode(self, puzzles: str | Sequence[str]) -> Ids:
         """Parses one puzzle or several into (B, L) ids; raises InputError as ``parse`` does."""

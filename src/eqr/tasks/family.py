@@ -5,7 +5,7 @@ is checked against them. The number of variables, the groups and the order of na
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eqr.errors import InputError, from_json
@@ -27,15 +27,35 @@ class Family:
     """Names of the relations in order; True for an ordered one."""
     attributes: Mapping[str, tuple[str, ...] | None]
     """Names of the attributes in order: the texts of each in order, or None if its entries are numbers."""
+    interchangeable: bool = False
+    """True if a problem stays a problem when its values swap names, as the digits of a Sudoku may."""
 
     def as_json(self) -> dict[str, Any]:
         """Returns the JSON object that ``family_from_json`` reads."""
         texts = {name: None if known is None else list(known) for name, known in self.attributes.items()}
-        return {"values": list(self.values), "relations": dict(self.relations), "attributes": texts}
+        return {
+            "values": list(self.values),
+            "relations": dict(self.relations),
+            "attributes": texts,
+            "interchangeable": self.interchangeable,
+        }
+
+    def values_of(self, problem: Problem) -> tuple[str, ...]:
+        """Returns the values that a variable of the problem may have."""
+        return problem.values or self.values
+
+    def including(self, problem: Problem) -> "Family":
+        """Returns the family with the problem's values, which may be new where values are interchangeable."""
+        new = [value for value in problem.values or () if value not in self.values]
+        if not new:
+            return self
+        _limited(len(self.values) + len(new), MOST_VALUES, "values")
+        return replace(self, values=(*self.values, *new))
 
     def check(self, problem: Problem) -> None:
         """Raises InputError, without the place, if the problem has a value, name or text that the family lacks."""
-        values = set(self.values)
+        self._check_values(problem)
+        values = set(self.values_of(problem))
         for field, row in (("question", problem.question), ("answer", problem.answer or ())):
             for variable, value in enumerate(row):
                 if value is not None and value not in values:
@@ -56,8 +76,19 @@ class Family:
                 if known is not None and entry not in known:
                     raise _foreign(f"attribute {name!r}, variable {variable}, is {entry!r}", "texts", texts or ())
 
+    def _check_values(self, problem: Problem) -> None:
+        """Raises InputError if the problem's own values are not among the family's; new names do where they swap."""
+        listed = problem.values or ()
+        if self.interchangeable or listed == self.values[: len(listed)]:
+            return
+        foreign = next((value for value in listed if value not in self.values), None)
+        if foreign is not None:
+            raise _foreign(f"values holds {foreign!r}", "values", self.values)
+        first = ", ".join(self.values[: len(listed)][:LISTED])
+        raise InputError(f"values is not the first of the family's values: list {first}, in this order")
 
-def family_of(problems: Iterable[Problem]) -> Family:
+
+def family_of(problems: Iterable[Problem], interchangeable: bool = False) -> Family:
     """Returns the family of all problems in one pass; keeps their names and values only.
 
     Raises InputError naming the place of the problem with which there are too many names or values, or whose relation
@@ -68,7 +99,8 @@ def family_of(problems: Iterable[Problem]) -> Family:
     attributes: dict[str, set[str] | None] = {}
     for problem in problems:
         try:
-            values.update(value for value in (*problem.question, *(problem.answer or ())) if value is not None)
+            written = (*problem.question, *(problem.answer or ()), *(problem.values or ()))
+            values.update(value for value in written if value is not None)
             for name, relation in problem.relations.items():
                 if relations.setdefault(name, relation.ordered) != relation.ordered:
                     raise _two_orders(name, relation.ordered)
@@ -96,6 +128,7 @@ def family_of(problems: Iterable[Problem]) -> Family:
             name: None if texts is None else tuple(sorted(texts, key=_by_size))
             for name, texts in sorted(attributes.items())
         },
+        interchangeable=interchangeable,
     )
 
 
@@ -106,6 +139,7 @@ class _Written:
     values: list  # type: ignore[type-arg]
     relations: dict  # type: ignore[type-arg]
     attributes: dict  # type: ignore[type-arg]
+    interchangeable: bool = False
 
 
 def family_from_json(value: object, place: str) -> Family:
@@ -122,7 +156,12 @@ def family_from_json(value: object, place: str) -> Family:
     if not right:
         raise InputError(f"{place} describes no family of problems: copy or train the model again")
     attributes = {name: None if known is None else tuple(known) for name, known in written.attributes.items()}
-    return Family(values=tuple(written.values), relations=written.relations, attributes=attributes)
+    return Family(
+        values=tuple(written.values),
+        relations=written.relations,
+        attributes=attributes,
+        interchangeable=written.interchangeable,
+    )
 
 
 def _are_names(names: object) -> bool:

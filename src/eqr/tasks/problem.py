@@ -21,10 +21,10 @@ MOST_GROUPS = 1 << 16
 """Groups of one relation in one problem."""
 LONGEST = 100
 """Characters of a value, of a name or of an id."""
-GREATEST = 2**31 - 1
+GREATEST = 2**30 - 2
 """Greatest absolute value of an attribute."""
 NUMBER = re.compile(r"-?[0-9]+")
-FIELDS = ("question", "answer", "relations", "attributes", "shape", "id")
+FIELDS = ("question", "answer", "values", "relations", "attributes", "shape", "id")
 Entry = int | str | None
 """An attribute of one variable; None if the variable has none."""
 
@@ -47,6 +47,8 @@ class Problem:
     """(L,) the given value of each variable; None where one is to be found."""
     answer: tuple[str, ...] | None = None
     """(L,) the value of each variable, given values included; None if the answer is not known."""
+    values: tuple[str, ...] | None = None
+    """The values that a variable may have in this problem, if they are not those of its whole family."""
     relations: Mapping[str, Relation]
     attributes: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
     """(L,) entries of each attribute, all numbers or all texts."""
@@ -66,6 +68,7 @@ class Problem:
         return {
             "question": self.question,
             **({} if self.answer is None else {"answer": self.answer}),
+            **({} if self.values is None else {"values": self.values}),
             "relations": relations,
             **{name: value for name, value in optional.items() if value is not None},
         }
@@ -87,9 +90,11 @@ def problem_of(value: object, place: str = "") -> Problem:
             empty = "{}" if name == "relations" else "null for each value to find"
             raise InputError(f"the problem has no {name}: add the field, with {empty} if nothing is given")
     question = _question(value["question"])
+    answer = _answer(value.get("answer"), question)
     return Problem(
         question=question,
-        answer=_answer(value.get("answer"), question),
+        answer=answer,
+        values=_values(value.get("values"), question, answer),
         relations=_relations(value["relations"], len(question)),
         attributes=_attributes(value.get("attributes"), len(question)),
         shape=_shape(value.get("shape"), len(question)),
@@ -151,6 +156,23 @@ def _answer(value: object, question: tuple[str | None, ...]) -> tuple[str, ...] 
                 f"answer, variable {i}, is {answered!r} and the question gives {given!r}: an answer keeps given values"
             )
     return answer
+
+
+def _values(value: object, question: tuple[str | None, ...], answer: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    listed = _listed(value, "values", "the values that a variable may have")
+    values = tuple(_text(v, f"values, entry {i},") for i, v in enumerate(listed))
+    if not 1 <= len(values) <= MOST_VALUES:
+        raise InputError(f"values has {len(values):,} entries: 1 to {MOST_VALUES} are possible")
+    if len(set(values)) < len(values):
+        twice = next(v for i, v in enumerate(values) if v in values[:i])
+        raise InputError(f"values holds {twice!r} twice: list each value once")
+    for name, row in (("question", question), ("answer", answer or ())):
+        for i, v in enumerate(row):
+            if v is not None and v not in values:
+                raise InputError(f"{name}, variable {i}, is {v!r}, which values does not list: correct one of them")
+    return values
 
 
 def _named(value: object, what: str) -> dict[str, object]:

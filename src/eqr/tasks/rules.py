@@ -7,7 +7,7 @@ family its rule: ``{"row": "all_different", "less": "increasing", "cage": {"sum"
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eqr.errors import InputError, printable, unknown
 from eqr.tasks.checking import accepted
@@ -37,6 +37,10 @@ class Rule:
     """A key of PREDICATES."""
     attribute: str | None = None
     """The attribute that holds the totals, for ``sum``."""
+
+    def as_json(self) -> str | dict[str, str]:
+        """Returns the JSON value that states the rule."""
+        return self.predicate if self.attribute is None else {self.predicate: self.attribute}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,10 @@ class Rules:
     def holds(self, problem: Problem, answer: Sequence[str]) -> bool:
         """Returns whether the answer keeps the given values and obeys all rules."""
         return self.broken(problem, answer) is None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the JSON object that ``rules_from_json`` reads."""
+        return {name: rule and rule.as_json() for name, rule in self.of_relations.items()}
 
     def with_checker(self, checker: ProblemChecker) -> "Rules":
         """Returns the rules with a checker, which is asked as well."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eqr.errors import registered, unknown
 from eqr.model import Reasoner
-from eqr.model.recursion import Call
+from eqr.model.reasoner import HearingCall
 from eqr.types import Logits, State
 
 CellLoss = Callable[[Float[Tensor, "N V"], Int[Tensor, " N"]], Float[Tensor, " N"]]
@@ -90,32 +90,34 @@ def segment_loss(
     labels: Int[Tensor, "R L"],
     noise: Float[Tensor, "R U N C D"] | None,
     config: LossConfig,
-    call: Call | None = None,
+    call: HearingCall | None = None,
 ) -> SegmentLoss:
     """Runs a segment; its loss is the cross entropy + ``halt_weight`` * BCE(halt logit, exact match).
 
     The segment's U updates add ``noise``. ``call`` is a faster form of the model's own (``Reasoner.fused``).
     The gradient stays within this segment (segmented online training, EqR arXiv 2605.21488).
     """
-    x = model.embed(inputs)
+    x, relations = model.embed(inputs), model.relations(inputs)
     layout = model.task.layout
     counts = (labels > 0) & (layout.to_find(inputs) if config.loss_cells == "blanks" else layout.answered(inputs))
-    targets = (labels - 1).clamp(min=0)
+    # Cells that do not count may hold what is no symbol, such as the numbers of a header.
+    passed_over = ~counts
+    targets = (labels - 1).masked_fill(passed_over, 0)
     updates = model.config.updates_per_segment
     unseen = updates - config.gradient_updates if config.gradient_updates else 0
     added = noise.unbind(1) if noise is not None else (None,) * updates
     with torch.no_grad():
         for number in range(unseen):
-            z = model.update(z, x, added[number], call)
+            z = model.update(z, x, added[number], call, relations)
     entropies = []
     for number in range(unseen, updates):
-        z = model.update(z, x, added[number], call)
+        z = model.update(z, x, added[number], call, relations)
         if config.supervise == "updates" or number == updates - 1:
-            logits = model.decode(z).float()
+            logits = model.decode(z, relations).float()
             cell = config.cell_loss(logits.flatten(0, 1), targets.flatten()).view_as(targets)
             entropies.append((cell * counts).sum() / counts.sum().clamp(min=1))
-    solved = ((logits.argmax(-1) == targets) | ~counts).all(-1)
-    halt = model.halt_logit(z if config.halt_shapes_state else z.detach()).float()
+    solved = ((logits.argmax(-1) == targets) | passed_over).all(-1)
+    halt = model.halt_logit(z if config.halt_shapes_state else z.detach(), relations).float()
     halting = F.binary_cross_entropy_with_logits(halt, solved.float())
     loss = torch.stack(entropies).mean() + config.halt_weight * halting
     return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach(), logits=logits.detach())

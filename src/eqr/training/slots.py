@@ -92,8 +92,9 @@ class Slots:
         puzzles = [self.sampler.draw(numpy_stream(self.seed, PUZZLE, *numbers)) for numbers in which]
         inputs, labels = (torch.from_numpy(np.stack(boards)).long() for boards in zip(*puzzles, strict=True))
         at, numbers = (sent(torch.tensor(of), self.device) for of in (places, [self.drawn[place] for place in places]))
-        self._next["inputs"][at], self._next["labels"][at] = (sent(boards, self.device) for boards in (inputs, labels))
-        self._next["z"][at] = self.model.init(self.streams[at], numbers)
+        inputs, labels = (sent(boards, self.device) for boards in (inputs, labels))
+        self._next["inputs"][at], self._next["labels"][at] = inputs, labels
+        self._next["z"][at] = self.model.init(self.streams[at], numbers, inputs)
 
     def _refill(self, slots: Bool[Tensor, " R"]) -> None:
         """Let ``slots`` move on to their next puzzles."""

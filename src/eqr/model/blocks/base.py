@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from eqr.model.relations import Relations
 from eqr.types import Embedded, Layout
 
-FusedStack = Callable[[Embedded, Embedded], Embedded]
-"""Maps (h, injection) to ``lerp(F(h + injection), h, damping)``, where F is a stack of blocks."""
+FusedStack = Callable[[Embedded, Embedded, Relations | None], Embedded]
+"""Maps (h, injection, relations) to ``lerp(F(h + injection), h, damping)``, where F is a stack of blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ class Block(nn.Module, ABC):
     """True if the input of the block has a learned vector for each cell (see ``ModelConfig.learned_positions``)."""
     takes_prefix: ClassVar[bool] = False
     """True if the block accepts prefix tokens besides the cells of the board."""
+    takes_relations: ClassVar[bool] = False
+    """True if ``forward`` takes the relations of problems that bring their own, as a second argument."""
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__()

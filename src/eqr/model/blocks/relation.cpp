@@ -13,11 +13,13 @@
 //
 // Channels C and hidden channels H are padded with zeros to full vectors. Pairs, and groups of each kind, are padded to
 // full tiles; values there mean nothing, and nothing reads them.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
+#include <vector>
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
@@ -189,17 +191,205 @@ class Memory {
   float *start, *next;
 };
 
-// The stack of one board, with its groups and its weights. Each group of each kind is a row of `mean`, `heard` and their
-// slopes; kinds follow each other, each padded to full tiles.
+typedef std::vector<int32_t> Numbers;
+
+// Lists of numbers, one after another.
+struct Lists {
+  Numbers starts{0}, items;
+  int count() const { return starts.size() - 1; }
+  void add(int item) { items.push_back(item); }
+  void end() { starts.push_back(items.size()); }
+};
+
+// One way in which pairs hear others: the means of groups. A group of `members` is heard by pairs; a pair hears the mean
+// of its groups, or, where it has none, nothing.
+struct Kind {
+  Lists members, heard;        // the pairs of each group, and the groups that each pair hears
+  std::vector<float> weights;  // of members; none where all members of a group weigh the same
+  bool single = true;          // whether every pair hears one group
+
+  float share(int group) const {  // of a member without a weight
+    const int size = members.starts[group + 1] - members.starts[group];
+    return size ? 1.f / size : 0.f;
+  }
+  void finish() {
+    for (int pair = 0; pair < heard.count(); pair++) single &= heard.starts[pair + 1] == heard.starts[pair] + 1;
+  }
+};
+
+// How the pairs of one problem hear each other.
+struct Plan {
+  int pairs, values, frame_values;  // values of each variable: in the problem, and in its frame
+  std::vector<Kind> kinds;
+
+  // The place of a pair in its frame.
+  int place(int pair) const {
+    return values == frame_values ? pair : pair / values * frame_values + pair % values;
+  }
+};
+
+// The same groups for every problem: the group of each kind that a pair belongs to, and the numbers of groups.
+static Plan plan_of_board(const Shape& s, const int32_t* group, const int32_t* counts) {
+  Plan plan{s.pairs, s.pairs, s.pairs, std::vector<Kind>(s.kinds)};
+  for (Kind& kind : plan.kinds) {
+    const int groups = *counts++;
+    std::vector<Numbers> members(groups);
+    for (int pair = 0; pair < s.pairs; pair++) {
+      members[group[pair]].push_back(pair);
+      kind.heard.add(group[pair]);
+      kind.heard.end();
+    }
+    for (const Numbers& of_group : members) {
+      for (int pair : of_group) kind.members.add(pair);
+      kind.members.end();
+    }
+    kind.finish();
+    group += s.pairs;
+  }
+  return plan;
+}
+
+// The room of rows that bring their own relations, as in types.Frame.
+struct Frame {
+  int32_t width, variables, values, links, ordered_links, values_ordered, relations;
+  const int32_t* ordered;  // for each relation, whether it is ordered
+};
+
+// The groups of a relation among variables: who speaks in a group, and who hears it.
+struct Groups {
+  Lists speak, hear;
+};
+
+// The groups of a header that are listed from `at` on, below the group number `end`.
+static std::vector<Numbers> groups_listed(const int64_t*& at, const int64_t* last, const Frame& f, int variables, int64_t end) {
+  std::vector<Numbers> groups;
+  for (int64_t before = -1; at < last && *at > 1 && (*at - 2) / f.variables < end; at++) {
+    const int64_t group = (*at - 2) / f.variables, variable = (*at - 2) % f.variables;
+    if (group != before) groups.emplace_back();
+    before = group;
+    if (variable < variables) groups.back().push_back(variable);
+  }
+  return groups;
+}
+
+static Groups spoken(const std::vector<Numbers>& groups) {
+  Groups all;
+  for (const Numbers& group : groups) {
+    for (int variable : group) all.speak.add(variable), all.hear.add(variable);
+    all.speak.end(), all.hear.end();
+  }
+  return all;
+}
+
+// In ordered groups, each member hears those after it, or those before it.
+static Groups spoken_in_order(const std::vector<Numbers>& groups, bool after) {
+  Groups all;
+  for (const Numbers& group : groups)
+    for (int hearer = after ? 0 : 1; hearer < (int)group.size() - after; hearer++) {
+      for (int m = after ? hearer + 1 : 0; m < (after ? (int)group.size() : hearer); m++) all.speak.add(group[m]);
+      all.hear.add(group[hearer]);
+      all.speak.end(), all.hear.end();
+    }
+  return all;
+}
+
+// Groups of variables as groups of pairs that share a value. Where there are more groups than variables, the mean of what
+// a variable hears is taken first, as if each variable were a group of its own.
+static Kind kind_of(const Groups& groups, int variables, int values) {
+  std::vector<Numbers> heard(variables);
+  for (int g = 0; g < groups.hear.count(); g++)
+    for (int e = groups.hear.starts[g]; e < groups.hear.starts[g + 1]; e++) heard[groups.hear.items[e]].push_back(g);
+  Kind kind;
+  const Lists& speak = groups.speak;
+  if (speak.count() > variables) {
+    std::vector<float> weight(variables);
+    for (int variable = 0; variable < variables; variable++) {
+      Numbers others;
+      for (int g : heard[variable])
+        for (int e = speak.starts[g]; e < speak.starts[g + 1]; e++) {
+          if (weight[speak.items[e]] == 0) others.push_back(speak.items[e]);
+          weight[speak.items[e]] += 1.f / heard[variable].size() / (speak.starts[g + 1] - speak.starts[g]);
+        }
+      std::sort(others.begin(), others.end());
+      for (int value = 0; value < values; value++) {
+        for (int other : others) kind.members.add(other * values + value), kind.weights.push_back(weight[other]);
+        kind.members.end();
+        kind.heard.add(variable * values + value);
+        kind.heard.end();
+      }
+      for (int other : others) weight[other] = 0;
+    }
+  } else {
+    for (int g = 0; g < speak.count(); g++)
+      for (int value = 0; value < values; value++) {
+        for (int e = speak.starts[g]; e < speak.starts[g + 1]; e++) kind.members.add(speak.items[e] * values + value);
+        kind.members.end();
+      }
+    for (const Numbers& of_variable : heard)
+      for (int value = 0; value < values; value++) {
+        for (int g : of_variable) kind.heard.add(g * values + value);
+        kind.heard.end();
+      }
+  }
+  kind.finish();
+  return kind;
+}
+
+// The values of a variable: all of them, or those below (-1) or above (1) each.
+static Kind kind_of_values(int variables, int values, int side) {
+  Kind kind;
+  for (int variable = 0; variable < variables; variable++)
+    for (int value = 0; value < values; value++) {
+      kind.heard.add(side ? variable * values + value : variable);
+      kind.heard.end();
+      if (side == 0 && value) continue;
+      const int from = side > 0 ? value + 1 : 0, to = side < 0 ? value : values;
+      for (int other = from; other < to; other++) kind.members.add(variable * values + other);
+      kind.members.end();
+    }
+  kind.finish();
+  return kind;
+}
+
+// The groups of a problem, from its header.
+static Plan plan_of_problem(const Frame& f, const int64_t* header) {
+  auto within = [](int64_t number, int most) { return number < 0 ? 0 : number > most ? most : (int)number; };
+  const int variables = within(header[0] - 1, f.variables), values = within(header[1] - 1, f.values);
+  const int64_t *counts = header + 4 + f.values, *links = counts + f.relations;
+  const int64_t *ordered_links = links + f.links, *last = ordered_links + f.ordered_links;
+  const int64_t* at[2] = {links, ordered_links};
+  int64_t end[2] = {0, 0};
+  Plan plan{variables * values, values, f.values, {}};
+  for (int k = 0; k < f.relations; k++) {
+    const int which = f.ordered[k] != 0;
+    end[which] += counts[k] - 1;
+    const auto groups = groups_listed(at[which], which ? last : ordered_links, f, variables, end[which]);
+    if (!which) {
+      plan.kinds.push_back(kind_of(spoken(groups), variables, values));
+      continue;
+    }
+    for (bool after : {true, false})
+      plan.kinds.push_back(kind_of(spoken_in_order(groups, after), variables, values));
+  }
+  if (f.values_ordered) {
+    plan.kinds.push_back(kind_of_values(variables, values, -1));
+    plan.kinds.push_back(kind_of_values(variables, values, 1));
+  } else {
+    plan.kinds.push_back(kind_of_values(variables, values, 0));
+  }
+  return plan;
+}
+
+// The stack of some problems, with its weights. Each group of each kind is a row of `mean`, `heard` and their slopes; kinds
+// follow each other, each padded to full tiles.
 template <class P>
 class Stack {
  public:
   typedef typename P::Word Word;
 
-  Stack(const Shape& shape, const int32_t* of_pair, const int32_t* counts, const float* weights, bool slopes)
-      : s(shape), of_pair(of_pair), counts(counts), C(padded(s.channels, LANES)), H(padded(s.hidden, LANES)),
-        pairs(padded(s.pairs, TILE)), inward((size_t)C * 2 * H), outward((size_t)C * H),
-        packed((1 + s.kinds) * inward + outward), all(groups_of_all_kinds()),
+  Stack(const Shape& shape, const std::vector<Plan>& plans, const float* weights, bool slopes)
+      : s(shape), C(padded(s.channels, LANES)), H(padded(s.hidden, LANES)), inward((size_t)C * 2 * H),
+        outward((size_t)C * H), packed((1 + s.kinds) * inward + outward), pairs(most_pairs(plans)), all(most_groups(plans)),
         memory(pairs * C + all * (C + 2 * H) + CHUNK * (C + 3 * H) + pairs + words_of_weights() +
                (slopes ? all * (C + 2 * H) + TILE * H + all * (C + 2 * H) + CHUNK * (2 * C + 3 * H) + s.layers * packed + words_of_weights()
                        : 0)) {
@@ -221,42 +411,55 @@ class Stack {
 
   explicit operator bool() const { return bool(memory); }
 
-  void call(const float* z, const float* injection, float* out, float* tape) {
-    for (int i = 0; i < s.pairs; i++)
-      for (int c = 0; c < s.channels; c++)
-        h[(size_t)i * C + c] = z[i * s.channels + c] + injection[i * s.channels + c];
+  void call(const Plan& of_row, const float* z, const float* injection, float* out, float* tape) {
+    take(of_row);
+    for (int i = 0; i < plan->pairs; i++) {
+      const size_t at = (size_t)plan->place(i) * s.channels;
+      for (int c = 0; c < s.channels; c++) h[(size_t)i * C + c] = z[at + c] + injection[at + c];
+    }
     for (int layer = 0; layer < s.layers; layer++) {
       if (tape) memcpy(tape + layer * pairs * C, h, sizeof(float) * pairs * C);
       forward(forth + layer * packed / P::PER);
       if (tape) memcpy(tape + (s.layers + 1) * pairs * C + layer * pairs, factors, sizeof(float) * pairs);
     }
     if (tape) memcpy(tape + s.layers * pairs * C, h, sizeof(float) * pairs * C);
-    for (int i = 0; i < s.pairs; i++)
+    clear(out);
+    for (int i = 0; i < plan->pairs; i++) {
+      const size_t at = (size_t)plan->place(i) * s.channels;
       for (int c = 0; c < s.channels; c++) {
         const float now = h[(size_t)i * C + c];
-        out[i * s.channels + c] = now + s.damping * (z[i * s.channels + c] - now);
+        out[at + c] = now + s.damping * (z[at + c] - now);
       }
+    }
   }
 
-  void slopes(const float* out_slope, float* z_slope, float* injection_slope, const float* tape, float* weights_slope) {
-    for (int i = 0; i < s.pairs; i++)
-      for (int c = 0; c < s.channels; c++) h[(size_t)i * C + c] = (1 - s.damping) * out_slope[i * s.channels + c];
+  void slopes(const Plan& of_row, const float* out_slope, float* z_slope, float* injection_slope, const float* tape,
+              float* weights_slope) {
+    take(of_row);
+    for (int i = 0; i < plan->pairs; i++) {
+      const size_t at = (size_t)plan->place(i) * s.channels;
+      for (int c = 0; c < s.channels; c++) h[(size_t)i * C + c] = (1 - s.damping) * out_slope[at + c];
+    }
     for (int layer = s.layers - 1; layer >= 0; layer--)
       backward(tape + layer * pairs * C, tape + (layer + 1) * pairs * C, tape + (s.layers + 1) * pairs * C + layer * pairs,
                forth + layer * packed / P::PER, back + layer * packed / P::PER, weights_slope + layer * packed);
-    for (int i = 0; i < s.pairs; i++)
+    clear(injection_slope), clear(z_slope);
+    for (int i = 0; i < plan->pairs; i++) {
+      const size_t at = (size_t)plan->place(i) * s.channels;
       for (int c = 0; c < s.channels; c++) {
         const float now = h[(size_t)i * C + c];
-        injection_slope[i * s.channels + c] = now;
-        z_slope[i * s.channels + c] = now + s.damping * out_slope[i * s.channels + c];
+        injection_slope[at + c] = now;
+        z_slope[at + c] = now + s.damping * out_slope[at + c];
       }
+    }
   }
 
  private:
   const Shape& s;
-  const int32_t *of_pair, *counts;
   const int C, H;
-  const size_t pairs, inward, outward, packed, all;
+  const size_t inward, outward, packed;
+  size_t pairs, all;  // the most of all plans, then those of the row at work
+  const Plan* plan = nullptr;
   Memory memory;
   float *h, *mean, *heard, *hidden, *words, *factors;                                // of a call; h: pairs x C
   float *mean_slope, *heard_slope, *hidden_slope, *group_words, *inner, *chunk_words;  // of slopes; inner: CHUNK x 2H
@@ -265,10 +468,33 @@ class Stack {
   // Numbers that the packed weights take as words: none if they are words already.
   size_t words_of_weights() const { return P::PER == 1 ? 0 : s.layers * packed / P::PER; }
 
-  size_t groups_of_all_kinds() const {
+  static size_t groups_of(const Plan& plan) {
     size_t sum = 0;
-    for (int k = 0; k < s.kinds; k++) sum += padded(counts[k], TILE);
+    for (const Kind& kind : plan.kinds) sum += padded(kind.members.count(), TILE);
     return sum;
+  }
+
+  static size_t most_groups(const std::vector<Plan>& plans) {
+    size_t most = 0;
+    for (const Plan& plan : plans) most = std::max(most, groups_of(plan));
+    return most;
+  }
+
+  static size_t most_pairs(const std::vector<Plan>& plans) {
+    size_t most = 0;
+    for (const Plan& plan : plans) most = std::max(most, (size_t)padded(plan.pairs, TILE));
+    return most;
+  }
+
+  // Begins a row. What padding held before must be finite, or its products would not be 0.
+  void take(const Plan& of_row) {
+    plan = &of_row, pairs = padded(of_row.pairs, TILE), all = groups_of(of_row);
+    memset(h + (size_t)of_row.pairs * C, 0, sizeof(float) * (pairs - of_row.pairs) * C);
+  }
+
+  // Pairs that a problem does not have are 0.
+  void clear(float* row) const {
+    if (plan->pairs < s.pairs) memset(row, 0, sizeof(float) * s.pairs * s.channels);
   }
 
   // The packed weights as words. On the way back, channels are outputs of the inward matrices and hidden ones of the other.
@@ -301,9 +527,9 @@ class Stack {
   void gather(const float* v, const Word* w) {
     const int C = this->C, H = this->H;  // what is stored may lie anywhere, for all the compiler knows, but not here
     float *means = mean, *hears = heard;
-    for (int k = 0; k < s.kinds; k++, w += inward / P::PER) {
-      average(v, means, of_pair + (size_t)k * s.pairs, counts[k]);
-      const int groups = padded(counts[k], TILE);
+    for (const Kind& kind : plan->kinds) {
+      average(v, means, kind);
+      const int groups = padded(kind.members.count(), TILE);
       for (int g = 0; g < groups; g += TILE) {
         const Word* left = P::along(means + g * C, words, TILE * C);
         for (int j = 0; j < 2 * H; j += 2 * LANES) {
@@ -316,32 +542,51 @@ class Stack {
       }
       means += (size_t)groups * C;
       hears += (size_t)groups * 2 * H;
+      w += inward / P::PER;
     }
   }
 
-  void average(const float* v, float* means, const int32_t* group, int groups) const {
-    const int C = this->C, pairs = s.pairs;
-    memset(means, 0, sizeof(float) * groups * C);
-    for (int i = 0; i < pairs; i++)
-      for (int c = 0; c < C; c += LANES) store(means + group[i] * C + c, load(means + group[i] * C + c) + load(v + i * C + c));
-    const float share = (float)groups / pairs;
-    for (int i = 0; i < groups * C; i += LANES) store(means + i, load(means + i) * share);
+  void average(const float* v, float* means, const Kind& kind) const {
+    const int C = this->C, groups = kind.members.count();
+    const int32_t *starts = kind.members.starts.data(), *members = kind.members.items.data();
+    const float* weights = kind.weights.empty() ? nullptr : kind.weights.data();
+    for (int g = 0; g < groups; g++, means += C) {
+      const float share = weights ? 1.f : kind.share(g);
+      for (int c = 0; c < C; c += LANES) {
+        Vector sum = {};
+        if (weights)
+          for (int e = starts[g]; e < starts[g + 1]; e++) sum += load(v + (size_t)members[e] * C + c) * weights[e];
+        else
+          for (int e = starts[g]; e < starts[g + 1]; e++) sum += load(v + (size_t)members[e] * C + c);
+        store(means + c, sum * share);
+      }
+    }
   }
 
   // gate and up of TILE pairs, one vector of hidden channels: from the pairs, and from what they hear from their groups
   inline void listen(Vector (&sums)[TILE][2], const Word* v, const Word* w, int j, int first) const {
-    const int C = this->C, H = this->H, kinds = s.kinds, last = s.pairs;
-    const int32_t *of_pair = this->of_pair, *counts = this->counts;
+    const int C = this->C, H = this->H, last = plan->pairs;
     multiply<P, 2>(sums, v, w + j * C / P::PER, C / P::PER);
-    const float* kind = heard + j;
-    for (int k = 0; k < kinds; k++) {
-      UNROLLED
-      for (int m = 0; m < TILE; m++) {
-        const int pair = first + m < last ? first + m : first;
-        const float* at = kind + (size_t)of_pair[(size_t)k * last + pair] * 2 * H;
-        for (int n = 0; n < 2; n++) sums[m][n] += load(at + n * LANES);
+    const float* of_kind = heard + j;
+    for (const Kind& kind : plan->kinds) {
+      const int32_t *starts = kind.heard.starts.data(), *groups = kind.heard.items.data();
+      if (kind.single) {
+        UNROLLED
+        for (int m = 0; m < TILE; m++) {
+          const float* at = of_kind + (size_t)groups[first + m < last ? first + m : first] * 2 * H;
+          for (int n = 0; n < 2; n++) sums[m][n] += load(at + n * LANES);
+        }
+      } else {
+        UNROLLED
+        for (int m = 0; m < TILE; m++) {
+          const int pair = first + m < last ? first + m : first, count = starts[pair + 1] - starts[pair];
+          Vector both[2] = {};
+          for (int e = starts[pair]; e < starts[pair + 1]; e++)
+            for (int n = 0; n < 2; n++) both[n] += load(of_kind + (size_t)groups[e] * 2 * H + n * LANES);
+          for (int n = 0; n < 2; n++) sums[m][n] += both[n] * (count ? 1.f / count : 0.f);
+        }
       }
-      kind += (size_t)padded(counts[k], TILE) * 2 * H;
+      of_kind += (size_t)padded(kind.members.count(), TILE) * 2 * H;
     }
   }
 
@@ -349,7 +594,7 @@ class Stack {
   void forward(const Word* w) {
     const int C = this->C, H = this->H;
     gather(h, w + inward / P::PER);
-    for (int first = 0; first < s.pairs; first += TILE) {
+    for (int first = 0; first < plan->pairs; first += TILE) {
       float* v = h + (size_t)first * C;
       const Word* left = P::along(v, words, TILE * C);
       for (int j = 0; j < 2 * H; j += 2 * LANES) {
@@ -407,14 +652,18 @@ class Stack {
         store(inner + (tile + m) * 2 * H + j + LANES, now * silu);
       }
     }
-    float* kind = heard_slope;
-    for (int k = 0; k < s.kinds; k++) {
-      for (int m = 0; m < TILE && first + tile + m < s.pairs; m++) {
-        float* to = kind + (size_t)of_pair[(size_t)k * s.pairs + first + tile + m] * 2 * H;
-        const float* from = inner + (tile + m) * 2 * H;
-        for (int j = 0; j < 2 * H; j += LANES) store(to + j, load(to + j) + load(from + j));
+    float* of_kind = heard_slope;
+    for (const Kind& kind : plan->kinds) {
+      const int32_t* starts = kind.heard.starts.data();
+      for (int m = 0; m < TILE && first + tile + m < plan->pairs; m++) {
+        const int pair = first + tile + m;
+        const float *from = inner + (tile + m) * 2 * H, share = 1.f / (starts[pair + 1] - starts[pair]);
+        for (int e = starts[pair]; e < starts[pair + 1]; e++) {
+          float* to = of_kind + (size_t)kind.heard.items[e] * 2 * H;
+          for (int j = 0; j < 2 * H; j += LANES) store(to + j, load(to + j) + load(from + j) * share);
+        }
       }
-      kind += (size_t)padded(counts[k], TILE) * 2 * H;
+      of_kind += (size_t)padded(kind.members.count(), TILE) * 2 * H;
     }
   }
 
@@ -440,8 +689,8 @@ class Stack {
   void through_groups(const Word* turned, float* weights_slope) {
     const int C = this->C, H = this->H;
     const float *means = mean, *slopes = heard_slope;
-    for (int k = 0; k < s.kinds; k++) {
-      const int count = padded(counts[k], TILE);
+    for (const Kind& kind : plan->kinds) {
+      const int count = padded(kind.members.count(), TILE);
       const Word* lefts = P::across(means, group_words, count, C);
       const Word* rights = P::across(slopes, group_words + count * C / P::PER, count, 2 * H);
       for (int j = 0; j < 2 * H; j += 2 * LANES)
@@ -450,11 +699,13 @@ class Stack {
       for (int g = 0; g < count; g += TILE)
         add_product<P>(mean_slope + g * C, P::along(slopes + (size_t)g * 2 * H, words, TILE * 2 * H), turned, C,
                        2 * H / P::PER);
-      const float share = (float)counts[k] / s.pairs;
-      const int32_t* group = of_pair + (size_t)k * s.pairs;
-      for (int i = 0; i < s.pairs; i++)
-        for (int c = 0; c < C; c += LANES)
-          store(h + (size_t)i * C + c, load(h + (size_t)i * C + c) + share * load(mean_slope + group[i] * C + c));
+      const int32_t *starts = kind.members.starts.data(), *members = kind.members.items.data();
+      for (int g = 0; g < kind.members.count(); g++)
+        for (int e = starts[g]; e < starts[g + 1]; e++) {
+          const float share = kind.weights.empty() ? kind.share(g) : kind.weights[e];
+          float* to = h + (size_t)members[e] * C;
+          for (int c = 0; c < C; c += LANES) store(to + c, load(to + c) + share * load(mean_slope + (size_t)g * C + c));
+        }
       means += (size_t)count * C;
       slopes += (size_t)count * 2 * H;
       weights_slope += inward;
@@ -468,27 +719,38 @@ static int64_t tape_of(const Shape& s) {
   return (s.layers + 1) * pairs * C + padded(s.layers * pairs, LANES);
 }
 
+// One plan for all rows, or one for each.
+static std::vector<Plan> plans_of(int32_t rows, const Shape& s, const int32_t* group, const int32_t* groups, const Frame* frame,
+                                  const int64_t* headers) {
+  std::vector<Plan> plans;
+  if (!frame) plans.push_back(plan_of_board(s, group, groups));
+  else
+    for (int row = 0; row < rows; row++) plans.push_back(plan_of_problem(*frame, headers + (size_t)row * frame->width));
+  return plans;
+}
+
 template <class P>
 static int32_t call_rows(const float* z, const float* injection, float* out, int32_t rows, const Shape& s,
-                         const int32_t* group, const int32_t* groups, const float* weights, float* tape) {
-  Stack<P> stack(s, group, groups, weights, false);
+                         const std::vector<Plan>& plans, const float* weights, float* tape) {
+  Stack<P> stack(s, plans, weights, false);
   if (!stack) return 1;
   const size_t size = (size_t)s.pairs * s.channels;
   for (int row = 0; row < rows; row++)
-    stack.call(z + row * size, injection + row * size, out + row * size, tape ? tape + row * tape_of(s) : nullptr);
+    stack.call(plans[plans.size() > 1 ? row : 0], z + row * size, injection + row * size, out + row * size,
+               tape ? tape + row * tape_of(s) : nullptr);
   return 0;
 }
 
 template <class P>
 static int32_t slopes_of_rows(const float* out_slope, float* z_slope, float* injection_slope, int32_t rows, const Shape& s,
-                              const int32_t* group, const int32_t* groups, const float* weights, const float* tape,
+                              const std::vector<Plan>& plans, const float* weights, const float* tape,
                               float* weights_slope) {
-  Stack<P> stack(s, group, groups, weights, true);
+  Stack<P> stack(s, plans, weights, true);
   if (!stack) return 1;
   const size_t size = (size_t)s.pairs * s.channels;
   for (int row = 0; row < rows; row++)
-    stack.slopes(out_slope + row * size, z_slope + row * size, injection_slope + row * size, tape + row * tape_of(s),
-                 weights_slope);
+    stack.slopes(plans[plans.size() > 1 ? row : 0], out_slope + row * size, z_slope + row * size,
+                 injection_slope + row * size, tape + row * tape_of(s), weights_slope);
   return 0;
 }
 
@@ -509,25 +771,36 @@ int32_t relation_halves() {
 int64_t relation_tape(const Shape* shape) { return tape_of(*shape); }
 
 // z, injection, out: rows x pairs x channels. group: kinds x pairs, the group of each kind that a pair belongs to;
-// groups: the number of groups of each kind. weights of each layer: inward of pairs, inward of each kind, outward.
-// tape: rows x relation_tape, or null for inference. Returns 0, or 1 if there is no memory.
+// groups: the number of groups of each kind; or, if there is a frame, headers: rows x width. weights of each layer: inward
+// of pairs, inward of each kind, outward. tape: rows x relation_tape, or null for inference. Returns 0, or 1 if there is no
+// memory.
 int32_t relation_call(const float* z, const float* injection, float* out, int32_t rows, const Shape* shape,
-                      const int32_t* group, const int32_t* groups, const float* weights, float* tape) {
+                      const int32_t* group, const int32_t* groups, const Frame* frame, const int64_t* headers,
+                      const float* weights, float* tape) {
+  try {
+    const auto plans = plans_of(rows, *shape, group, groups, frame, headers);
 #if defined(__AVX512BF16__)
-  if (shape->halves) return call_rows<Halves>(z, injection, out, rows, *shape, group, groups, weights, tape);
+    if (shape->halves) return call_rows<Halves>(z, injection, out, rows, *shape, plans, weights, tape);
 #endif
-  return call_rows<Exact>(z, injection, out, rows, *shape, group, groups, weights, tape);
+    return call_rows<Exact>(z, injection, out, rows, *shape, plans, weights, tape);
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
 }
 
 // The slopes (gradients) of z, injection and the weights, from that of out and the tape of the call. Slopes of weights are
 // added to those that are there, row by row. Returns 0, or 1 if there is no memory.
 int32_t relation_slopes(const float* out, float* z, float* injection, int32_t rows, const Shape* shape,
-                        const int32_t* group, const int32_t* groups, const float* weights, const float* tape,
-                        float* weights_slope) {
+                        const int32_t* group, const int32_t* groups, const Frame* frame, const int64_t* headers,
+                        const float* weights, const float* tape, float* weights_slope) {
+  try {
+    const auto plans = plans_of(rows, *shape, group, groups, frame, headers);
 #if defined(__AVX512BF16__)
-  if (shape->halves)
-    return slopes_of_rows<Halves>(out, z, injection, rows, *shape, group, groups, weights, tape, weights_slope);
+    if (shape->halves) return slopes_of_rows<Halves>(out, z, injection, rows, *shape, plans, weights, tape, weights_slope);
 #endif
-  return slopes_of_rows<Exact>(out, z, injection, rows, *shape, group, groups, weights, tape, weights_slope);
+    return slopes_of_rows<Exact>(out, z, injection, rows, *shape, plans, weights, tape, weights_slope);
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
 }
 }

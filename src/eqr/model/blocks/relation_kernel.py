@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eqr.model.layers import EPSILON
+from eqr.model.relations import Relations
 from eqr.runtime import native_library
-from eqr.types import Embedded
+from eqr.types import Embedded, Frame
 
 SOURCE = Path(__file__).with_name("relation.cpp")
 
@@ -36,6 +37,54 @@ class _Shape(ctypes.Structure):
     )
 
 
+class _Frame(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("width", "variables", "values", "links", "ordered_links")),
+        *((name, ctypes.c_int32) for name in ("values_ordered", "relations")),
+        ("ordered", ctypes.POINTER(ctypes.c_int32)),
+    )
+
+
+class Groups:
+    """The groups of each kind, which are those of a board, the same for every puzzle."""
+
+    def __init__(self, sizes: Sequence[int], kinds: Sequence[tuple[int, ...]]) -> None:
+        """``sizes`` is (*axes, V); ``kinds`` has the axes of (R, *axes, V, C) that each kind of group spans."""
+        shapes = [[1 if axis + 1 in axes else size for axis, size in enumerate(sizes)] for axes in kinds]
+        counts = [math.prod(shape) for shape in shapes]
+        members = [
+            torch.arange(n).view(shape).expand(*sizes).flatten() for n, shape in zip(counts, shapes, strict=True)
+        ]
+        self.of_pairs, self.counts = torch.stack(members).int(), torch.tensor(counts).int()
+
+    def pointers(self, relations: Relations | None) -> list[ctypes.c_void_p]:
+        """The arguments of the library that describe the groups."""
+        return [_at(self.of_pairs), _at(self.counts), ctypes.c_void_p(None), ctypes.c_void_p(None)]
+
+
+class OwnGroups:
+    """Groups that come with each problem; the library reads them from its row."""
+
+    def __init__(self, frame: Frame, width: int) -> None:
+        self.ordered = (ctypes.c_int32 * len(frame.relations))(*frame.relations)
+        self.frame = _Frame(
+            width,
+            *(frame.variables, frame.values, frame.links, frame.ordered_links),
+            *(frame.values_ordered, len(frame.relations)),
+            self.ordered,
+        )
+
+    def pointers(self, relations: Relations | None) -> list[ctypes.c_void_p]:
+        """The arguments of the library that describe the groups."""
+        assert relations is not None, "problems with their own relations need them in every call"
+        nothing = ctypes.c_void_p(None)
+        return [nothing, nothing, ctypes.cast(ctypes.byref(self.frame), ctypes.c_void_p), _at(relations.ids)]
+
+
+def _at(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
 class RelationKernel:
     """Maps (h, injection) to ``lerp(F(h + injection), h, damping)`` for the stack F; weights are read once.
 
@@ -45,69 +94,72 @@ class RelationKernel:
     def __init__(
         self,
         library: ctypes.CDLL,
-        split: tuple[int, ...],
-        groups: Sequence[tuple[int, ...]],
+        pairs: int,
+        groups: Groups | OwnGroups,
         layers: Sequence[LayerWeights],
         damping: float,
         bf16: bool,
     ) -> None:
-        """``split`` is (*axes, V, C); ``groups`` has the axes of (R, *axes, V, C) that each kind of group spans."""
-        self.library = library
-        *sizes, channels = split
-        lanes, hidden = int(library.relation_lanes()), layers[0].outward.shape[1]
-        kinds = [[1 if axis + 1 in axes else size for axis, size in enumerate(sizes)] for axes in groups]
-        counts = [math.prod(kind) for kind in kinds]
-        members = [torch.arange(n).view(kind).expand(sizes).flatten() for n, kind in zip(counts, kinds, strict=True)]
-        self.groups, self.counts = torch.stack(members).int(), torch.tensor(counts).int()
+        """``pairs`` is the number of pairs of a cell and a symbol."""
+        self.library, self.groups = library, groups
+        lanes, (channels, hidden) = int(library.relation_lanes()), layers[0].outward.shape
+        kinds = len(layers[0].inward) - 1
         self.weights = torch.cat([part for layer in layers for part in _packed(layer, lanes)])
-        self.shape = _Shape(math.prod(sizes), len(kinds), channels, hidden, len(layers), bf16, damping, EPSILON)
+        self.shape = _Shape(pairs, kinds, channels, hidden, len(layers), bf16, damping, EPSILON)
         library.relation_tape.restype = ctypes.c_int64
         self.tape = int(library.relation_tape(ctypes.byref(self.shape)))
         """Numbers that a row leaves for its gradients."""
 
-    def __call__(self, h: Embedded, injection: Embedded) -> Embedded:
-        """Calls the stack; torch's own threads are not used."""
+    def __call__(self, h: Embedded, injection: Embedded, relations: Relations | None = None) -> Embedded:
+        """Calls the stack; torch's own threads are not used. ``relations`` are those that problems bring with them."""
         h, injection = h.contiguous(), injection.expand_as(h).contiguous()
         if torch.is_grad_enabled() and self.weights.requires_grad:
-            out: Embedded = _Differentiable.apply(h, injection, self.weights, self)  # type: ignore[no-untyped-call]
+            out: Embedded = _Differentiable.apply(h, injection, self.weights, relations, self)  # type: ignore[no-untyped-call]
             return out
-        return self.forward(h, injection, None)
+        return self.forward(h, injection, relations, None)
 
-    def forward(self, h: Tensor, injection: Tensor, tape: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, injection: Tensor, relations: Relations | None, tape: Tensor | None) -> Tensor:
         """Calls the stack, and leaves on the tape (R, T), if given, what the gradients need."""
         out = torch.empty_like(h)
-        self._run("relation_call", len(h), (h, injection, out), (tape,))
+        self._run("relation_call", (h, injection, out), relations, (tape,))
         return out
 
-    def slopes(self, out: Tensor, tape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def slopes(self, out: Tensor, relations: Relations | None, tape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the gradients of h, injection and weights from that of the result."""
         h, injection, weights = torch.empty_like(out), torch.empty_like(out), torch.zeros_like(self.weights)
-        self._run("relation_slopes", len(out), (out, h, injection), (tape, weights))
+        self._run("relation_slopes", (out, h, injection), relations, (tape, weights))
         return h, injection, weights
 
-    def _run(self, name: str, rows: int, first: Sequence[Tensor], last: Sequence[Tensor | None]) -> None:
-        before, after = (
-            [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
-            for tensors in (first, (self.groups, self.counts, self.weights, *last))
-        )
-        if getattr(self.library, name)(*before, ctypes.c_int32(rows), ctypes.byref(self.shape), *after):
+    def _run(
+        self, name: str, first: Sequence[Tensor], relations: Relations | None, last: Sequence[Tensor | None]
+    ) -> None:
+        rows, groups = ctypes.c_int32(len(first[0])), self.groups.pointers(relations)
+        before, after = map(_at, first), map(_at, (self.weights, *last))
+        if getattr(self.library, name)(*before, rows, ctypes.byref(self.shape), *groups, *after):
             raise MemoryError("no memory for a call of the relation block")
 
 
 class _Differentiable(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, h: Tensor, injection: Tensor, weights: Tensor, kernel: RelationKernel) -> Tensor:
-        ctx.kernel, ctx.tape = kernel, h.new_empty(len(h), kernel.tape)
-        return kernel.forward(h, injection, ctx.tape)
+    def forward(
+        ctx: Any,
+        h: Tensor,
+        injection: Tensor,
+        weights: Tensor,
+        relations: Relations | None,
+        kernel: RelationKernel,
+    ) -> Tensor:
+        ctx.kernel, ctx.relations, ctx.tape = kernel, relations, h.new_empty(len(h), kernel.tape)
+        return kernel.forward(h, injection, relations, ctx.tape)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return *ctx.kernel.slopes(slope.contiguous(), ctx.tape), None
+        return *ctx.kernel.slopes(slope.contiguous(), ctx.relations, ctx.tape), None, None
 
 
 def relation_kernel(
-    split: tuple[int, ...],
-    groups: Sequence[tuple[int, ...]],
+    pairs: int,
+    groups: Groups | OwnGroups,
     layers: Sequence[LayerWeights],
     damping: float,
     bf16: bool,
@@ -119,7 +171,7 @@ def relation_kernel(
     library = native_library(SOURCE)
     if not library or (bf16 and not library.relation_halves()):
         return None
-    return RelationKernel(library, split, groups, layers, damping, bf16)
+    return RelationKernel(library, pairs, groups, layers, damping, bf16)
 
 
 def _packed(layer: LayerWeights, lanes: int) -> list[Tensor]:
