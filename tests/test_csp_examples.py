@@ -20,6 +20,7 @@ SMALL = {
     "futoshiki": ("--sides", "3", "4"),
     "colouring": ("--vertices", "7", "10"),
     "timetable": ("--exams", "9", "--slots", "3", "--students", "8"),
+    "sudoku": ("--sides", "4"),
 }
 
 
@@ -66,12 +67,12 @@ def test_each_problem_has_its_answer_alone_and_no_value_to_spare(name: str, tmp_
     assert len(problems) == 6
     assert len({problem.answer for problem in problems}) == 6
     for problem in problems:
-        values = [str(v + 1) for v in range({"jigsaw": 5, "futoshiki": 4}.get(name, 3))]
+        values = [str(v + 1) for v in range({"jigsaw": 5, "futoshiki": 4, "sudoku": 4}.get(name, 3))]
         if name == "futoshiki":
             values = values[: (problem.shape or (0,))[0]]
         assert list(answers(problem, values, list(problem.question))) == [problem.answer]
         for i, value in enumerate(problem.question):
-            if value is not None:
+            if value is not None and name != "sudoku":  # which has a stated number of clues
                 less = [*problem.question[:i], None, *problem.question[i + 1 :]]
                 others = answers(problem, values, less)
                 assert next(others)
@@ -101,6 +102,7 @@ def test_the_usual_sizes_are_made(name: str, tmp_path: Path) -> None:
         "futoshiki": sizes == [25, 36, 49],
         "colouring": all(30 <= size <= 60 for size in sizes),
         "timetable": sizes == [30] * 3,
+        "sudoku": sizes == [16, 36, 81],
     }[name]
 
 

@@ -30,7 +30,8 @@ def sudokus(side: int, clues: tuple[int, int], seed: int) -> Iterator[Problem]:
     task, rng = task_named(f"sudoku{side}" if side != 9 else "sudoku"), random.Random(f"sudoku-{side}-{seed}")
     assert isinstance(task, Sudoku)
     values, relations = tuple(str(value + 1) for value in range(side)), relations_of(task)
-    makers = {count: task.generate_with(count, seed) for count in range(clues[0], clues[1] + 1)}
+    # Seeds of their own, or boards with different numbers of clues would have the same solutions.
+    makers = {count: task.generate_with(count, 1000 * seed + count) for count in range(clues[0], clues[1] + 1)}
     while True:
         made = next(makers[rng.randint(*clues)])
         question, answer = ([str(value) if value else None for value in board] for board in made[:2])

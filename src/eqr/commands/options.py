@@ -7,12 +7,14 @@ import torch
 
 from eqr.commands.plugins import checker_named
 from eqr.data.files import Puzzles, read_labelled
+from eqr.data.problems import read_rules
 from eqr.data.text import Columns
-from eqr.errors import printable
+from eqr.errors import InputError, printable
 from eqr.model import Reasoner
 from eqr.runtime import pick_device, set_threads
 from eqr.storage.checkpoint import load
 from eqr.tasks import Task
+from eqr.tasks.csp import Csp
 from eqr.terminal.console import waiting
 
 
@@ -69,17 +71,24 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged(Named):
-    """The model, and the checker of its answers."""
+    """The model, and the judges of its answers."""
 
     checker: str | None = None
     """Function that checks answers to your own puzzles, module:function (docs/own_puzzles.md)."""
+    rules: str | None = None
+    """JSON file with the rule of each relation, for problems with relations of their own (docs/your_problem.md)."""
 
     def load(self, device: torch.device) -> Reasoner:
-        """The model on a device, with the user's checker if there is one."""
+        """The model on a device, with the user's rules and checker if there are any."""
         model = super().load(device)
-        if self.checker is None:
-            return model
-        return model.for_task(model.task.with_checker(checker_named(self.checker)))
+        task = model.task
+        if self.rules is not None:
+            if not isinstance(task, Csp):
+                raise InputError(f"--rules {self.rules}: {self.model} answers {task.name}, whose rules are known")
+            task = task.with_rules(read_rules(self.rules, task.known).as_json())
+        if self.checker is not None:
+            task = task.with_checker(checker_named(self.checker))
+        return model.for_task(task)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,13 +66,19 @@ OPTIONS = {"depth", "breadth", "seed", "halt", "suppose", "protocol", "select"}
 class SolveAsked(Asked):
     """Puzzles, and how to solve them."""
 
-    puzzles: list[str] = Field(description="Each puzzle row by row, as `eqr solve` reads it.")
+    puzzles: list[str | dict[str, Any]] = Field(
+        description="Each puzzle row by row, as `eqr solve` reads it, or a problem as an object (docs/your_problem.md)."
+    )
 
 
 class StreamAsked(Asked):
     """One puzzle, and how to solve it."""
 
-    puzzle: str = Field(description="The puzzle row by row, as `eqr solve` reads it.")
+    puzzle: str = Field(description="The puzzle row by row, or a problem as JSON, as `eqr solve` reads it.")
+
+
+Board = str | list[str | None]
+"""A board row by row, or the value of each variable of a problem; null where one is to be found."""
 
 
 class Answer(BaseModel):
@@ -80,8 +86,8 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    question: str
-    answer: str
+    question: Board
+    answer: Board
     valid: bool | None = Field(description="Whether the task's checker accepts the answer; null if it has no rules.")
     converged: bool = Field(description="Whether the row had settled.")
     halted: bool = Field(description="True if the halting rule ended the row, false if the depth limit did.")
@@ -97,7 +103,7 @@ class Undecided(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    question: str
+    question: Board
     error: str = Field(description="Why there is no answer, and what to change, in one sentence.")
 
 

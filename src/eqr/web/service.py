@@ -5,12 +5,14 @@ anyway. When nobody waits for an answer any more, its rows are freed.
 """
 
 import asyncio
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from math import ceil
+from typing import Any
 
 from jaxtyping import Int
 from torch import Tensor
@@ -40,6 +42,10 @@ EXAMPLES = {
 """The first puzzles of examples/sudoku/puzzles.csv and of examples/maze/mazes.txt, by family."""
 
 
+Written = str | dict[str, Any]
+"""A puzzle row by row, or a problem as an object."""
+MOST_SIZED = 64
+"""Models on boards of other sizes that are kept, all with the same weights; problems have many sizes."""
 Read = tuple[Reasoner, Int[Tensor, " L"]]
 """The model on the board of a puzzle, and the puzzle's ids."""
 
@@ -52,7 +58,8 @@ class Service:
         self.metrics = Metrics(driver)
         self.facts = [_facts(name, model, self._completed(model, SolveConfig())) for name, model in models.items()]
         self.stopping = False
-        self._sized: dict[tuple[str, str], Reasoner] = {}
+        self._sized: dict[tuple[str, Task], Reasoner] = {}
+        """Models on boards of other sizes, the last used last."""
         self._lock = threading.Lock()
 
     def stop(self) -> None:
@@ -81,8 +88,7 @@ class Service:
         """A puzzle that the first model takes; an empty string if none is known."""
         task = next(iter(self.models.values())).task
         text = EXAMPLES.get(task.family, "")
-        cells = task.cells_in(text)
-        return text if task.sized(cells).layout.cells == cells else ""
+        return text if task.fitting(text).layout.cells == task.cells_in(text) else ""
 
     def config(self, name: str, asked: Asked) -> SolveConfig:
         """The engine's options for a request to a model; raises Problem for a value beyond the limits."""
@@ -115,13 +121,13 @@ class Service:
             breadth=f"{AUTO}{most}" if config.adaptive else most,
         )
 
-    def read(self, name: str, texts: Sequence[str], config: SolveConfig) -> list[Read]:
+    def read(self, name: str, puzzles: Sequence[Written], config: SolveConfig) -> list[Read]:
         """Parses the puzzles, each with the model on its board; raises Problem naming the first invalid text."""
-        if not texts:
+        if not puzzles:
             raise Problem(422, "puzzles is empty: give at least one")
-        if len(texts) > self.limits.puzzles:
-            raise Problem(422, f"{len(texts)} puzzles are given: this service takes {self.limits.puzzles} at a time")
-        rows = len(texts) * config.restarts_at_once
+        if len(puzzles) > self.limits.puzzles:
+            raise Problem(422, f"{len(puzzles)} puzzles are given: this service takes {self.limits.puzzles} at a time")
+        rows = len(puzzles) * config.restarts_at_once
         if rows > self.limits.rows:
             raise Problem(
                 422, f"puzzles x breadth is {rows} rows: this service takes {self.limits.rows}, send fewer at a time"
@@ -131,6 +137,7 @@ class Service:
             config.check(task)
         except InputError as error:
             raise Problem(422, str(error)) from None
+        texts = [puzzle if isinstance(puzzle, str) else json.dumps(puzzle) for puzzle in puzzles]
         read = [read_puzzle(task, Text(f"puzzles[{index}]", text), on) for index, text in enumerate(texts)]
         for each in read:
             if isinstance(each, Refused):
@@ -138,12 +145,14 @@ class Service:
         return [each for each in read if not isinstance(each, Refused)]
 
     def _on(self, name: str, task: Task) -> Reasoner:
-        """The model on a board: always the same object, since the engine finds a board's slots by it."""
+        """The model on a board: mostly the same object, since the engine finds a board's slots by it."""
         with self._lock:
-            key = (name, task.name)
-            if key not in self._sized:
-                self._sized[key] = self.models[name].for_task(task)
-            return self._sized[key]
+            key = (name, task)
+            model = self._sized.pop(key, None) or self.models[name].for_task(task)
+            self._sized[key] = model  # the last in order
+            if len(self._sized) > MOST_SIZED:
+                del self._sized[next(iter(self._sized))]
+            return model
 
     def submit(
         self,
@@ -165,13 +174,13 @@ class Service:
             seconds = min(self.limits.seconds, max(1, ceil(self.driver.patience())))
             raise Problem(429, f"{full}: send the request again after {seconds} s", retry_after=str(seconds)) from None
 
-    async def solve(self, name: str, texts: Sequence[str], config: SolveConfig, client: str = "") -> list[Record]:
+    async def solve(self, name: str, puzzles: Sequence[Written], config: SolveConfig, client: str = "") -> list[Record]:
         """The records of the puzzles, in order; raises Problem if no puzzle is decided in time."""
         read: list[Read] = []
         decided: dict[int, Evidence] = {}
         try:
             async with asyncio.timeout(self.limits.seconds):
-                read = await asyncio.to_thread(self.read, name, texts, config)
+                read = await asyncio.to_thread(self.read, name, puzzles, config)
                 await self._decide(read, config, decided, client)
             problem = None
         except TimeoutError:
@@ -218,7 +227,7 @@ class Service:
         for (model, puzzle), restarts in zip(read, evidence, strict=True):
             if restarts is None:
                 assert problem
-                records.append({"question": model.task.format(puzzle), "error": problem.error})
+                records.append({"question": model.task.as_json(puzzle), "error": problem.error})
                 continue
             record = as_record(model.task, select(restarts, config.selection, model.task))
             self.metrics.puzzles.labels(name, str(record["valid"]).lower()).inc()

@@ -94,7 +94,7 @@ class Trajectories:
             {
                 "restart": restart,
                 "depth": self.depth[restart],
-                "answer": self.model.task.format(snapshot.answers),
+                "answer": self.model.task.as_json(snapshot.answers),
                 "confidence": [round(value, 3) for value in snapshot.confidence[header:].tolist()],
                 "residual": finite(float(snapshot.residual)),
                 "halt_logit": finite(float(snapshot.halt_logit)),
