@@ -137,11 +137,7 @@ def _check_rules(source: str, puzzles: Puzzles, place_of: PlaceOf) -> None:
     if not wrong.any():
         return
     row = int(wrong.int().argmax())
-    told = "it does not solve the question"
-    try:
-        task.parse(task.format(torch.from_numpy(puzzles.answers[row]).long()))
-    except InputError as error:  # such as a digit that stands twice in a row
-        told = str(error)
+    told = task.fault(*(torch.from_numpy(boards[row]).long() for boards in (puzzles.questions, puzzles.answers)))
     raise InputError(
         f"{place_of(row)}, in the answer: {told} (the check of {task.name} refuses {int(wrong.sum())} of {len(wrong)} "
         f"answers in {source}): correct or remove them"

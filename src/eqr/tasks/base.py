@@ -209,6 +209,14 @@ class Task(ABC):
         complete = (answers > 0).all(-1)
         return complete & ((inputs == 0) | (inputs == answers)).all(-1) if self.layout.clues_fixed else complete
 
+    def fault(self, question: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> str:
+        """Returns the reason for which ``is_solved`` refuses an answer, without capital and full stop."""
+        try:
+            self.parse(self.format(answer))
+        except InputError as error:  # such as a digit that stands twice in a row
+            return str(error)
+        return "it does not solve the question"
+
     def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
         """Returns a sentence about the question that explains an answer that is not valid; None if there is none.
 

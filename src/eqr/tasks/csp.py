@@ -31,7 +31,7 @@ from eqr.tasks.problem_rows import (
     sizes_of,
 )
 from eqr.tasks.problem_text import problem_in as problem_in_text
-from eqr.tasks.rules import ProblemChecker, Rules, rules_from_json, usual_rules
+from eqr.tasks.rules import Broken, ProblemChecker, Rules, rules_from_json, usual_rules
 from eqr.types import Layout
 
 SHOWN = 12
@@ -160,12 +160,21 @@ class Csp(Task):
     def is_solved(self, inputs: Integer[Tensor, "R W"], answers: Integer[Tensor, "R W"]) -> Bool[Tensor, " R"]:
         """Returns whether each answer keeps the given values and obeys the rules, as far as they are known."""
         good = super().is_solved(inputs, answers)
-        if self.rules is not None:
-            for row in good.nonzero()[:, 0].tolist():
-                problem, given = self.problem_of(inputs[row])
-                answer = cast(tuple[str, ...], self.problem_of(answers[row])[1])
-                good[row] = self.rules.holds(replace(problem, question=given), answer)
+        for row in good.nonzero()[:, 0].tolist():
+            good[row] = self._broken(inputs[row], answers[row]) is None
         return good
+
+    def fault(self, question: Integer[Tensor, " W"], answer: Integer[Tensor, " W"]) -> str:
+        """Returns the first demand that the answer does not meet."""
+        broken = self._broken(question, answer)
+        return broken.reason if broken else "a value is missing"
+
+    def _broken(self, question: Integer[Tensor, " W"], answer: Integer[Tensor, " W"]) -> Broken | None:
+        if self.rules is None:
+            return None
+        problem, given = self.problem_of(question)
+        values = cast(tuple[str, ...], self.problem_of(answer)[1])
+        return self.rules.broken(replace(problem, question=given), values)
 
     def about_question(self, question: Integer[Tensor, " W"]) -> str | None:
         """Returns None: whether a problem has an answer is a question for an exact solver."""
