@@ -193,6 +193,25 @@ def test_names_and_values_are_kept_with_the_model(trained: Path) -> None:
         task.parse('{"question": [null, null, null, 5], "relations": {}}')
 
 
+def test_a_sudoku_that_lists_no_values_has_as_many_as_its_rows_have_cells() -> None:
+    lines = [
+        json.loads(line) for line in printed("sudoku", "--count", "4", "--seed", "0", "--sides", "4", "6").splitlines()
+    ]
+    problems = [problem_of(line) for line in lines]
+    task = csp_for(problems, family_of(problems, interchangeable=True))
+    assert task.known.values_as_groups
+    for line in lines:
+        bare = json.dumps({name: value for name, value in line.items() if name in ("question", "relations")})
+        listed = json.dumps(line | {"answer": None, "shape": None})
+        assert (task.parse(bare) == task.parse(listed)).all()
+    larger = json.loads(printed("sudoku", "--count", "1", "--seed", "0", "--sides", "9")) | {"values": None}
+    on = task.fitting(json.dumps(larger))
+    assert on.layout.symbols == 9
+    assert on.format(torch.from_numpy(on.parse(json.dumps(larger)))) == json.dumps(larger["question"])
+    unlisted = [problem_of(line | {"values": None}) for line in lines]
+    assert not family_of(unlisted, interchangeable=True).values_as_groups
+
+
 def test_values_of_their_own_kind_must_be_the_first_of_the_family() -> None:
     text = printed("futoshiki", "--count", "2", "--seed", "3", "--sides", "3", "4").splitlines()
     problems = [problem_of(json.loads(line)) for line in text]

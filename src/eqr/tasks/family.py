@@ -29,6 +29,9 @@ class Family:
     """Names of the attributes in order: the texts of each in order, or None if its entries are numbers."""
     interchangeable: bool = False
     """True if a problem stays a problem when its values swap names, as the digits of a Sudoku may."""
+    values_as_groups: bool = False
+    """True if every problem that the family was made of lists as many values as its largest group has members, as a
+    Sudoku does; then a problem that lists none has so many."""
 
     def as_json(self) -> dict[str, Any]:
         """Returns the JSON object that ``family_from_json`` reads."""
@@ -38,15 +41,23 @@ class Family:
             "relations": dict(self.relations),
             "attributes": texts,
             "interchangeable": self.interchangeable,
+            "values_as_groups": self.values_as_groups,
         }
 
     def values_of(self, problem: Problem) -> tuple[str, ...]:
         """Returns the values that a variable of the problem may have."""
-        return problem.values or self.values
+        if problem.values or not self.values_as_groups:
+            return problem.values or self.values
+        count = largest_group(problem)
+        if not self.interchangeable:
+            return self.values[:count]
+        given = {value for value in (*problem.question, *(problem.answer or ())) if value is not None}
+        names = dict.fromkeys((*sorted(given, key=_by_size), *self.values, *map(str, range(1, count + 1))))
+        return tuple(sorted([*names][: max(count, len(given))], key=_by_size))
 
     def including(self, problem: Problem) -> "Family":
         """Returns the family with the problem's values, which may be new where values are interchangeable."""
-        new = [value for value in problem.values or () if value not in self.values]
+        new = [value for value in self.values_of(problem) if value not in self.values]
         if not new:
             return self
         _limited(len(self.values) + len(new), MOST_VALUES, "values")
@@ -97,7 +108,9 @@ def family_of(problems: Iterable[Problem], interchangeable: bool = False) -> Fam
     values: set[str] = set()
     relations: dict[str, bool] = {}
     attributes: dict[str, set[str] | None] = {}
+    as_groups = True
     for problem in problems:
+        as_groups &= problem.values is not None and len(problem.values) == largest_group(problem)
         try:
             written = (*problem.question, *(problem.answer or ()), *(problem.values or ()))
             values.update(value for value in written if value is not None)
@@ -129,7 +142,13 @@ def family_of(problems: Iterable[Problem], interchangeable: bool = False) -> Fam
             for name, texts in sorted(attributes.items())
         },
         interchangeable=interchangeable,
+        values_as_groups=as_groups,
     )
+
+
+def largest_group(problem: Problem) -> int:
+    """Returns the number of members of the problem's largest group."""
+    return max((len(group) for relation in problem.relations.values() for group in relation.groups), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +159,7 @@ class _Written:
     relations: dict  # type: ignore[type-arg]
     attributes: dict  # type: ignore[type-arg]
     interchangeable: bool = False
+    values_as_groups: bool = False
 
 
 def family_from_json(value: object, place: str) -> Family:
@@ -161,6 +181,7 @@ def family_from_json(value: object, place: str) -> Family:
         relations=written.relations,
         attributes=attributes,
         interchangeable=written.interchangeable,
+        values_as_groups=written.values_as_groups,
     )
 
 

@@ -103,7 +103,7 @@ def problem_in(row: Row, family: Family, frame: Frame) -> tuple[Problem, tuple[s
     columns = attributes.reshape(len(family.attributes), frame.variables)[:, :variables]
     described = Problem(
         question=(None,) * variables,
-        values=own if own != family.values else None,
+        values=own if own != family.values or family.values_as_groups else None,
         relations={name: relation for name, relation in relations.items() if relation.groups},
         attributes={
             name: tuple(_entry(entry, texts) for entry in column)
