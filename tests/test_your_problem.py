@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from test_csp_examples import printed
 
+from eqr.cli import main
 from eqr.data.problems import problems_in
 from eqr.errors import InputError
 from eqr.tasks.family import family_of
@@ -68,10 +69,27 @@ def test_the_marking_of_the_page_runs(
 
 
 def test_the_commands_of_the_page_print_problems(tmp_path: Path) -> None:
-    commands = [shlex.split(line) for line in blocks("sh")[0].splitlines()]
-    assert len(commands) == 5
+    commands = [shlex.split(line) for line in blocks("sh")[1].splitlines()]
+    assert len(commands) == 6
     for python, script, *arguments, arrow, target in commands:
         assert (python, arrow) == ("python", ">")
         assert arguments[:2] == ["--count", "1000"]
         (tmp_path / target).write_text(printed(Path(script).stem, *arguments, "--count", "2"))
         assert len(list(problems_in(str(tmp_path / target), answered=True))) == 2
+
+
+def test_the_commands_of_the_page_train_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in blocks("sh")[0].splitlines():
+        program, *arguments = shlex.split(line)
+        if program == "python":
+            *options, _, target = arguments[1:]
+            Path(target).write_text(printed(Path(arguments[0]).stem, *options))
+        elif arguments[0] != "calibrate":  # half a minute; tests of boards run it
+            capsys.readouterr()
+            main(arguments)
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(records) == 150
+    assert sum(record["valid"] for record in records) > 75
