@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from starlette.testclient import TestClient
 from test_csp_examples import printed
+from web.serving import service_of
 
 import eqr
 from eqr.cli import main
@@ -15,6 +17,7 @@ from eqr.model import ModelConfig, Reasoner
 from eqr.tasks.csp import Csp, csp_for
 from eqr.tasks.family import family_of
 from eqr.tasks.problem import Problem, problem_of
+from eqr.web.app import create_app
 
 SMALL = {
     "jigsaw": (("--side", "4"), ("--values-interchangeable",)),
@@ -220,3 +223,26 @@ def test_values_of_their_own_kind_must_be_the_first_of_the_family() -> None:
     assert task.format(torch.from_numpy(board)) == json.dumps(json.loads(text[0])["question"])
     with pytest.raises(InputError, match="list 1, 2, 3, in this order"):
         task.parse(json.dumps(json.loads(text[0]) | {"answer": None, "values": ["3", "2", "1"]}))
+
+
+def test_the_service_answers_problems_of_several_sizes_as_objects_and_as_texts(trained: Path) -> None:
+    lines = [json.loads(line) | {"answer": None} for line in (trained / "test.jsonl").read_text().splitlines()[:2]]
+    large = json.loads(printed("jigsaw", "--count", "1", "--seed", "5", "--side", "5")) | {"answer": None}
+    large |= {"values": ["1", "2", "3", "4", "5"]}
+    with service_of({"csp": eqr.load(trained / "run")}) as service:
+        client = TestClient(create_app(service))
+        asked = {"task": "csp", "puzzles": [lines[0], large, json.dumps(lines[1])]}
+        answers = client.post("/v1/solve", json=asked).json()["answers"]
+        assert [answer["question"] for answer in answers] == [each["question"] for each in (lines[0], large, lines[1])]
+        assert [len(answer["answer"]) for answer in answers] == [16, 25, 16]
+        refused = client.post("/v1/solve", json={"task": "csp", "puzzles": [{"question": ["7"], "relations": {}}]})
+        assert refused.status_code == 422
+        assert "puzzles[0]: question, variable 0, is '7'" in refused.json()["error"]
+        stream = client.get("/v1/solve/stream", params={"task": "csp", "puzzle": json.dumps(lines[0]), "depth": 2})
+        assert '"answer":["' in stream.text
+
+
+def test_a_sweep_takes_problems(trained: Path, tmp_path: Path) -> None:
+    data = ("--data", trained / "test.jsonl", "--limit", 6)
+    run("sweep", "--model", trained / "run", *data, "--depths", "1,4", "--breadths", "1,2", "--out", tmp_path / "sweep")
+    assert (tmp_path / "sweep").exists()
