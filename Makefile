@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist work
 # Tests of many thousand calls find nothing that shorter ones do not.
 SHAPED := $(addprefix tests/,tasks solvers $(addprefix engine/test_,engine.py queue.py views.py) test_model.py test_blocks.py \
   test_evaluate.py test_statistics.py test_analysis_statistics.py test_data.py test_random.py test_parity.py \
-  $(addprefix training/test_,loss.py slots.py growth.py protocol.py))
+  csp/test_relations.py $(addprefix training/test_,loss.py slots.py growth.py protocol.py))
 LONG := stated_clues or augmented_puzzles or clue_to_spare or print_as_they or \
   neighbours or auto_breadth or settled_row or supposing or damage or differ_in_all or ahead_of or parked or share
 

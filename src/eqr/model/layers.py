@@ -74,8 +74,8 @@ class AttributeEmbedding(nn.Module):
             0.5 * torch.randn(texts or 2, channels, generator=generator) for texts in frame.attributes
         )
 
-    def forward(self, entries: Int[Tensor, "R A*L"]) -> Float[Tensor, "R L C"]:
-        """Returns the sum of the vectors of each variable's entries, as a header holds them (``Frame.parts``)."""
+    def forward(self, entries: Int[Tensor, "R N"]) -> Float[Tensor, "R L C"]:
+        """Returns the sum of the vectors of each variable's entries; N = L for each attribute (``Frame.parts``)."""
         sums = torch.zeros(len(entries), self.frame.variables, self.channels, device=entries.device)
         columns = entries.view(len(entries), -1, self.frame.variables).unbind(1)
         for entry, table, texts in zip(columns, self.tables, self.frame.attributes, strict=True):
