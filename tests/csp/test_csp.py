@@ -246,3 +246,17 @@ def test_a_sweep_takes_problems(trained: Path, tmp_path: Path) -> None:
     data = ("--data", trained / "test.jsonl", "--limit", 6)
     run("sweep", "--model", trained / "run", *data, "--depths", "1,4", "--breadths", "1,2", "--out", tmp_path / "sweep")
     assert (tmp_path / "sweep").exists()
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(printed("colouring", "--count", "20", "--seed", "0", "--vertices", "7", "10"))
+    small = ("--set", "model.channels=8", "slots=4", "warmup_steps=5")
+    asked = ("train", "csp", "--data", data, "--values-interchangeable", "--log-seconds", 1e-6, *small)
+    run(*asked, "--steps", 6, "--out", tmp_path / "whole")
+    run(*asked, "--steps", 3, "--out", tmp_path / "parts")
+    run(*asked, "--steps", 6, "--out", tmp_path / "parts", "--resume")
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("whole", "parts")]
+    records = [[record for line in log if (record := json.loads(line))["event"] == "train"] for log in logs]
+    assert [record["step"] for record in records[1]] == [1, 2, 3, 4, 5, 6]
+    assert records[0][0]["loss"] == records[1][0]["loss"]

@@ -38,8 +38,9 @@ MOST_RESTARTS, MOST_SUPPOSE = 4096, 1024
 """Largest settings that a model may ask for in its config.json."""
 
 
-def save(model: Reasoner, folder: Path) -> None:
+def save(model: Reasoner, folder: str | Path) -> None:
     """Writes the model folder, without what ``eqr calibrate`` measured: that describes the weights of another time."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CALIBRATION).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}

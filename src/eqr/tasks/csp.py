@@ -73,8 +73,10 @@ class Csp(Task):
         """Returns whether ``other`` has the same relations, attributes and kind of values."""
         if not isinstance(other, Csp):
             return False
-        free = self.known.interchangeable
-        ours, theirs = (replace(task.known, values=()) if free else task.known for task in (self, other))
+        ours, theirs = (
+            replace(family, values=() if family.interchangeable else family.values, values_as_groups=False)
+            for family in (self.known, other.known)
+        )
         return ours == theirs
 
     def with_checker(self, check: Checker) -> "Csp":

@@ -118,6 +118,9 @@ def _refuse_slots(kept: Mapping[Any, Any], model: Reasoner, task: Task, slots: i
     shapes = {"inputs": board, "labels": board, "told": board, "z": state, "age": (slots,), "drawn": (slots,)}
     for name, shape in shapes.items() if kept.keys() != {"drawn"} else [("drawn", (slots,))]:
         _refuse_tensor(f"slots.{name}", kept.get(name), shape, torch.float32 if name == "z" else torch.int64)
-        most = layout.symbols if shape == board else math.inf
-        if name != "z" and not ((kept[name] >= 0) & (kept[name] <= most)).all():
+        if name != "z" and not (kept[name] >= 0).all():
+            raise _unfit(f"slots.{name}")
+        # Beside symbols, a row of a problem holds a header of any numbers, and V + 1 where it has no variable.
+        header, most = (layout.rule_cells, layout.symbols + 1) if layout.frame else (0, layout.symbols)
+        if shape == board and not (kept[name][:, header:] <= most).all():
             raise _unfit(f"slots.{name}")
