@@ -69,12 +69,13 @@ def spectral_radius(
         for start in range(0, len(states), size):
             z, ids = states[start : start + size].to(device), inputs[start : start + size].to(device)
             x, v = model.embed(ids), first.expand_as(z).to(device)
+            moved = partial(model.update, x=x, relations=model.relations(ids))
             growth = torch.zeros(len(z), dtype=torch.double, device=device)
             for step in range(burn_in + measured):
                 length = v.flatten(1).norm(dim=1)  # how much the last step stretched the vector, which had length 1
                 if step >= burn_in:
                     growth += length.double().log()
-                v = jvp(partial(model.update, x=x), (z,), (v / length.view(-1, 1, 1, 1),))[1]
+                v = jvp(moved, (z,), (v / length.view(-1, 1, 1, 1),))[1]
             radii.append((growth / measured).exp().float().cpu())
             progress(len(z))
     return torch.cat(radii)

@@ -81,13 +81,12 @@ def settle(
 @torch.no_grad()
 def _moved(model: Reasoner, inputs: Ids, ends: State, lags: int) -> tuple[Tensor, Tensor, Tensor]:
     """Moves end states by ``lags`` updates; returns their recurrences, the last residuals, and the symbols from 0."""
-    device = model.answer_head.device
-    end = z = ends.to(device)
-    x, recurrence = model.embed(inputs.to(device)), []
+    end, ids = (tensor.to(model.answer_head.device) for tensor in (ends, inputs))
+    x, relations, recurrence, z = model.embed(ids), model.relations(ids), [], end
     for _ in range(lags):
-        before, z = z, model.update(z, x)
+        before, z = z, model.update(z, x, relations=relations)
         recurrence.append(relative_residual(z, end))
-    later, symbols = relative_residual(z, before), model.decode(z).argmax(-1)
+    later, symbols = relative_residual(z, before), model.decode(z, relations).argmax(-1)
     return torch.stack(recurrence, 1).cpu(), later.cpu(), symbols.cpu()
 
 

@@ -76,8 +76,8 @@ class AttributeEmbedding(nn.Module):
 
     def forward(self, entries: Int[Tensor, "R N"]) -> Float[Tensor, "R L C"]:
         """Returns the sum of the vectors of each variable's entries; N = L for each attribute (``Frame.parts``)."""
-        sums = torch.zeros(len(entries), self.frame.variables, self.channels, device=entries.device)
-        columns = entries.view(len(entries), -1, self.frame.variables).unbind(1)
+        sums = torch.zeros(entries.shape[0], self.frame.variables, self.channels, device=entries.device)
+        columns = entries.view(entries.shape[0], -1, self.frame.variables).unbind(1)
         for entry, table, texts in zip(columns, self.tables, self.frame.attributes, strict=True):
             written = (entry > 1).unsqueeze(-1)
             if texts:

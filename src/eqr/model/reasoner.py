@@ -335,7 +335,7 @@ class Reasoner(nn.Module):
         elif relations is None:
             features = torch.cat([h.mean(1), h.amax(1)], -1)
         else:  # what a problem lacks is 0 in the sum, and must not be the maximum
-            present = relations.present.view(len(z), -1, 1)
+            present = relations.present.flatten(1).unsqueeze(-1)
             mean = h.sum(1) / present.sum(1).clamp(min=1)
             features = torch.cat([mean, h.masked_fill(~present, ABSENT).amax(1)], -1)
         score: Tensor = (features * self.halt_head).sum(-1)

@@ -66,13 +66,13 @@ class Relations:
         for is_ordered in self.frame.relations:
             kinds += [next(ordered), next(ordered)] if is_ordered else [next(free)]
         if not kinds:
-            return self.ids.new_zeros(len(self.ids), 0, self.frame.variables, self.frame.variables).float()
+            return self.ids.new_zeros(self.ids.shape[0], 0, self.frame.variables, self.frame.variables).float()
         heard = torch.stack(kinds, 1)
         return heard / heard.sum(-1, keepdim=True).clamp(min=1e-9)
 
     def _unordered(self) -> list[Float[Tensor, "R L L"]]:
         """For each unordered relation, the sum over its groups of the weights of their members."""
-        L, G, rows = self.frame.variables, self.frame.groups, len(self.ids)
+        L, G, rows = self.frame.variables, self.frame.groups, self.ids.shape[0]
         group, variable = self._members(self.links)
         member = self.ids.new_zeros(rows, G + 1, L).float()  # the last group holds what is padding
         member[torch.arange(rows, device=group.device).unsqueeze(1), group.clamp(max=G), variable] = 1.0
@@ -91,7 +91,7 @@ class Relations:
         """For each ordered relation, the sums of the weights of the members after a variable and before it."""
         if not any(self.frame.relations):
             return []
-        L, rows = self.frame.variables, len(self.ids)
+        L, rows = self.frame.variables, self.ids.shape[0]
         group, variable = self._members(self.ordered_links)
         written = self.ordered_links > 1
         together = (group.unsqueeze(1) == group.unsqueeze(2)) & written.unsqueeze(1) & written.unsqueeze(2)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from eqr.engine import SolveConfig
 from eqr.engine.segment import segment
-from eqr.errors import DISTRIBUTION, missing_extra
+from eqr.errors import DISTRIBUTION, InputError, missing_extra
 from eqr.model import Reasoner
 from eqr.random import Streams
 from eqr.solvers import Picard
@@ -57,7 +57,12 @@ class Segment(nn.Module):
 
 
 def export(model: Reasoner, path: Path) -> None:
-    """Writes the ONNX file, which takes any number of rows. Raises InputError if the libraries are missing."""
+    """Writes the ONNX file, which takes any number of rows.
+
+    Raises InputError if the libraries are missing, and for problems that bring their own relations.
+    """
+    if model.task.layout.frame:
+        raise InputError("problems with relations of their own cannot be exported: an ONNX file is for one board")
     try:
         from onnx_ir.passes.common import DeduplicateInitializersPass  # comes with onnxscript, which torch exports with
     except ImportError:

@@ -19,7 +19,7 @@ from eqr.errors import InputError
 from eqr.evidence import Solution
 from eqr.tasks.base import Boards, Checker, Symmetries, Task, names_kept, names_shuffled, reached
 from eqr.tasks.family import Family, family_from_json
-from eqr.tasks.problem import Problem
+from eqr.tasks.problem import MOST_VALUES, MOST_VARIABLES, Problem
 from eqr.tasks.problem_rows import (
     Row,
     Sizes,
@@ -36,6 +36,8 @@ from eqr.types import Layout
 
 SHOWN = 12
 """Changed variables of a problem without a shape that a line for people lists."""
+MOST_SIZES = ((1, MOST_VARIABLES), (1, MOST_VALUES), *[(0, 2**19)] * 3)
+"""Least and largest of each of ``Sizes``; a line of a file has a million characters, and so half as many members."""
 
 
 class Csp(Task):
@@ -178,10 +180,6 @@ class Csp(Task):
         values = cast(tuple[str, ...], self.problem_of(answer)[1])
         return self.rules.broken(replace(problem, question=given), values)
 
-    def about_question(self, question: Integer[Tensor, " W"]) -> str | None:
-        """Returns None: whether a problem has an answer is a question for an exact solver."""
-        return None
-
     def render(self, puzzle: str | Integer[Tensor, " W"], solution: Solution) -> str:
         """Returns text for people: the answer in its shape, or the variables that were to be found."""
         board = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
@@ -246,7 +244,7 @@ def csp_of(*, family: Any = None, sizes: Any = None, rules: Any = None) -> Csp:
     """Returns the task of a family and sizes as ``Task.options`` holds them; raises InputError without them."""
     if family is None:
         raise InputError("csp needs a file of problems: eqr train csp --data F.jsonl (docs/your_problem.md)")
-    if not isinstance(sizes, list) or len(sizes) != 5 or not all(type(n) is int and 0 <= n <= 2**28 for n in sizes):
-        raise InputError("csp: the sizes are not five whole numbers, copy or train the model again")
-    read = family_from_json(family, "csp")
-    return Csp(read, Sizes(*(max(1, n) if at < 2 else n for at, n in enumerate(sizes))), rules)
+    right = isinstance(sizes, list) and len(sizes) == len(MOST_SIZES) and all(type(size) is int for size in sizes)
+    if not right or not all(least <= n <= most for n, (least, most) in zip(sizes, MOST_SIZES, strict=True)):
+        raise InputError("csp: the sizes are not five whole numbers within limits, copy or train the model again")
+    return Csp(family_from_json(family, "csp"), Sizes(*sizes), rules)

@@ -90,7 +90,17 @@ def row_of(problem: Problem, values: Sequence[str | None], family: Family, frame
 
 
 def problem_in(row: Row, family: Family, frame: Frame) -> tuple[Problem, tuple[str | None, ...]]:
-    """Returns the problem of a row, without question and answer, and the values of its variables; None for a blank."""
+    """Returns the problem of a row, without question and answer, and the values of its variables; None for a blank.
+
+    Raises InputError if the row's header describes no problem.
+    """
+    try:
+        return _described(row, family, frame)
+    except (IndexError, ValueError, RuntimeError):  # a generator that ends too early raises RuntimeError
+        raise InputError("the ids describe no problem of this task: make them with task.encode") from None
+
+
+def _described(row: Row, family: Family, frame: Frame) -> tuple[Problem, tuple[str | None, ...]]:
     ends = np.cumsum(frame.parts)
     sizes, names, counts, links, ordered, attributes, ids = np.split(row, ends)
     variables, values, *shape = (sizes - 1).tolist()

@@ -35,8 +35,8 @@ class RelationBlock(Block):
         super().__init__(layout, config, generator)
         channels, hidden = config.channels, int(config.channels * config.expansion)
         self.split = (*layout.axes, layout.symbols, channels)
-        self.groups, self.frame = groups_of_pairs(layout), layout.frame
-        frame, self.width = layout.frame, layout.width
+        self.groups, self.width = groups_of_pairs(layout), layout.width
+        self.frame = frame = layout.frame
         # Problems with their own relations: one for each way to hear others, and the other values of a variable.
         kinds = frame.kinds + (2 if frame.values_ordered else 1) if frame else len(self.groups)
         self.pair_in = weight(2 * hidden, channels, generator)
