@@ -10,6 +10,7 @@ from test_csp_examples import printed
 from web.serving import service_of
 
 import eqr
+from eqr.analysis.jacobian import spectral_radius
 from eqr.cli import main
 from eqr.data.problems import problems_in
 from eqr.errors import InputError
@@ -260,3 +261,24 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     records = [[record for line in log if (record := json.loads(line))["event"] == "train"] for log in logs]
     assert [record["step"] for record in records[1]] == [1, 2, 3, 4, 5, 6]
     assert records[0][0]["loss"] == records[1][0]["loss"]
+
+
+def test_an_analysis_takes_problems_and_an_export_refuses_them(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = eqr.load(trained / "run")
+    ids = model.task.encode((trained / "test.jsonl").read_text().splitlines()[:2])
+    ends = eqr.trajectory(model, ids, depth=4, latents=True)
+    assert ends.z is not None
+    assert spectral_radius(model, ids, ends.z[:, -1], measured=4, burn_in=2).isfinite().all()
+    with pytest.raises(SystemExit, match="2"):
+        run("export", "--model", trained / "run", "--out", tmp_path / "model.onnx")
+    assert "cannot be exported" in capsys.readouterr().err
+
+
+def test_ids_that_are_no_problem_are_refused(trained: Path) -> None:
+    model = eqr.load(trained / "run")
+    with pytest.raises(InputError, match="puzzle 1: the ids describe no problem of this task"):
+        eqr.solve(model, torch.zeros(1, model.task.layout.width, dtype=torch.long))
+    with pytest.raises(InputError, match="puzzle 1: it holds ids from 300 to 300, sudoku has 0 to 9"):
+        eqr.solve(eqr.load("sudoku"), torch.full((1, 81), 300))

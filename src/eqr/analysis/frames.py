@@ -51,7 +51,7 @@ def _letters(task: Task, finding: Trajectory, t: int) -> NDArray[np.uint8]:
     wrong = torch.zeros_like(answer, dtype=torch.bool) if finding.right is None else ~finding.right[t]
     paper = np.where(given, GIVEN, UNSURE + sure * (SURE - UNSURE)).astype(np.uint8)
     ink = np.where(wrong[layout.rule_cells :].view(board).numpy(), RED, BLACK)
-    picture = lettered(list(task.format(answer)[layout.rule_cells :]), paper, ink, SIDE).copy()
+    picture = lettered(task.cells(answer), paper, ink, SIDE).copy()
     for start in range(0, len(picture), SIDE):
         picture[start] = LINE
     for start in range(0, picture.shape[1], SIDE):

@@ -101,12 +101,12 @@ class _Asked:
             return read_puzzle(self.task, text, self.model.for_task)
         try:
             model = self.model.for_task(self.task.sized(len(puzzle)))
+            if len(puzzle) != (width := model.task.layout.width):
+                raise InputError(f"it has {len(puzzle)} ids, {self.task.name} has {width}")
+            model.task.identity(puzzle)  # raises InputError for ids that are no puzzle
+            return model, puzzle
         except InputError as error:
             return Refused(f"puzzle {number}", str(error))
-        width = model.task.layout.width
-        if len(puzzle) != width:
-            return Refused(f"puzzle {number}", f"it has {len(puzzle)} ids, {self.task.name} has {width}")
-        return model, puzzle
 
     def refused_after(self, answered: int) -> Iterator[Refused]:
         """Yields, once, the pieces that come before any puzzle but the first ``answered``."""

@@ -151,8 +151,14 @@ class Task(ABC):
         return self.sized(self.cells_in(text))
 
     def identity(self, puzzle: Integer[Tensor, " L"]) -> bytes:
-        """Returns the bytes of which all random draws for a puzzle are a function: by default its ids."""
-        return bytes(puzzle.tolist())
+        """Returns the bytes of which all random draws for a puzzle are a function: by default its ids.
+
+        Raises InputError for ids that are none of the task.
+        """
+        ids = puzzle.tolist()
+        if not 0 <= min(ids) <= max(ids) <= self.layout.symbols:
+            raise InputError(f"it holds ids from {min(ids)} to {max(ids)}, {self.name} has 0 to {self.layout.symbols}")
+        return bytes(ids)
 
     def larger(self) -> "Task":
         """Returns the task on the family's next larger board; raises InputError if all its boards have one size."""

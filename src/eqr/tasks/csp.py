@@ -158,7 +158,8 @@ class Csp(Task):
         return values + [""] * (self.frame.variables - len(values))
 
     def identity(self, puzzle: Integer[Tensor, " W"]) -> bytes:
-        """Returns the problem without its padding, which no draw depends on."""
+        """Returns the problem without its padding, which no draw depends on; raises InputError if there is none."""
+        self.problem_of(puzzle)
         return exact(puzzle.cpu().numpy().astype(np.int32), self.frame)[0].tobytes()
 
     def is_solved(self, inputs: Integer[Tensor, "R W"], answers: Integer[Tensor, "R W"]) -> Bool[Tensor, " R"]:

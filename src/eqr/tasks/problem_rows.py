@@ -104,6 +104,8 @@ def _described(row: Row, family: Family, frame: Frame) -> tuple[Problem, tuple[s
     ends = np.cumsum(frame.parts)
     sizes, names, counts, links, ordered, attributes, ids = np.split(row, ends)
     variables, values, *shape = (sizes - 1).tolist()
+    if not 0 < variables <= frame.variables or not 0 < values <= frame.values or min(shape) < 0:
+        raise ValueError("the sizes are not those of a problem")
     own = tuple(family.values[at] for at in (names[:values] - 1).tolist())
     groups = {False: _groups(links, frame), True: _groups(ordered, frame)}
     relations = {
