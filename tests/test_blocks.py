@@ -5,6 +5,7 @@ from eqr.model import ModelConfig, Reasoner
 from eqr.model.blocks import BLOCKS
 from eqr.random import Streams
 from eqr.tasks import task_named
+from eqr.training.optim import muon
 
 TASK = task_named("sudoku6")
 
@@ -87,3 +88,11 @@ def test_a_convolution_answers_alike_on_boards_of_any_size() -> None:
     centre = small.update(z_small, small.embed(walls[0, 11:20, 11:20].reshape(1, 81))).view(9, 9, 8)[1:-1, 1:-1]
     there = large.update(z, large.embed(walls.view(1, -1))).view(31, 31, 8)[12:19, 12:19]
     torch.testing.assert_close(there, centre)
+
+
+def test_weights_between_cells_are_no_matrices_to_the_optimizer() -> None:
+    """Muon would level them out; AdamW lets the pairs of cells that restrict each other stand out."""
+    by_muon, by_adamw = muon(make("synthesizer"), lr=1e-3, weight_decay=0.1)
+    shapes = [[tuple(p.shape) for group in part.param_groups for p in group["params"]] for part in (by_muon, by_adamw)]
+    assert (2, 36, 36) not in shapes[0]
+    assert shapes[1].count((2, 36, 36)) == 2  # one for each of the two blocks

@@ -39,6 +39,7 @@ SHAPES = {
         "init": "fixed",
         "updates_per_segment": 1,
     },
+    "synthesizer": {"task": "sudoku4", "prefix_tokens": 1},
     "attention": {
         "task": "sudoku4",
         "recursion": "two_modules",

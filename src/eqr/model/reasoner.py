@@ -60,7 +60,7 @@ class ModelConfig(BlockConfig):
     task: Task | str = "sudoku"
     """Family and size of the puzzles: sudoku, sudoku4, maze30, ..."""
     block: type[Block] | str = "relation"
-    """Block of the stack: mixer, attention, conv, symbol, axial or relation."""
+    """Block of the stack: mixer, synthesizer, attention, conv, symbol, axial or relation."""
     layers: int = 1
     """Blocks in one stack."""
     recursion: Recursion | str = "flat"

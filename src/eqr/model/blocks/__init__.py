@@ -7,10 +7,12 @@ from eqr.model.blocks.conv import ConvBlock
 from eqr.model.blocks.mixer import MixerBlock
 from eqr.model.blocks.relation import RelationBlock
 from eqr.model.blocks.symbol import SymbolBlock
+from eqr.model.blocks.synthesizer import SynthesizerBlock
 
 BLOCKS: dict[str, type[Block]] = {
     "mixer": MixerBlock,
     "attention": AttentionBlock,
+    "synthesizer": SynthesizerBlock,
     "conv": ConvBlock,
     "symbol": SymbolBlock,
     "axial": AxialBlock,

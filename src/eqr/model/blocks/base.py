@@ -26,11 +26,12 @@ class BlockConfig:
     token_hidden: int = 128
     """Hidden cells of the token SwiGLU (``mixer`` and ``symbol``)."""
     heads: int = 8
-    """Attention heads (``attention``)."""
+    """Heads (``attention`` and ``synthesizer``)."""
     rotary: int = 1
     """Rotary positions (``attention``): 1 along the cells, 2 by row and column, 0 none."""
     prefix_tokens: int = 0
-    """Learned cells before those of the board (``mixer`` and ``attention``): the puzzle embedding of HRM and TRM."""
+    """Learned cells before those of the board (``mixer``, ``synthesizer``, ``attention``): the puzzle embedding of HRM
+    and TRM."""
 
 
 def groups_of_pairs(layout: Layout) -> list[tuple[int, ...]]:
