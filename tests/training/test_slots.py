@@ -41,9 +41,9 @@ def yielded(slots: Slots, solved: bool, halt_logit: float = 0.0) -> SegmentLoss:
     )
 
 
-def advanced(slots: Slots, step: int, result: SegmentLoss, progress: float = 1.0) -> tuple[int, int]:
+def advanced(slots: Slots, step: int, result: SegmentLoss) -> tuple[int, int]:
     """A step as the trainer makes it; returns how many puzzles left, and how many of them solved."""
-    left = slots.advance(step, result, progress)
+    left = slots.advance(step, result)
     slots.prepare(left.left.nonzero().flatten().tolist())
     return int(left.left.sum()), int(left.solved.sum())
 
@@ -123,15 +123,3 @@ def test_without_hints_the_puzzle_is_what_is_told() -> None:
     for step in range(3 * EVERY):
         advanced(slots, step, yielded(slots, solved=False))
     assert slots.told.equal(slots.inputs)
-
-
-def test_puzzles_stay_longer_as_the_depth_curriculum_goes_on() -> None:
-    slots = made({"max_segments": 8, "leave_probability": 0.0, "depth_curriculum": 0.6})
-    stays: dict[float, int] = {}
-    for progress in (0.0, 0.21, 0.41, 0.7):
-        slots.age.zero_()
-        left = 0
-        while not left:
-            left, _ = advanced(slots, 0, yielded(slots, solved=False), progress)
-            stays[progress] = stays.get(progress, 0) + 1
-    assert list(stays.values()) == [1, 2, 4, 8]

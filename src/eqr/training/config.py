@@ -27,10 +27,6 @@ class TrainConfig(LossConfig):
     """Puzzles trained on side by side."""
     max_segments: int = 16
     """A puzzle leaves its slot after this many segments at the latest."""
-    depth_curriculum: float = 0.0
-    """Share of the budget over which that limit grows from 1 segment to ``max_segments``, by equal factors in equal
-    times; 0: it does not grow. While puzzles are fresh, a high rate finds the rules; puzzles that stay are then learned
-    by heart."""
     leave_probability: float = 0.5
     """Probability that a puzzle leaves its slot after a segment in which the halting head calls its answer right."""
     explore: float = 0.0
@@ -121,7 +117,6 @@ class TrainConfig(LossConfig):
             ("reveal_most", self.reveal_most),
             ("leave_probability", self.leave_probability),
             ("explore", self.explore),
-            ("depth_curriculum", self.depth_curriculum),
             ("grow_at", self.grow_at),
             ("ema", self.ema),
         ):
@@ -136,12 +131,6 @@ class TrainConfig(LossConfig):
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget spent after ``step`` steps and ``seconds`` seconds of training."""
         return step / self.steps if self.steps else seconds / (60 * self.minutes)
-
-    def longest_stay(self, progress: float) -> int:
-        """Most segments of a puzzle once this share of the budget is spent (``depth_curriculum``)."""
-        if progress >= self.depth_curriculum:
-            return self.max_segments
-        return int(self.max_segments ** (progress / self.depth_curriculum))
 
     def named(self) -> dict[str, Any]:
         """The fields as JSON values, loss and optimizer by their names."""

@@ -111,23 +111,22 @@ class Slots:
         return self.config.noise * self.streams[rows].normal(NOISE, step, *self.model.noise_shape)
 
     @torch.no_grad()
-    def advance(self, step: int, result: SegmentLoss, progress: float = 1.0) -> Left:
+    def advance(self, step: int, result: SegmentLoss) -> Left:
         """Take the new states and refill slots that puzzles leave; ``prepare`` must follow before the next time.
 
-        A puzzle leaves after ``config.longest_stay(progress)`` segments, or when the halting head calls its answer
-        right: then only with ``leave_probability``, so that some puzzles stay and the model learns that a solution must
-        hold; and with probability ``explore`` not before a random age.
+        A puzzle leaves after ``max_segments``, or when the halting head calls its answer right: then only with
+        ``leave_probability``, so that some puzzles stay and the model learns that a solution must hold; and with
+        probability ``explore`` not before a random age.
         """
         self.z, self.age = result.z, self.age + 1
         config, rng = self.config, numpy_stream(self.seed, LEAVE, step)
         # Drawn for all slots of the run, and this process uses its share: the draws do not depend on the processes.
         chance, exploring = (torch.from_numpy(draw[self.mine]) for draw in rng.random((2, config.slots)))
-        longest = config.longest_stay(progress)
-        least = torch.from_numpy(rng.integers(2, max(3, longest + 1), config.slots)[self.mine])
+        least = torch.from_numpy(rng.integers(2, max(3, config.max_segments + 1), config.slots)[self.mine])
         may_leave, explores = chance < config.leave_probability, exploring < config.explore
         least = sent(torch.where(explores, least, 0), self.device)
         accepted = (result.halt_logit > 0) & sent(may_leave, self.device)
-        leaves = (accepted & (self.age >= least)) | (self.age >= longest)
+        leaves = (accepted & (self.age >= least)) | (self.age >= config.max_segments)
         if config.hint_every:
             self._hint(step, result)
         self._refill(leaves)

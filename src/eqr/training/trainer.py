@@ -115,7 +115,7 @@ class Trainer:
                 passes = self.passes.begin(workers, self.model, self.slots, self.step)
                 stop = self._read(sums)  # of the step before, while the device works
                 result, norm = self.passes.finish(self.model, passes)
-                left = self.slots.advance(self.step, result, self.progress())
+                left = self.slots.advance(self.step, result)
                 if cold:  # compiling is set-up: it does not count against the budget
                     started = clock() - self.seconds
                 sums = self._sums(result, norm, left, stop_requested(), clock() - started)
