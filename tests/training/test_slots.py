@@ -123,11 +123,3 @@ def test_without_hints_the_puzzle_is_what_is_told() -> None:
     for step in range(3 * EVERY):
         advanced(slots, step, yielded(slots, solved=False))
     assert slots.told.equal(slots.inputs)
-
-
-def test_a_share_of_the_steps_has_a_burn_in_that_grows() -> None:
-    slots = made({"burn_in": 8, "burn_in_share": 0.25, "burn_in_growth": 0.5})
-    drawn = {progress: [slots.burn_in(step, progress) for step in range(400)] for progress in (0.0, 0.25, 1.0)}
-    assert {progress: max(numbers) for progress, numbers in drawn.items()} == {0.0: 0, 0.25: 4, 1.0: 8}
-    assert 60 < sum(number > 0 for number in drawn[1.0]) < 140
-    assert made({}).burn_in(0, 1.0) == 0

@@ -20,7 +20,6 @@ from eqr.cli import main
 from eqr.data.files import collect
 from eqr.data.sampler import PuzzleSampler
 from eqr.distributed import Ranks
-from eqr.engine.policy.suppose import doubted_cells
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.presets import configured
@@ -31,7 +30,6 @@ from eqr.training.carried import whole
 from eqr.training.gradients import Passes
 from eqr.training.optim import Muon, make_average, muon, orthogonalised, update_average
 from eqr.training.run import train
-from eqr.training.slots import Slots
 from eqr.training.trainer import Run, Trainer
 
 TINY = configured("sudoku4_tiny", ["pool=60", "model.channels=8", "slots=8", "hint_every=2", "noise=0.1"])
@@ -246,18 +244,3 @@ def test_a_step_mixes_no_devices_and_waits_for_no_number(
         Trainer(run, Ranks(), meta, lambda record: None).train()
     random._quantiles.cache_clear()
     assert reads == [("meta", 6 + 6)] * 5
-
-
-def test_the_gradient_of_a_step_is_that_of_the_state_after_its_burn_in() -> None:
-    options = replace(TINY.train, noise=0.0, compile=False, bf16=False, burn_in=3, burn_in_share=1.0)
-    model, device = Reasoner(TINY.model), torch.device("cpu")
-    puzzles = collect(model.task, model.task.generate(seed=0), 8)
-    draws = PuzzleSampler(model.task, [(puzzles, 1.0)], augment=True, reveal_share=0.0, reveal_most=0.0)
-    slots = Slots(model, draws, options, 0, Ranks(), device, doubted_cells)
-    parameters, rows, passes = list(model.parameters()), slice(0, 8), Passes(model, options, Ranks(), device)
-    burned, gradient = passes._pass(model, parameters, slots, 0, 2, rows)
-    for _ in range(2):
-        slots.z = model.segment(slots.z, model.embed(slots.told)).detach()
-    plain, expected = passes._pass(model, parameters, slots, 0, 0, rows)
-    torch.testing.assert_close(gradient, expected)
-    torch.testing.assert_close(burned.z, plain.z)

@@ -27,13 +27,6 @@ class TrainConfig(LossConfig):
     """Puzzles trained on side by side."""
     max_segments: int = 16
     """A puzzle leaves its slot after this many segments at the latest."""
-    burn_in: int = 0
-    """Most segments that the states run without gradient before the trained segment (Sotaku). The number is drawn for
-    each step, so fresh puzzles train all depths; puzzles that stay instead are learned by heart at a high rate."""
-    burn_in_share: float = 0.2
-    """Share of the steps with such a burn-in."""
-    burn_in_growth: float = 0.0
-    """Share of the budget over which ``burn_in`` grows from 0 (as the cycles of RSM, arXiv 2603.15641); 0: none."""
     leave_probability: float = 0.5
     """Probability that a puzzle leaves its slot after a segment in which the halting head calls its answer right."""
     explore: float = 0.0
@@ -114,7 +107,7 @@ class TrainConfig(LossConfig):
                 )
         for name in (
             *("noise", "halt_weight", "warmup_steps", "decay_share", "weight_decay", "hard_share", "gradient_updates"),
-            *("extra_share", "clip", "pool", "steps", "rows", "eval_depth", "grow_to", "hint_every", "burn_in"),
+            *("extra_share", "clip", "pool", "steps", "rows", "eval_depth", "grow_to", "hint_every"),
         ):
             if not 0 <= vars(self)[name] < math.inf:
                 raise InputError(f"{name} is {vars(self)[name]}: it must be 0 or more and finite")
@@ -124,8 +117,6 @@ class TrainConfig(LossConfig):
             ("reveal_most", self.reveal_most),
             ("leave_probability", self.leave_probability),
             ("explore", self.explore),
-            ("burn_in_share", self.burn_in_share),
-            ("burn_in_growth", self.burn_in_growth),
             ("grow_at", self.grow_at),
             ("ema", self.ema),
         ):
@@ -140,11 +131,6 @@ class TrainConfig(LossConfig):
     def progress(self, step: int, seconds: float) -> float:
         """Share of the budget spent after ``step`` steps and ``seconds`` seconds of training."""
         return step / self.steps if self.steps else seconds / (60 * self.minutes)
-
-    def most_burn_in(self, progress: float) -> int:
-        """Most segments of burn-in once this share of the budget is spent."""
-        grown = 1.0 if progress >= self.burn_in_growth else progress / self.burn_in_growth
-        return int(self.burn_in * grown)
 
     def named(self) -> dict[str, Any]:
         """The fields as JSON values, loss and optimizer by their names."""

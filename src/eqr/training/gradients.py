@@ -12,7 +12,7 @@ from eqr.distributed import Ranks
 from eqr.model import Reasoner
 from eqr.runtime import RowWorkers, can_compile, compiled, has_fast_bf16, mixed_precision
 from eqr.training.config import TrainConfig
-from eqr.training.loss import SegmentLoss, joined, segment_alone, segment_loss
+from eqr.training.loss import SegmentLoss, joined, segment_loss
 from eqr.training.slots import Slots
 
 Passed: TypeAlias = tuple[SegmentLoss, Float[Tensor, " P"]]
@@ -31,21 +31,18 @@ class Passes:
         """Whether the blocks have a kernel of their own; else the whole loss is compiled."""
         self.compiles = config.compile and not self.kernel and can_compile(device)
         self.loss = compiled(segment_loss) if self.compiles else segment_loss
-        self.alone = compiled(segment_alone) if self.compiles else segment_alone
         self.warm = not self.compiles
         """True if the next step need not compile."""
 
-    def begin(
-        self, workers: RowWorkers, model: Reasoner, slots: Slots, step: int, progress: float = 1.0
-    ) -> "Iterator[Passed]":
+    def begin(self, workers: RowWorkers, model: Reasoner, slots: Slots, step: int) -> "Iterator[Passed]":
         """Starts the passes of one segment of all slots; ``finish`` takes what this returns."""
-        rows, parameters, burn_in = slots.rows, list(model.parameters()), slots.burn_in(step, progress)
+        rows, parameters = slots.rows, list(model.parameters())
 
-        def carried(start: int, burn_in: int = burn_in) -> Passed:
-            return self._pass(model, parameters, slots, step, burn_in, slice(start, start + rows))
+        def carried(start: int) -> Passed:
+            return self._pass(model, parameters, slots, step, slice(start, start + rows))
 
-        if not self.warm:  # one pass compiles, before several workers call the functions
-            workers.map(lambda start: carried(start, min(1, self.config.burn_in)), [0])
+        if not self.warm:  # one pass compiles, before several workers call the function
+            workers.map(carried, [0])
             self.warm = True
         return workers.begin(carried, range(0, len(slots.mine), rows))
 
@@ -65,16 +62,11 @@ class Passes:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
         return joined(parts), norm
 
-    def _pass(
-        self, model: Reasoner, parameters: list[nn.Parameter], slots: Slots, step: int, burn_in: int, rows: slice
-    ) -> Passed:
-        """Loss and gradient, as one vector, of one pass over some slots after ``burn_in`` segments without gradient."""
+    def _pass(self, model: Reasoner, parameters: list[nn.Parameter], slots: Slots, step: int, rows: slice) -> Passed:
+        """Loss and gradient, as one vector, of one pass over some slots."""
         noise = slots.noise(step, rows)
         call = model.fused(bool(self.bf16)) if self.kernel else None
         with mixed_precision(slots.device, self.bf16):
-            z = slots.z[rows]
-            for _ in range(burn_in):
-                z = self.alone(model, z, slots.told[rows], call)
-            part = self.loss(model, z, slots.told[rows], slots.labels[rows], noise, self.config, call)
+            part = self.loss(model, slots.z[rows], slots.told[rows], slots.labels[rows], noise, self.config, call)
         gradients = torch.autograd.grad(part.loss, parameters, materialize_grads=True)
         return part, torch.cat([gradient.flatten() for gradient in gradients])

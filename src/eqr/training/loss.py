@@ -123,15 +123,6 @@ def segment_loss(
     return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach(), logits=logits.detach())
 
 
-@torch.no_grad()
-def segment_alone(model: Reasoner, z: State, inputs: Int[Tensor, "R L"], call: Call | None = None) -> State:
-    """Runs a segment without loss, gradient or noise; the arguments are those of ``segment_loss``."""
-    x = model.embed(inputs)
-    for _ in range(model.config.updates_per_segment):
-        z = model.update(z, x, None, call)
-    return z
-
-
 def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
     """Joins the results of several passes over equally many rows."""
     return SegmentLoss(

@@ -11,7 +11,7 @@ from torch import Tensor
 from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.model import Reasoner
-from eqr.random import BURN_IN, HINT, LEAVE, NOISE, PUZZLE, Streams, numbered_keys, numpy_stream, uniform
+from eqr.random import HINT, LEAVE, NOISE, PUZZLE, Streams, numbered_keys, numpy_stream, uniform
 from eqr.runtime import rows_of_pass, sent
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
@@ -109,11 +109,6 @@ class Slots:
         if not self.config.noise:
             return None
         return self.config.noise * self.streams[rows].normal(NOISE, step, *self.model.noise_shape)
-
-    def burn_in(self, step: int, progress: float) -> int:
-        """The number of segments without gradient before the trained segment of this step."""
-        most, rng = self.config.most_burn_in(progress), numpy_stream(self.seed, BURN_IN, step)
-        return int(rng.integers(1, most + 1)) if most and rng.random() < self.config.burn_in_share else 0
 
     @torch.no_grad()
     def advance(self, step: int, result: SegmentLoss) -> Left:

@@ -112,7 +112,7 @@ class Trainer:
         with stop_requests() as stop_requested, row_workers(self.device) as workers:
             while self.progress() < 1:
                 cold = not self.passes.warm
-                passes = self.passes.begin(workers, self.model, self.slots, self.step, self.progress())
+                passes = self.passes.begin(workers, self.model, self.slots, self.step)
                 stop = self._read(sums)  # of the step before, while the device works
                 result, norm = self.passes.finish(self.model, passes)
                 left = self.slots.advance(self.step, result)
