@@ -45,7 +45,7 @@ def table(runs: list[dict[str, Any]]) -> str:
                 continue
             cells, exact = (max(run[name][updates][place] for updates in UPDATES) for place in (RIGHT, EXACT))
             figures.append(f"{cells:.1%}, {exact:.1%}")
-        parts = [run["candidate"], f"{run['flop']:.0e}", run["seed"], f"{run['steps']:,}", *figures]
+        parts = [run["candidate"], f"{run['flop']:.3g}", run["seed"], f"{run['steps']:,}", *figures]
         lines.append("| " + " | ".join(map(str, parts)) + " |")
     return "\n".join(lines)
 

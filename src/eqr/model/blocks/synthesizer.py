@@ -2,8 +2,8 @@
 
 Head h adds ``A_h @ value_h`` to the cells: A_h (C, C) holds one number for each pair of cells, of either sign (without
 a softmax, unlike the "random synthesizer" of arXiv 2005.00743). It starts near 0 and, as it is no single matrix, AdamW
-moves each number by itself: so the pairs of cells that restrict each other stand out after some hundred steps, where
-the token mixing of ``mixer`` takes some ten thousand (docs/record.md).
+moves each number by itself: so the pairs of cells that restrict each other stand out after some hundred steps, before
+those of ``mixer`` do (docs/record.md).
 """
 
 import torch
