@@ -137,13 +137,22 @@ def test_rules_mark_answers_and_change_none(trained: Path, capsys: pytest.Captur
 def test_a_checker_is_asked_too(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "judge.py").write_text("def never(problem, answer):\n    return answer[0] == 'x'\n")
+    (tmp_path / "stern.py").write_text("def never(problem, answer):\n    return answer[0] == 'x'\n")
     monkeypatch.syspath_prepend(tmp_path)
-    run("solve", "--model", trained / "run", "--file", trained / "test.jsonl", "--checker", "judge:never", "--json")
+    run(
+        "solve",
+        "--model",
+        trained / "run",
+        "--file",
+        trained / "test.jsonl",
+        "--checker",
+        "stern:never",
+        "--json",
+    )
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert not any(record["valid"] for record in records)
     with pytest.raises(SystemExit, match="2"):  # an answer of the file must be one
-        run("eval", "--model", trained / "run", "--data", trained / "test.jsonl", "--checker", "judge:never")
+        run("eval", "--model", trained / "run", "--data", trained / "test.jsonl", "--checker", "stern:never")
     told = "line 1, in the answer: the checker refuses the answer (the check of csp refuses 200 of 200 answers in"
     assert told in capsys.readouterr().err
 
@@ -282,3 +291,18 @@ def test_ids_that_are_no_problem_are_refused(trained: Path) -> None:
         eqr.solve(model, torch.zeros(1, model.task.layout.width, dtype=torch.long))
     with pytest.raises(InputError, match="puzzle 1: it holds ids from 300 to 300, sudoku has 0 to 9"):
         eqr.solve(eqr.load("sudoku"), torch.full((1, 81), 300))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "least"),
+    [
+        ("colouring", ("--vertices", "100", "100"), 19),
+        ("futoshiki", ("--sides", "7"), 19),
+        ("timetable", (), 16),
+    ],
+)
+def test_a_bundled_model_answers_problems_that_it_has_not_seen(name: str, sizes: tuple[str, ...], least: int) -> None:
+    lines = printed(name, "--count", "20", "--seed", "4242", *sizes).splitlines()
+    asked = [json.dumps(json.loads(line) | {"answer": None}) for line in lines]
+    solutions = list(eqr.solve_stream(eqr.load(name), asked, compile="kernel"))
+    assert sum(solution.valid for solution in solutions) >= least

@@ -41,7 +41,7 @@ class SynthesizerBlock(Block):
 
     def forward(self, h: Embedded) -> Embedded:
         """Mixes over cells, head by head, then over channels; post-norm residuals."""
-        rows, cells, heads = len(h), h.shape[1], len(self.cells)
+        (rows, cells, _), heads = h.shape, len(self.cells)
         value = F.linear(h, self.value).view(rows, cells, heads, -1)
         # All rows below each other: one product a head instead of one a head and row.
         mixed = torch.bmm(value.permute(2, 0, 3, 1).reshape(heads, -1, cells), self.cells.mT)
