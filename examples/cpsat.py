@@ -67,7 +67,8 @@ def main() -> None:
     for problem, solution in zip(problems, solutions, strict=True):
         values = task.known.values_of(problem)
         answer = json.loads(solution.text)
-        confidence = solution.history.confidence[-1][-task.layout.cells :].tolist()
+        header = task.with_room_for(problem).layout.rule_cells
+        confidence = solution.history.confidence[-1][header:].tolist()
         likely = {i: value for i, value in enumerate(answer) if confidence[i] > given.sure}
         for name, hints in (("cp-sat", {}), ("cp-sat with hints", likely)):
             found, took, searched = by_cp_sat(problem, values, hints)
