@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -74,6 +74,15 @@ def reached(solution: Solution, checked: bool = True) -> str:
     state = "not checked" if not checked else "valid" if solution.valid else "NOT valid"
     ended = "converged" if solution.converged else "halted" if solution.halted else "not converged"
     return f"{state}, {ended}, residual {solution.residual:.1e}, depth {solution.depth}"
+
+
+def side_by_side(boards: Iterable[list[str]], rows: int) -> list[str]:
+    """Returns the lines of boards of equally many rows, given cell by cell, with an arrow between them."""
+    sides = [np.array(cells).reshape(rows, -1) for cells in boards]
+    return [
+        ("  ->  " if number == rows // 2 else "      ").join(map(" ".join, lines))
+        for number, lines in enumerate(zip(*sides, strict=True))
+    ]
 
 
 class Puzzle(NamedTuple):
@@ -238,11 +247,7 @@ class Task(ABC):
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """Returns text for people: the puzzle, the answer beside it, and how the answer was reached."""
         question = torch.from_numpy(self.parse(puzzle)) if isinstance(puzzle, str) else puzzle
-        sides = [np.array(self.cells(board)).reshape(self.layout.rows, -1) for board in (question, solution.answer)]
-        lines = [
-            ("  ->  " if number == self.layout.rows // 2 else "      ").join(map(" ".join, pair))
-            for number, pair in enumerate(zip(*sides, strict=True))
-        ]
+        lines = side_by_side(map(self.cells, (question, solution.answer)), self.layout.rows)
         return "\n".join([*lines, reached(solution, self.has_rules)])
 
     def drawn(self, puzzle: Integer[Tensor, " L"], answer: Integer[Tensor, " L"]) -> list[str]:

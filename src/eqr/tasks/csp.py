@@ -17,7 +17,7 @@ from torch import Tensor
 
 from eqr.errors import InputError
 from eqr.evidence import Solution
-from eqr.tasks.base import Boards, Checker, Symmetries, Task, names_kept, names_shuffled, reached
+from eqr.tasks.base import Boards, Checker, Symmetries, Task, names_kept, names_shuffled, reached, side_by_side
 from eqr.tasks.family import Family, family_from_json
 from eqr.tasks.problem import MOST_VALUES, MOST_VARIABLES, Problem
 from eqr.tasks.problem_rows import (
@@ -30,7 +30,7 @@ from eqr.tasks.problem_rows import (
     row_of,
     sizes_of,
 )
-from eqr.tasks.problem_text import problem_in as problem_in_text
+from eqr.tasks.problem_text import problem_from_text
 from eqr.tasks.rules import Broken, ProblemChecker, Rules, rules_from_json, usual_rules
 from eqr.types import Layout
 
@@ -129,7 +129,7 @@ class Csp(Task):
         return row_of(problem, problem.question, self.known.including(problem), self.frame)
 
     def _problem(self, text: str) -> Problem:
-        problem = problem_in_text(text)
+        problem = problem_from_text(text)
         self.known.check(problem)
         return problem
 
@@ -193,12 +193,7 @@ class Csp(Task):
         else:
             wide = max(map(len, answer))
             boards = ([value or "." for value in given], answer)
-            sides = [np.array([v.rjust(wide) for v in board]).reshape(problem.shape) for board in boards]
-            middle = problem.shape[0] // 2
-            lines = [
-                ("  ->  " if number == middle else "      ").join(map(" ".join, pair))
-                for number, pair in enumerate(zip(*sides, strict=True))
-            ]
+            lines = side_by_side(([value.rjust(wide) for value in board] for board in boards), problem.shape[0])
         return "\n".join([*lines, reached(solution, self.has_rules)])
 
     def symmetries(self, count: int, rng: np.random.Generator) -> Symmetries:

@@ -9,7 +9,7 @@ MOST_DIGITS = 20
 """Digits of a number in a text; no field takes one of half as many."""
 
 
-def problem_in(text: str) -> Problem:
+def problem_from_text(text: str) -> Problem:
     """Returns the problem in a JSON text; raises InputError, without the place, naming its first fault."""
     try:
         return problem_of(strictly(text))

@@ -111,7 +111,7 @@ class RelationKernel:
         """Numbers that a row leaves for its gradients."""
 
     def __call__(self, h: Embedded, injection: Embedded, relations: Relations | None = None) -> Embedded:
-        """Calls the stack; torch's own threads are not used. ``relations`` are those that problems bring with them."""
+        """Calls the stack without torch's own threads; ``relations`` come with the problems, if they bring any."""
         h, injection = h.contiguous(), injection.expand_as(h).contiguous()
         if torch.is_grad_enabled() and self.weights.requires_grad:
             out: Embedded = _Differentiable.apply(h, injection, self.weights, relations, self)  # type: ignore[no-untyped-call]
