@@ -148,5 +148,24 @@ def test_options_change_what_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_is_short(path: Path) -> None:
-    assert path.stem in SMALL
+    assert path.stem in {*SMALL, "boards"}
     assert len(path.read_text().splitlines()) <= 60
+
+
+def test_boards_of_a_csv_become_problems_of_one_family(tmp_path: Path) -> None:
+    file = tmp_path / "boards.csv"
+    file.write_text("question,answer\n12../34../...3/....,1234/3412/2143/4321\n12.......,123231312\n")
+    large, small = made(tmp_path, "boards", str(file))
+    assert large.question == (*"12", None, None, *"34", None, None, None, None, None, "3", None, None, None, None)
+    assert large.answer == tuple("1234341221434321")
+    assert (large.shape, small.shape) == ((4, 4), (3, 3))
+    assert small.relations["column"].groups == ((0, 3, 6), (1, 4, 7), (2, 5, 8))
+    assert small.values == ("1", "2", "3")
+    rules = usual_rules(family_of([large, small]))
+    assert rules is not None
+    assert all(rules.holds(problem, problem.answer or ()) for problem in (large, small))
+    boxed, _ = made(tmp_path, "boards", str(file), "--boxes", "2", "2")
+    assert boxed.relations["box"].groups == ((0, 1, 4, 5), (2, 3, 6, 7), (8, 9, 12, 13), (10, 11, 14, 15))
+    file.write_text("question,answer\n12../34../...1/...,1234/3412/2143/4321\n")
+    with pytest.raises(SystemExit, match=r"boards.csv, line 2: row 4 of 4 has 3 cells, a row has 4"):
+        printed("boards", str(file))
