@@ -135,6 +135,7 @@ PRESETS: dict[str, Preset] = {
             ema=0.998,
             reveal_share=0.3,
             hint_every=4,
+            guess_share=0.5,
             minutes=28.0,
         ),
     ),

@@ -22,7 +22,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT, SUPPOSE = range(7)
+PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT, SUPPOSE, GUESS = range(8)
 """Purposes of streams."""
 # Constants of Philox 4x32-10 (Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011).
 ROUNDS = 10

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import Streams
@@ -30,12 +31,27 @@ def test_given_and_unlabelled_cells_do_not_count() -> None:
     hidden = LABELS[:1].clone()
     hidden[0, 4:8] = 0
     assert loss_of(INPUTS[:1], hidden, 0.0) != full
-    wrong_clues = LABELS[:1].clone()
-    wrong_clues[0, :4] = torch.tensor([2, 4, 3, 1])
-    assert loss_of(INPUTS[:1], wrong_clues, 0.0) == full
-    right, wrong = (loss_of(INPUTS[:1], labels, 0.0, loss_cells="all") for labels in (LABELS[:1], wrong_clues))
-    assert right != wrong
+    unlabelled_clues = LABELS[:1].clone()
+    unlabelled_clues[0, :4] = 0
+    assert loss_of(INPUTS[:1], unlabelled_clues, 0.0) == full
+    every, some = (loss_of(INPUTS[:1], labels, 0.0, loss_cells="all") for labels in (LABELS[:1], unlabelled_clues))
+    assert every != some
     assert loss_of(INPUTS[1:], LABELS[1:], 0.0) == 0  # nothing to find
+
+
+def test_a_row_with_a_wrong_clue_teaches_the_halting_head_alone_that_it_is_not_right() -> None:
+    inputs = torch.cat([INPUTS, INPUTS])
+    inputs[2:, 0] = 2  # row 3 has nothing to find: only its clue is wrong
+    labels = torch.cat([LABELS, LABELS])
+    z = MODEL.init(Streams.numbered(0, range(4)))
+    result = segment_loss(MODEL, z, inputs, labels, None, LossConfig())
+    assert result.misled.tolist() == [False, False, True, True]
+    assert result.solved.tolist() == [False, True, False, False]
+    for loss_cells in ("blanks", "all"):
+        assert loss_of(inputs[2:], labels[2:], 0.0, loss_cells=loss_cells) == 0
+    alone = segment_loss(MODEL, z[2:], inputs[2:], labels[2:], None, LossConfig(halt_weight=1.0))
+    torch.testing.assert_close(alone.loss, F.softplus(alone.halt_logit).mean())  # the loss of "not right"
+    assert moved_by(alone.loss) == {"halt_head", "halt_bias"}
 
 
 def test_the_halting_loss_trains_the_head_alone_unless_told_otherwise() -> None:

@@ -36,6 +36,7 @@ def yielded(slots: Slots, solved: bool, halt_logit: float = 0.0) -> SegmentLoss:
         loss=torch.tensor(0.0),
         z=slots.z,
         solved=torch.full((count,), solved),
+        misled=((slots.told > 0) & (slots.told != slots.labels)).any(1),
         halt_logit=torch.full((count,), halt_logit),
         logits=slots.model.decode(slots.z),
     )
@@ -89,6 +90,25 @@ def test_a_stuck_puzzle_is_told_doubted_cells_until_it_is_solved() -> None:
     assert slots.told[told].equal(slots.labels[told])
     advanced(slots, 3 * EVERY, yielded(slots, solved=True))
     assert slots.told.equal(slots.inputs)
+
+
+def test_a_wrong_guess_is_withdrawn_when_the_next_hint_would_be_due() -> None:
+    slots = made(HINTS | {"slots": 40, "guess_share": 1.0, "leave_probability": 1.0})
+    doubt(slots, slots.inputs == 0)  # the likeliest symbol is the first
+    for step in range(2 * EVERY):
+        advanced(slots, step, yielded(slots, solved=False, halt_logit=-1.0))
+    guessed = slots.told != slots.inputs
+    assert guessed.sum(1).tolist() == [1] * 40
+    assert set(slots.told[guessed].tolist()) == {1}
+    misled = slots.told[guessed] != slots.labels[guessed]
+    assert misled.any()
+    assert not misled.all()
+    # A misled row does not leave, whatever its head says, until it has been told that it is not right.
+    advanced(slots, 2 * EVERY, yielded(slots, solved=False, halt_logit=1.0))
+    assert (slots.age > 0).equal(misled)
+    for step in range(2 * EVERY + 1, 3 * EVERY):
+        advanced(slots, step, yielded(slots, solved=False, halt_logit=-1.0))
+    assert slots.told[misled].equal(slots.inputs[misled])
 
 
 def test_hints_end_with_the_puzzle() -> None:

@@ -64,6 +64,9 @@ class TrainConfig(LossConfig):
     hint_every: int = 0
     """After 2n unsolved segments, reveals one uncertain cell; then one more every n segments. Withdraws all of them
     once the puzzle is solved. 0: never. This prepares a model for ``--suppose``."""
+    guess_share: float = 0.0
+    """Share of the hints that are the network's own guess in place of the answer's symbol. A wrong guess teaches the
+    halting head alone, and is withdrawn, with all hints, when the next would be due."""
     rows: int = 0
     """Most slots in one forward and backward pass; the gradients of a step's passes add up. 0: 16 on a CPU (small
     passes stay in its cache), all slots of the process on another device."""
@@ -115,6 +118,7 @@ class TrainConfig(LossConfig):
             ("hard_share + extra_share", self.hard_share + self.extra_share),
             ("reveal_share", self.reveal_share),
             ("reveal_most", self.reveal_most),
+            ("guess_share", self.guess_share),
             ("leave_probability", self.leave_probability),
             ("explore", self.explore),
             ("grow_at", self.grow_at),

@@ -56,7 +56,9 @@ class SegmentLoss:
     z: State
     """State after the segment, detached."""
     solved: Bool[Tensor, " R"]
-    """Rows whose decoded answer equals the label in every cell that counts."""
+    """Rows whose decoded answer equals the label in every cell to find, and whose clues are right."""
+    misled: Bool[Tensor, " R"]
+    """Rows with a wrong clue: one of the network's own guesses (``guess_share``)."""
     halt_logit: Float[Tensor, " R"]
     """Scores of the halting head, detached."""
     logits: Logits
@@ -94,12 +96,16 @@ def segment_loss(
 ) -> SegmentLoss:
     """Runs a segment; its loss is the cross entropy + ``halt_weight`` * BCE(halt logit, exact match).
 
+    A row with a wrong clue has no right answer: it counts in the halting loss alone, as not right.
     The segment's U updates add ``noise``. ``call`` is a faster form of the model's own (``Reasoner.fused``).
     The gradient stays within this segment (segmented online training, EqR arXiv 2605.21488).
     """
     x, relations = model.embed(inputs), model.relations(inputs)
     layout = model.task.layout
-    counts = (labels > 0) & (layout.to_find(inputs) if config.loss_cells == "blanks" else layout.answered(inputs))
+    labelled, to_find = labels > 0, layout.to_find(inputs)
+    misled = (labelled & (inputs != labels) & ~to_find).any(-1)
+    counts = labelled & (to_find if config.loss_cells == "blanks" else layout.answered(inputs))
+    counts = counts & ~misled.unsqueeze(-1)
     # Cells that do not count may hold what is no symbol, such as the numbers of a header.
     passed_over = ~counts
     targets = (labels - 1).masked_fill(passed_over, 0)
@@ -116,11 +122,18 @@ def segment_loss(
             logits = model.decode(z, relations).float()
             cell = config.cell_loss(logits.flatten(0, 1), targets.flatten()).view_as(targets)
             entropies.append((cell * counts).sum() / counts.sum().clamp(min=1))
-    solved = ((logits.argmax(-1) == targets) | passed_over).all(-1)
+    solved = ((logits.argmax(-1) == targets) | passed_over).all(-1) & ~misled
     halt = model.halt_logit(z if config.halt_shapes_state else z.detach(), relations).float()
     halting = F.binary_cross_entropy_with_logits(halt, solved.float())
     loss = torch.stack(entropies).mean() + config.halt_weight * halting
-    return SegmentLoss(loss=loss, z=z.detach(), solved=solved, halt_logit=halt.detach(), logits=logits.detach())
+    return SegmentLoss(
+        loss=loss,
+        z=z.detach(),
+        solved=solved,
+        misled=misled,
+        halt_logit=halt.detach(),
+        logits=logits.detach(),
+    )
 
 
 def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
@@ -129,6 +142,7 @@ def joined(parts: Sequence[SegmentLoss]) -> SegmentLoss:
         loss=torch.stack([part.loss.detach() for part in parts]).mean(),
         z=torch.cat([part.z for part in parts]),
         solved=torch.cat([part.solved for part in parts]),
+        misled=torch.cat([part.misled for part in parts]),
         halt_logit=torch.cat([part.halt_logit for part in parts]),
         logits=torch.cat([part.logits for part in parts]),
     )

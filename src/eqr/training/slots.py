@@ -11,7 +11,7 @@ from torch import Tensor
 from eqr.data.sampler import Sampler
 from eqr.distributed import Ranks
 from eqr.model import Reasoner
-from eqr.random import HINT, LEAVE, NOISE, PUZZLE, Streams, numbered_keys, numpy_stream, uniform
+from eqr.random import GUESS, HINT, LEAVE, NOISE, PUZZLE, Streams, numbered_keys, numpy_stream, uniform
 from eqr.runtime import rows_of_pass, sent
 from eqr.training.config import TrainConfig
 from eqr.training.loss import SegmentLoss
@@ -125,7 +125,7 @@ class Slots:
         least = torch.from_numpy(rng.integers(2, max(3, config.max_segments + 1), config.slots)[self.mine])
         may_leave, explores = chance < config.leave_probability, exploring < config.explore
         least = sent(torch.where(explores, least, 0), self.device)
-        accepted = (result.halt_logit > 0) & sent(may_leave, self.device)
+        accepted = (result.halt_logit > 0) & ~result.misled & sent(may_leave, self.device)
         leaves = (accepted & (self.age >= least)) | (self.age >= config.max_segments)
         if config.hint_every:
             self._hint(step, result)
@@ -133,17 +133,24 @@ class Slots:
         return Left(leaves, leaves & result.solved)
 
     def _hint(self, step: int, result: SegmentLoss) -> None:
-        """Reveal an uncertain cell to each stuck puzzle that is due; withdraw the hints of solved puzzles."""
-        self.told = torch.where(result.solved.unsqueeze(1), self.inputs, self.told)
-        every = self.config.hint_every
+        """Reveal an uncertain cell to each stuck row that is due; withdraw the hints of solved and misled rows."""
+        every, share = self.config.hint_every, self.config.guess_share
         due = (self.age >= FIRST_HINT * every) & (self.age % every == 0) & ~result.solved
+        stuck, withdrawn = due & ~result.misled, result.solved | (due & result.misled)
+        self.told = torch.where(withdrawn.unsqueeze(1), self.inputs, self.told)
         open_cells = self.model.task.layout.to_find(self.told) & (self.labels > 0)
+        cells = self.pick_hints(result.logits, open_cells, self._chances(HINT, step)).unsqueeze(1)
+        hints = self.labels.gather(1, cells)
+        if share:
+            guesses = 1 + result.logits.argmax(-1).gather(1, cells)
+            hints = torch.where((self._chances(GUESS, step) < share).unsqueeze(1), guesses, hints)
+        told = (stuck & open_cells.any(1)).unsqueeze(1)
+        self.told = self.told.scatter(1, cells, torch.where(told, hints, self.told.gather(1, cells)))
+
+    def _chances(self, purpose: int, step: int) -> Float[Tensor, " R"]:
+        """Draws one value in (0, 1) for each slot."""
         # On the host, as it needs no number of the device: there these draws would be three hundred operators.
-        chances = sent(torch.from_numpy(uniform(self.keys, HINT, [step] * len(self.keys))), self.device)
-        cells = self.pick_hints(result.logits, open_cells, chances).unsqueeze(1)
-        stuck = (due & open_cells.any(1)).unsqueeze(1)
-        hint = torch.where(stuck, self.labels.gather(1, cells), self.told.gather(1, cells))
-        self.told = self.told.scatter(1, cells, hint)
+        return sent(torch.from_numpy(uniform(self.keys, purpose, [step] * len(self.keys))), self.device)
 
     def state(self) -> dict[str, Any]:
         """Gathers the slots of all processes: everything that a resumed run needs."""
