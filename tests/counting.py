@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import eqr
@@ -93,3 +94,14 @@ def _line() -> str | None:
     while frame and not frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     return f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}" if frame else None
+
+
+def without_numbers(model: torch.nn.Module, mode: FakeTensorMode) -> None:
+    """Moves a model to the device meta, where each operator checks the devices of its arguments."""
+    for module in model.modules():
+        for name, weight in module._parameters.items():
+            if weight is not None:
+                module._parameters[name] = torch.nn.Parameter(mode.from_tensor(weight.detach()).to("meta"))
+        for name, each in module._buffers.items():
+            if each is not None:
+                module._buffers[name] = mode.from_tensor(each).to("meta")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from counting import Operators, Syncs
+from counting import Operators, Syncs, without_numbers
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from eqr import random
@@ -186,17 +186,6 @@ class Inline(Executor):
         future = Future[Any]()
         future.set_result(function(*arguments, **named))
         return future
-
-
-def without_numbers(model: torch.nn.Module, mode: FakeTensorMode) -> None:
-    """Moves a model to the device meta, where each operator checks the devices of its arguments."""
-    for module in model.modules():
-        for name, weight in module._parameters.items():
-            if weight is not None:
-                module._parameters[name] = torch.nn.Parameter(mode.from_tensor(weight.detach()).to("meta"))
-        for name, each in module._buffers.items():
-            if each is not None:
-                module._buffers[name] = mode.from_tensor(each).to("meta")
 
 
 def plain_optimizers(model: Reasoner, lr: float, decay: float) -> list[torch.optim.Optimizer]:

@@ -3,8 +3,6 @@
 The rows of a batch hold their relations in headers (``types.Frame``).
 """
 
-from functools import cached_property
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -20,21 +18,12 @@ class Relations:
         """The rows; a kernel reads their headers by itself."""
         header = torch.split(ids[:, : sum(frame.parts)], list(frame.parts), 1)
         self.sizes, _, self.counts, self.links, self.ordered_links, self.attributes = header
-
-    @cached_property
-    def values(self) -> Bool[Tensor, "R V"]:
+        self.values: Bool[Tensor, "R V"] = torch.arange(frame.values, device=ids.device) < self.sizes[:, 1:2] - 1
         """True for the values that a variable of the problem may have."""
-        return torch.arange(self.frame.values, device=self.ids.device) < self.sizes[:, 1:2] - 1
-
-    @cached_property
-    def variables(self) -> Bool[Tensor, "R L"]:
-        """True for the variables of the problem, False for padding."""
-        return torch.arange(self.frame.variables, device=self.ids.device) < self.sizes[:, :1] - 1
-
-    @cached_property
-    def present(self) -> Bool[Tensor, "R L V"]:
+        variables = torch.arange(frame.variables, device=ids.device) < self.sizes[:, :1] - 1
+        self.present: Bool[Tensor, "R L V"] = variables.unsqueeze(2) & self.values.unsqueeze(1)
         """True for the pairs of a variable and a value that the problem has."""
-        return self.variables.unsqueeze(2) & self.values.unsqueeze(1)
+        self._matrices: Float[Tensor, "R K L L"] | None = None
 
     def kept(self, h: Embedded) -> Embedded:
         """Returns (R, L, V*C) with zeros for the pairs that the problem does not have."""
@@ -54,13 +43,18 @@ class Relations:
         taken = pairs.gather(2, number.expand(-1, streams, -1, pairs.shape[-1]))
         return (taken * self.present.view(rows, 1, -1, 1)).view(z.shape)
 
-    @cached_property
+    @property
     def matrices(self) -> Float[Tensor, "R K L L"]:
         """The weights with which each variable hears the others; rows of zeros where it hears none.
 
         A variable hears, of each of its groups, the mean of all members; of a group of an ordered relation the mean of
         the members after it, and in a matrix of its own the mean of those before it. Its groups weigh the same.
         """
+        if self._matrices is None:  # a kernel does not need them
+            self._matrices = self._heard()
+        return self._matrices
+
+    def _heard(self) -> Float[Tensor, "R K L L"]:
         free, ordered = iter(self._unordered()), iter(self._ordered())
         kinds = []
         for is_ordered in self.frame.relations:
