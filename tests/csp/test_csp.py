@@ -298,6 +298,7 @@ def test_ids_that_are_no_problem_are_refused(trained: Path) -> None:
     [
         ("colouring", ("--vertices", "100", "100"), 19),
         ("futoshiki", ("--sides", "7"), 19),
+        ("jigsaw", (), 16),
         ("timetable", (), 16),
     ],
 )
