@@ -83,7 +83,7 @@ PRESETS: dict[str, Preset] = {
     # steps it trains the paper's block at the same FLOPs (docs/record.md).
     "sudoku_once": changed(DEEP, lr=4e-3, decay_share=0.4, extra_share=0.65, reveal_share=0.25, steps=32_000),
     "sudoku_untold": UNTOLD,
-    # Goes on from sudoku_untold, with puzzles that stay, with hints, and with more of the hardest draws.
+    # Goes on from sudoku_untold, with puzzles that stay, with hints and guesses, and with more of the hardest draws.
     "sudoku_untold_stay": changed(
         UNTOLD,
         {"updates_per_segment": 4},
@@ -94,7 +94,8 @@ PRESETS: dict[str, Preset] = {
         extra_share=0.65,
         reveal_share=0.3,
         hint_every=3,
-        steps=30_000,
+        guess_share=0.3,
+        steps=16_000,
     ),
     # Built in: symbol symmetry. The board is learned.
     "sudoku_symbol": Preset(
