@@ -6,8 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from counting import without_numbers
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import Streams
@@ -15,7 +13,6 @@ from eqr.tasks.csp import Csp, csp_for
 from eqr.tasks.family import Family, family_of
 from eqr.tasks.problem import Problem, problem_of
 from eqr.tasks.problem_rows import Sizes, exact, moved, problem_in, sizes_of
-from eqr.training.loss import LossConfig, segment_loss
 
 
 def problems(count: int, seed: int = 0, ordered: bool = True) -> list[Problem]:
@@ -162,29 +159,3 @@ def test_an_answer_is_the_same_alone_and_padded() -> None:
             alone.decode(z, own)[0, task.layout.rule_cells :], logits[number, cells, :values], atol=1e-5, rtol=1e-4
         )
         torch.testing.assert_close(alone.halt_logit(z, own)[0], halting[number], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("interchangeable", [True, False])
-def test_a_compiler_gets_the_loss_as_one_graph(interchangeable: bool) -> None:
-    made = problems(5)
-    task = csp_for(made, family_of(made, interchangeable))
-    model, config = network(task), LossConfig()
-    inputs, labels = (torch.from_numpy(np.stack(rows)).long() for rows in zip(*map(task.rows_of, made), strict=True))
-    z = model.init(Streams.numbered(0, range(5)), 0, inputs)
-    plain = segment_loss(model, z, inputs, labels, None, config)
-    compiled = torch.compile(segment_loss, backend="aot_eager", fullgraph=True)(model, z, inputs, labels, None, config)
-    torch.testing.assert_close(compiled.loss, plain.loss)
-    torch.testing.assert_close(compiled.z, plain.z)
-
-
-def test_a_segment_mixes_no_devices_and_waits_for_no_number() -> None:
-    """On tensors without numbers: an operator that mixes devices fails, and so does one that needs a number."""
-    made = problems(5)
-    task = csp_for(made, family_of(made))
-    model = network(task)
-    inputs, labels = (torch.from_numpy(np.stack(rows)).long() for rows in zip(*map(task.rows_of, made), strict=True))
-    z = model.init(Streams.numbered(0, range(5)), 0, inputs)
-    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        without_numbers(model, mode)
-        z, inputs, labels = (mode.from_tensor(tensor).to("meta") for tensor in (z, inputs, labels))
-        segment_loss(model, z, inputs, labels, None, LossConfig()).loss.backward()
