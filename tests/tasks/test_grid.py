@@ -420,7 +420,7 @@ def test_the_tutorial_in_small(
         main([*shlex.split(tutorial(part))[1:], "--threads", "1", *more])
         return capsys.readouterr().out
 
-    train = re.sub(r"--minutes \d+", "", tutorial("eqr train"))
+    train = re.sub(r"--minutes \d+", "", tutorial("eqr train grid"))
     training = [*shlex.split(train)[1:], "--threads", "1", "--tiny"]
     main([*training, "--steps", "200", "--checker", "examples.latin.check:is_latin"])
     told = "grid: 4x4, symbols 1234 (interchangeable), blank '.', given cells are fixed, boards keep their position"
