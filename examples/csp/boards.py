@@ -8,13 +8,12 @@ A board is its rows with '/' between them or, if it is a square, its cells alone
 import argparse
 import sys
 from collections.abc import Iterator
-from math import isqrt
 
 from eqr.data.parsing import Refused
 from eqr.data.problems import write_problems
 from eqr.data.text import read_rows
 from eqr.errors import InputError
-from eqr.tasks.grid import cells_of, lines_in
+from eqr.tasks.grid import cells_of, shape_in
 from eqr.tasks.problem import Problem, Relation
 
 
@@ -34,15 +33,16 @@ def problems_of(path: str, blank: str, boxes: tuple[int, int] | None) -> Iterato
     for row in read_rows(path):
         if isinstance(row, Refused):
             raise row.error()
-        lines = lines_in(row.question)
-        rows, cols = (len(lines), len(lines[0])) if len(lines) > 1 else [isqrt(sum(map(len, lines)))] * 2
+        shape = shape_in(row.question)
+        if shape is None:
+            raise InputError(f"{row.place}: the cells form no square: put '/' between the rows of the board")
         try:
-            question, answer = (cells_of(text, rows, cols) for text in (row.question, row.answer or ""))
+            question, answer = (cells_of(text, *shape) for text in (row.question, row.answer or ""))
         except InputError as error:
             raise InputError(f"{row.place}: {error}") from None
-        cells, relations = tuple(None if cell == blank else cell for cell in question), relations_of(rows, cols, boxes)
+        cells, relations = tuple(None if cell == blank else cell for cell in question), relations_of(*shape, boxes)
         values = tuple(sorted(set(answer)))  # a family holds those of all boards, so a board lists its own
-        yield Problem(question=cells, answer=tuple(answer), values=values, relations=relations, shape=(rows, cols))
+        yield Problem(question=cells, answer=tuple(answer), values=values, relations=relations, shape=shape)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def test_a_wrong_guess_is_withdrawn_when_the_next_hint_would_be_due() -> None:
     misled = slots.told[guessed] != slots.labels[guessed]
     assert misled.any()
     assert not misled.all()
-    # A misled row does not leave, whatever its head says, until it has been told that it is not right.
+    # A misled row does not leave, whatever its head says.
     advanced(slots, 2 * EVERY, yielded(slots, solved=False, halt_logit=1.0))
     assert (slots.age > 0).equal(misled)
     for step in range(2 * EVERY + 1, 3 * EVERY):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,16 @@ def lines_in(text: str) -> list[str]:
     """Returns the rows written in ``text``, without white space; a single row if nothing separates rows."""
     lines = ("".join(line.split()) for line in ROW_ENDS.split(text))
     return [line for line in lines if line]
+
+
+def shape_in(text: str) -> tuple[int, int] | None:
+    """Returns the rows and columns of a board; None if nothing separates its rows and it is no square."""
+    lines = lines_in(text)
+    if len(lines) > 1:
+        return len(lines), len(lines[0])
+    cells = sum(map(len, lines))
+    side = isqrt(cells)
+    return (side, side) if cells and side * side == cells else None
 
 
 def cells_of(text: str, rows: int, cols: int) -> str:

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from math import isqrt
 
 from eqr.errors import InputError
-from eqr.tasks.grid import GridConfig, cells_of, lines_in
+from eqr.tasks.grid import GridConfig, cells_of, lines_in, shape_in
 
 USUAL_BLANKS = ".0"
 
@@ -58,17 +57,13 @@ def _stated(board: str) -> tuple[int, int]:
 
 def _shape_of(text: str) -> tuple[int, int]:
     """Returns the rows and columns of a board; without separators between rows it must be square."""
-    lines = lines_in(text)
-    if len(lines) > 1:
-        return len(lines), len(lines[0])
-    cells = sum(map(len, lines))
-    side = isqrt(cells)
-    if not cells or side * side != cells:
-        raise InputError(
-            f"the question has {cells} cells in one row, which do not form a square: give --board ROWSxCOLUMNS, or put "
-            "'/' or a line end between the rows"
-        )
-    return side, side
+    if shape := shape_in(text):
+        return shape
+    cells = sum(map(len, lines_in(text)))
+    raise InputError(
+        f"the question has {cells} cells in one row, which do not form a square: give --board ROWSxCOLUMNS, or put "
+        "'/' or a line end between the rows"
+    )
 
 
 def _blank_of(only_asked: set[str]) -> str:
