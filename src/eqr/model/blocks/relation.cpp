@@ -20,7 +20,7 @@
 #include <new>
 #include <utility>
 #include <vector>
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -46,29 +46,37 @@ static inline Vector load(const float* at) { return *(const Vector*)at; }
 static inline void store(float* at, Vector value) { *(Vector*)at = value; }
 static inline int padded(int count, int unit) { return (count + unit - 1) / unit * unit; }
 
-// e^x of x in [-87, 87] to a few units in the last place: 2^n times a polynomial of the rest (coefficients of Cephes)
-static inline Vector exponential(Vector x) {
-  const float shift = 12582912.f;  // 1.5 * 2^23: adding it rounds to the whole number n, left in the lowest bits
-  const Vector shifted = x * 1.44269504f + shift, n = shifted - shift;
-  const Vector rest = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-  Vector p = rest * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * rest + 8.3334519073e-3f;
-  p = p * rest + 4.1665795894e-2f;
-  p = p * rest + 1.6666665459e-1f;
-  p = p * rest + 5.0000001201e-1f;
-  p = p * (rest * rest) + rest + 1.f;
-  return (Vector)((Bits)p + ((Bits)shifted << 23));
+#if defined(__AVX512F__)
+static inline Vector within(Vector x, float most) {
+  return (Vector)_mm512_max_ps(_mm512_set1_ps(-most), _mm512_min_ps(_mm512_set1_ps(most), (__m512)x));
 }
+static inline Vector reciprocal(Vector x) {  // a division takes three times as long as the estimate and a step of Newton
+  const Vector near = (Vector)_mm512_rcp14_ps((__m512)x);
+  return near * (2.f - x * near);
+}
+#else
+static inline Vector within(Vector x, float most) {
+  x = x < -most ? (Vector){} - most : x;
+  return x > most ? (Vector){} + most : x;
+}
+static inline Vector reciprocal(Vector x) { return 1.f / x; }
+#endif
 
-static inline Vector one_and_exponential_of_negative(Vector x) {
-  x = -x;
-  x = x < -87.f ? (Vector){} - 87.f : x;
-  x = x > 87.f ? (Vector){} + 87.f : x;
-  return 1.f + exponential(x);
+// 1 / (1 + e^-x), to 3e-7; NaN for NaN
+static inline Vector sigmoid(Vector x) {
+  const float shift = 12582912.f;  // 1.5 * 2^23: adding it rounds to the whole number n, left in the lowest bits
+  const Vector power = within(x * -1.44269504f, 126.f), shifted = power + shift, rest = power - (shifted - shift);
+  // 2^rest for rest in [-0.5, 0.5]: the polynomial of least relative error (8e-8), times 2^n
+  Vector p = rest * 1.3277939e-3f + 9.6757580e-3f;
+  p = p * rest + 5.5507097e-2f;
+  p = p * rest + 2.4022114e-1f;
+  p = p * rest + 6.9314694e-1f;
+  p = p * rest + 1.0000001f;
+  return reciprocal(1.f + (Vector)((Bits)p + ((Bits)shifted << 23)));
 }
 
 // silu(gate) * up
-static inline Vector gated(Vector gate, Vector up) { return gate * up / one_and_exponential_of_negative(gate); }
+static inline Vector gated(Vector gate, Vector up) { return gate * up * sigmoid(gate); }
 
 // How factors of products are written, and multiplied. A word holds PER factors that are neighbours in the direction in
 // which a product sums: `along` the values of a row, or `across` neighbouring rows.
@@ -463,6 +471,7 @@ class Stack {
   Memory memory;
   float *h, *mean, *heard, *hidden, *words, *factors;                                // of a call; h: pairs x C
   float *mean_slope, *heard_slope, *hidden_slope, *group_words, *inner, *chunk_words;  // of slopes; inner: CHUNK x 2H
+  std::vector<const float*> hears;  // kinds x TILE, see attend
   const Word *forth, *back;  // the weights of each layer: of pairs, of each kind, outward; and those of the way back
 
   // Numbers that the packed weights take as words: none if they are words already.
@@ -489,6 +498,7 @@ class Stack {
   // Begins a row. What padding held before must be finite, or its products would not be 0.
   void take(const Plan& of_row) {
     plan = &of_row, pairs = padded(of_row.pairs, TILE), all = groups_of(of_row);
+    hears.resize(of_row.kinds.size() * TILE);
     memset(h + (size_t)of_row.pairs * C, 0, sizeof(float) * (pairs - of_row.pairs) * C);
   }
 
@@ -547,19 +557,40 @@ class Stack {
   }
 
   void average(const float* v, float* means, const Kind& kind) const {
+    if (C == LANES) average_together<1>(v, means, kind);
+    else if (C == 2 * LANES) average_together<2>(v, means, kind);
+    else
+      for (int c = 0; c < C; c += LANES) average_together<1>(v + c, means + c, kind);
+  }
+
+  // N vectors of each group's mean
+  template <int N>
+  void average_together(const float* v, float* means, const Kind& kind) const {
     const int C = this->C, groups = kind.members.count();
     const int32_t *starts = kind.members.starts.data(), *members = kind.members.items.data();
     const float* weights = kind.weights.empty() ? nullptr : kind.weights.data();
     for (int g = 0; g < groups; g++, means += C) {
-      const float share = weights ? 1.f : kind.share(g);
-      for (int c = 0; c < C; c += LANES) {
-        Vector sum = {};
-        if (weights)
-          for (int e = starts[g]; e < starts[g + 1]; e++) sum += load(v + (size_t)members[e] * C + c) * weights[e];
-        else
-          for (int e = starts[g]; e < starts[g + 1]; e++) sum += load(v + (size_t)members[e] * C + c);
-        store(means + c, sum * share);
+      Vector sums[N] = {};
+      for (int e = starts[g]; e < starts[g + 1]; e++) {
+        const float* member = v + (size_t)members[e] * C;
+        UNROLLED
+        for (int n = 0; n < N; n++) sums[n] += weights ? load(member + n * LANES) * weights[e] : load(member + n * LANES);
       }
+      const float share = weights ? 1.f : kind.share(g);
+      UNROLLED
+      for (int n = 0; n < N; n++) store(means + n * LANES, sums[n] * share);
+    }
+  }
+
+  // Where the TILE pairs from `first` on hear their groups of kinds with one group a pair.
+  void attend(int first) {
+    const float *of_kind = heard, **at = hears.data();
+    for (const Kind& kind : plan->kinds) {
+      for (int m = 0; kind.single && m < TILE; m++) {
+        const int pair = first + m < plan->pairs ? first + m : first;
+        at[m] = of_kind + (size_t)kind.heard.items[pair] * 2 * H;
+      }
+      of_kind += (size_t)padded(kind.members.count(), TILE) * 2 * H, at += TILE;
     }
   }
 
@@ -567,16 +598,14 @@ class Stack {
   inline void listen(Vector (&sums)[TILE][2], const Word* v, const Word* w, int j, int first) const {
     const int C = this->C, H = this->H, last = plan->pairs;
     multiply<P, 2>(sums, v, w + j * C / P::PER, C / P::PER);
-    const float* of_kind = heard + j;
+    const float *of_kind = heard + j, *const* at = hears.data();
     for (const Kind& kind : plan->kinds) {
-      const int32_t *starts = kind.heard.starts.data(), *groups = kind.heard.items.data();
       if (kind.single) {
         UNROLLED
-        for (int m = 0; m < TILE; m++) {
-          const float* at = of_kind + (size_t)groups[first + m < last ? first + m : first] * 2 * H;
-          for (int n = 0; n < 2; n++) sums[m][n] += load(at + n * LANES);
-        }
+        for (int m = 0; m < TILE; m++)
+          for (int n = 0; n < 2; n++) sums[m][n] += load(at[m] + j + n * LANES);
       } else {
+        const int32_t *starts = kind.heard.starts.data(), *groups = kind.heard.items.data();
         UNROLLED
         for (int m = 0; m < TILE; m++) {
           const int pair = first + m < last ? first + m : first, count = starts[pair + 1] - starts[pair];
@@ -586,7 +615,7 @@ class Stack {
           for (int n = 0; n < 2; n++) sums[m][n] += both[n] * (count ? 1.f / count : 0.f);
         }
       }
-      of_kind += (size_t)padded(kind.members.count(), TILE) * 2 * H;
+      of_kind += (size_t)padded(kind.members.count(), TILE) * 2 * H, at += TILE;
     }
   }
 
@@ -597,6 +626,7 @@ class Stack {
     for (int first = 0; first < plan->pairs; first += TILE) {
       float* v = h + (size_t)first * C;
       const Word* left = P::along(v, words, TILE * C);
+      attend(first);
       for (int j = 0; j < 2 * H; j += 2 * LANES) {
         Vector sums[TILE][2] = {};
         listen(sums, left, w, j, first);
@@ -640,15 +670,16 @@ class Stack {
     memset(hidden_slope, 0, sizeof(float) * TILE * H);
     add_product<P>(hidden_slope, P::along(slope, words, TILE * C), turned + (1 + s.kinds) * inward / P::PER, H, C / P::PER);
     const Word* left = P::along(v, words, TILE * C);
+    attend(first + tile);
     for (int j = 0; j < 2 * H; j += 2 * LANES) {
       Vector sums[TILE][2] = {};
       listen(sums, left, w, j, first + tile);
       UNROLLED
       for (int m = 0; m < TILE; m++) {
-        const Vector gate = sums[m][0], up = sums[m][1], sigmoid = 1.f / one_and_exponential_of_negative(gate);
-        const Vector now = load(hidden_slope + m * H + j / 2), silu = gate * sigmoid;
+        const Vector gate = sums[m][0], up = sums[m][1], open = sigmoid(gate);
+        const Vector now = load(hidden_slope + m * H + j / 2), silu = gate * open;
         store(hidden + (tile + m) * H + j / 2, silu * up);
-        store(inner + (tile + m) * 2 * H + j, now * up * (sigmoid + silu * (1.f - sigmoid)));
+        store(inner + (tile + m) * 2 * H + j, now * up * (open + silu * (1.f - open)));
         store(inner + (tile + m) * 2 * H + j + LANES, now * silu);
       }
     }
@@ -657,7 +688,7 @@ class Stack {
       const int32_t* starts = kind.heard.starts.data();
       for (int m = 0; m < TILE && first + tile + m < plan->pairs; m++) {
         const int pair = first + tile + m;
-        const float *from = inner + (tile + m) * 2 * H, share = 1.f / (starts[pair + 1] - starts[pair]);
+        const float *from = inner + (tile + m) * 2 * H, share = kind.single ? 1.f : 1.f / (starts[pair + 1] - starts[pair]);
         for (int e = starts[pair]; e < starts[pair + 1]; e++) {
           float* to = of_kind + (size_t)kind.heard.items[e] * 2 * H;
           for (int j = 0; j < 2 * H; j += LANES) store(to + j, load(to + j) + load(from + j) * share);
@@ -685,6 +716,27 @@ class Stack {
       for (int c = 0; c < C; c += 2 * LANES) add_outer<P, 2>(weights_slope + c * H, hiddens, H, slopes + c, C, depth / P::PER);
   }
 
+  // Adds to h what comes through the means of a kind, N vectors of channels together.
+  template <int N>
+  void tell_members(const Kind& kind) {
+    const int C = this->C, groups = kind.members.count();
+    const int32_t *starts = kind.members.starts.data(), *members = kind.members.items.data();
+    const float* weights = kind.weights.empty() ? nullptr : kind.weights.data();
+    for (int g = 0; g < groups; g++)
+      for (int c = 0; c < C; c += N * LANES) {
+        const float share = kind.share(g);
+        Vector slopes[N];
+        UNROLLED
+        for (int n = 0; n < N; n++) slopes[n] = load(mean_slope + (size_t)g * C + c + n * LANES);
+        for (int e = starts[g]; e < starts[g + 1]; e++) {
+          float* to = h + (size_t)members[e] * C + c;
+          UNROLLED
+          for (int n = 0; n < N; n++)
+            store(to + n * LANES, load(to + n * LANES) + (weights ? weights[e] : share) * slopes[n]);
+        }
+      }
+  }
+
   // Adds the slopes of the kinds' weights, and to h what comes through the means.
   void through_groups(const Word* turned, float* weights_slope) {
     const int C = this->C, H = this->H;
@@ -699,13 +751,8 @@ class Stack {
       for (int g = 0; g < count; g += TILE)
         add_product<P>(mean_slope + g * C, P::along(slopes + (size_t)g * 2 * H, words, TILE * 2 * H), turned, C,
                        2 * H / P::PER);
-      const int32_t *starts = kind.members.starts.data(), *members = kind.members.items.data();
-      for (int g = 0; g < kind.members.count(); g++)
-        for (int e = starts[g]; e < starts[g + 1]; e++) {
-          const float share = kind.weights.empty() ? kind.share(g) : kind.weights[e];
-          float* to = h + (size_t)members[e] * C;
-          for (int c = 0; c < C; c += LANES) store(to + c, load(to + c) + share * load(mean_slope + (size_t)g * C + c));
-        }
+      if (C % (2 * LANES)) tell_members<1>(kind);
+      else tell_members<2>(kind);
       means += (size_t)count * C;
       slopes += (size_t)count * 2 * H;
       weights_slope += inward;
