@@ -163,6 +163,22 @@ def sent_home(values: torch.Tensor) -> Callable[[], torch.Tensor]:
     return arrived
 
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Numbers of glibc's settings in malloc.h."""
+
+
+def keep_freed_memory() -> None:
+    """Lets this process keep the memory that it frees, if its C library is glibc.
+
+    Else each pass of training gives tens of megabytes back to the system and fetches them anew, page by page: 5% of the
+    time of a step.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        mallopt(TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(MMAP_THRESHOLD, 2**25)  # the most that every glibc takes
+
+
 CACHED_ROWS = 8
 """Rows that a CPU thread updates at a time, so few that states stay in its cache; 64 take twice as long per row."""
 SLOTS = 16

@@ -1,5 +1,8 @@
 """What a training step costs: waits for the device, operators, and the state on disk. Needs no GPU."""
 
+import ctypes
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -233,3 +236,29 @@ def test_a_step_mixes_no_devices_and_waits_for_no_number(
         Trainer(run, Ranks(), meta, lambda record: None).train()
     random._quantiles.cache_clear()
     assert reads == [("meta", 6 + 6)] * 5
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_a_process_keeps_the_memory_that_it_frees() -> None:
+    script = """
+import resource
+import torch
+from eqr.runtime import keep_freed_memory
+
+def pages_fetched() -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        parts = [torch.ones(2_000_000) for _ in range(4)]
+        del parts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = pages_fetched()
+keep_freed_memory()
+pages_fetched()
+print(before, pages_fetched())
+"""
+    before, after = map(
+        int, subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert before > 10_000, "memory is given back"
+    assert after < before / 10

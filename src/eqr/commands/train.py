@@ -17,6 +17,7 @@ from eqr.data.text import Columns
 from eqr.distributed import Ranks, joined_ranks
 from eqr.errors import InputError
 from eqr.presets import configured, of_board, preset_named
+from eqr.runtime import keep_freed_memory
 from eqr.terminal.console import progress_bar
 from eqr.training.config import Preset, TrainConfig
 from eqr.training.log import Record
@@ -87,6 +88,7 @@ class Train:
         with joined_ranks(self.machine.device, timedelta(minutes=30)) as (ranks, device):
             if described and ranks.first:
                 print(described)
+            keep_freed_memory()
             trained = self._train(Preset(model=preset.model, train=config), folder, ranks, device)
         if ranks.first:
             print(f"done: {trained.step} steps, {trained.seconds / 60:.2f} minutes; model in {folder}")
