@@ -17,7 +17,16 @@ import eqr
 from eqr.engine import SolveConfig
 from eqr.engine.policy.halting import HALTING, UNCALIBRATED
 from eqr.errors import InputError
-from eqr.measure.calibrate import RUNS, Calibrated, _first_precise, best_of, calibrate, candidates, settings_of
+from eqr.measure.calibrate import (
+    RUNS,
+    Calibrated,
+    _first_precise,
+    _strictest,
+    best_of,
+    calibrate,
+    candidates,
+    settings_of,
+)
 from eqr.measure.report import Report
 from eqr.storage.checkpoint import load, save
 from eqr.tasks import task_named
@@ -82,6 +91,8 @@ def test_the_most_permissive_threshold_that_stops_right_rows_only(monkeypatch: p
     correct = torch.tensor([[False] * 3, [False, False, True], [True] * 3, [True] * 3])
     thresholds = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 20.0]
     assert _first_precise(thresholds, score, correct, precision=0.99) == (4.0, 3)
+    assert _strictest(thresholds, score, 3) == 5.0
+    assert _strictest(thresholds, score.index_fill(1, torch.tensor([0]), torch.nan), 3) == 5.0
     assert _first_precise(thresholds, score, correct, precision=0.5) == (0.0, 4)
     assert _first_precise(thresholds, score, ~correct, precision=0.99) == (None, 0)
     monkeypatch.setattr("eqr.measure.calibrate.LEAST", 4)
@@ -114,6 +125,8 @@ def test_the_halting_head_is_tried_where_a_threshold_was_found_and_suppositions_
     assert candidates(sudoku, CALIBRATION) == (
         Settings(),
         *(Settings(halt="learned", suppose=hold) for hold in (0, 3, 4, 6)),
+        Settings(halt="learned", suppose=3, guesses=4),
+        Settings(halt="learned", suppose=2, guesses=6),
     )
 
 
@@ -133,7 +146,8 @@ def test_thresholds_and_settings_are_written_beside_the_weights_and_used(folder:
     assert config == before
     settings = model.settings
     assert settings.halt == "learned"  # at depth 4 hardly a row comes to rest, but the head ends most of them
-    said = f"written to {folder}: halt {settings.halt}, suppose {settings.suppose}, breadth {settings.breadth}"
+    supposing = f"suppose {settings.suppose}, guesses {settings.guesses}"
+    said = f"written to {folder}: halt {settings.halt}, {supposing}, breadth {settings.breadth}"
     assert done.stdout.splitlines()[-1] == said
     (chosen,) = re.findall(r"\* (halt .*?) *│", done.stdout)
     assert chosen.startswith(f"halt {settings.halt}")
@@ -149,24 +163,31 @@ def test_every_setting_is_measured_with_the_new_thresholds_and_the_best_one_with
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eqr.measure.calibrate.thresholds", lambda *_, **__: CALIBRATION)
-    accuracy = {"halt": {"residual": 0.5, "learned": 0.7}, "suppose": {0: 0.0, 3: 0.1, 4: 0.2, 6: 0.2}}
+    accuracy = {"residual": 0.5, "learned": 0.7}, {0: 0.0, 2: 0.1, 3: 0.1, 4: 0.2, 6: 0.2}, {2: 0.01, 4: 0.09, 6: 0.0}
 
     def evaluate(model: eqr.Reasoner, puzzles: object, config: SolveConfig, **_: object) -> Report:
         assert model.calibration == CALIBRATION
-        halt, suppose = config.halting.name, config.suppose or 0
-        exact = accuracy["halt"][halt] + accuracy["suppose"][suppose] + 0.05 * config.adaptive
-        return report(exact, 100.0 - suppose, halt=halt, suppose=suppose, breadth=config.breadth)
+        chosen = config.halting.name, config.suppose or 0, config.guesses or 2
+        exact = sum(of[choice] for of, choice in zip(accuracy, chosen, strict=True)) + 0.05 * config.adaptive
+        halt, suppose, guesses = chosen
+        return report(exact, 100.0 - suppose, halt=halt, suppose=suppose, guesses=guesses, breadth=config.breadth)
 
     monkeypatch.setattr("eqr.measure.calibrate.evaluate", evaluate)
     done = typed("calibrate", str(folder), "--data", str(data), "--breadth", "8", "--json", "-", *FAST)
     told = json.loads(done.stdout)
-    holds = [(tried["halt"], tried["suppose"], tried["breadth"]) for tried in told["tried"]]
-    assert holds == [("residual", 0, 1), *(("learned", hold, 1) for hold in (0, 3, 4, 6)), ("learned", 6, "auto:8")]
-    assert [tried["chosen"] for tried in told["tried"]] == [False] * 5 + [True]
-    assert told["solve"] == {"halt": "learned", "suppose": 6, "breadth": "auto:8"} == asdict(load(folder).settings)
+    holds = [(tried["halt"], tried["suppose"], tried["guesses"], tried["breadth"]) for tried in told["tried"]]
+    assert holds == [
+        ("residual", 0, 2, 1),
+        *(("learned", hold, 2, 1) for hold in (0, 3, 4, 6)),
+        *(("learned", hold, guesses, 1) for hold, guesses in ((3, 4), (2, 6))),
+        ("learned", 6, 2, "auto:8"),
+    ]
+    assert [tried["chosen"] for tried in told["tried"]] == [False] * 7 + [True]
+    best = {"halt": "learned", "suppose": 6, "guesses": 2, "breadth": "auto:8"}
+    assert told["solve"] == best == asdict(load(folder).settings)
     assert told["calibration"] == asdict(CALIBRATION) == asdict(load(folder).calibration)
     done = typed("calibrate", str(folder), "--data", str(data), "--breadth", "1", "--json", "-", *FAST)
-    assert json.loads(done.stdout)["solve"] == {"halt": "learned", "suppose": 6, "breadth": 1}
+    assert json.loads(done.stdout)["solve"] == best | {"breadth": 1}
 
 
 def test_few_puzzles_give_no_thresholds_and_the_residual_alone_is_tried(folder: Path, data: Path) -> None:

@@ -184,5 +184,7 @@ class Settings:
     """Name of the halting rule."""
     suppose: int = 0
     """Segments for which an unsure row holds a supposition; 0: never."""
+    guesses: int = 2
+    """Most suppositions that a row holds at a time."""
     breadth: int | str = 1
     """1, or auto:K."""

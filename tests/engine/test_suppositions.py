@@ -16,10 +16,11 @@ HARD = ".6.5.1.9.1...9..539....7....4.8...7.......5.8.817.5.3.....5.2...........
 """Norvig's top95 #12."""
 
 
-def begun(*holds: int) -> Suppositions:
+def begun(*holds: int, most: int = 2) -> Suppositions:
     """Rows before their first segment."""
     hold = torch.tensor(holds)
-    return Suppositions(torch.zeros(len(hold), 4, dtype=torch.long), hold, FIRST * hold, torch.zeros_like(hold))
+    symbols, zeros = torch.zeros(len(hold), 4, dtype=torch.long), torch.zeros_like(hold)
+    return Suppositions(symbols, hold, zeros + most, FIRST * hold, zeros)
 
 
 def after(
@@ -31,9 +32,9 @@ def after(
     return rows.after(sure, *many, Due(due, chance[due]) if len(due) else None)
 
 
-def turns(hold: int, sure: list[bool], seed: int = 0) -> list[dict[int, int]]:
+def turns(hold: int, sure: list[bool], seed: int = 0, most: int = 2) -> list[dict[int, int]]:
     """The symbols that a row supposes after each segment, by cell."""
-    row, rng, seen = begun(hold), random.Random(seed), []
+    row, rng, seen = begun(hold, most=most), random.Random(seed), []
     for each in sure:
         row = after(row, torch.tensor([each]), torch.tensor([rng.random()]).double())
         seen.append({cell: symbol for cell, symbol in enumerate(row.symbols[0].tolist()) if symbol})
@@ -52,6 +53,12 @@ def doubted_cell(logits: Float[Tensor, "L V"], open_cells: Bool[Tensor, " L"], c
 def test_a_row_settles_first_then_supposes_twice_then_lets_go_and_begins_again() -> None:
     held = [len(cells) for cells in turns(3, [False] * (12 + AFTER))]
     assert held == [0] * 5 + [1] * 3 + [2] * 3 + [0] * AFTER + [1]
+
+
+def test_a_row_supposes_as_often_as_it_may_and_no_more_than_it_has_blank_cells() -> None:
+    for most, held in ((1, [1, 1]), (3, [1, 1, 2, 2, 3, 3]), (9, [1, 1, 2, 2, 3, 3])):
+        seen = [len(cells) for cells in turns(2, [False] * (4 + len(held) + AFTER), most=most)]
+        assert seen == [0] * 3 + held + [0] * AFTER + [1]
 
 
 def test_a_row_that_becomes_sure_lets_go_at_once_and_supposes_nothing_while_it_stays_so() -> None:

@@ -142,7 +142,7 @@ def test_limits_are_told_to_those_who_read_the_description() -> None:
     assert body["task"]["enum"] == ["maze", "sudoku"]
     assert body["protocol"] == {**body["protocol"], "enum": ["best", "paper"], "default": "best"}
     assert [name for name in body if "default" not in body[name]] == [
-        *("task", "model", "breadth", "halt", "suppose", "puzzles")
+        *("task", "model", "breadth", "halt", "suppose", "guesses", "puzzles")
     ]
     assert set(paths["/v1/solve"]["post"]["responses"]) == {"200", "403", "408", "413", "415", "422", "429", "503"}
     query = {one["name"]: one for one in paths["/v1/solve/stream"]["get"]["parameters"]}

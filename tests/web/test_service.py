@@ -103,6 +103,8 @@ def test_seed_halt_select_and_model_are_those_asked_for(client: TestClient) -> N
             "suppose is 6: rows must know when they are right: use halt learned",
         ),
         ({"puzzles": [BLANK], "suppose": 101, "halt": "learned"}, "suppose is 101: this service allows at most 100"),
+        ({"puzzles": [BLANK], "guesses": 101}, "guesses is 101: this service allows at most 100"),
+        ({"puzzles": [BLANK], "guesses": 0}, "guesses is 0: it must be 1 or more"),
         (
             {"task": "maze", "puzzles": [FIVE], "suppose": 6, "halt": "learned"},
             "suppose is 6: a guess cannot become a clue in maze",
@@ -350,8 +352,8 @@ def test_models_and_limits_are_told(client: TestClient) -> None:
     assert offered["limits"] == {"puzzles": 8, "depth": 100, "breadth": 8}
     # The Sudoku model's own breadth is auto:32: the limit of this service cuts it.
     assert [model["settings"] for model in offered["models"]] == [
-        {"depth": 64, "breadth": "auto:8", "halt": "learned", "suppose": 3},
-        {"depth": 64, "breadth": 1, "halt": "residual", "suppose": 0},
+        {"depth": 64, "breadth": "auto:8", "halt": "learned", "suppose": 3, "guesses": 2},
+        {"depth": 64, "breadth": 1, "halt": "residual", "suppose": 0, "guesses": 2},
     ]
 
 
@@ -375,7 +377,7 @@ def test_own_settings_are_cut_to_the_limits_and_given_ones_refused() -> None:
     with service_of({"sudoku": load("sudoku")}, depth=2, breadth=1, queue=2) as service:
         client = TestClient(create_app(service))
         (facts,) = client.get("/v1/models").json()["models"]
-        assert facts["settings"] == {"depth": 2, "breadth": "auto:1", "halt": "learned", "suppose": 2}
+        assert facts["settings"] == {"depth": 2, "breadth": "auto:1", "halt": "learned", "suppose": 2, "guesses": 2}
         answers = solve(client, puzzles=EASY[:2])
         assert [answer["depth"] <= 2 and answer["restarts"] == 1 for answer in answers] == [True, True]
         for asked in ({"breadth": 2}, {"depth": 64}, {"suppose": 3}):

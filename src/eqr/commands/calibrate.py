@@ -33,9 +33,10 @@ class Calibrate:
 
     First come the thresholds of residual and halting logit beyond which answers are right (``--tol``, ``--delta``).
     Then settings are tried with these thresholds, from one start each: halting by residual; by the halting head; and,
-    if the clues of the puzzles are fixed, by the halting head with ``--suppose`` 3, 4 and 6. The highest exact accuracy
-    wins; of equals, the fewest updates per puzzle. At last the winner is tried with more starts, which are kept if
-    their exact accuracy is higher. Halting rules of plugins are not tried.
+    if the clues of the puzzles are fixed, by the halting head with suppositions (``--suppose`` 3, 4 and 6, each with
+    two ``--guesses`` at a time; 3 with four; 2 with six). The highest exact accuracy wins; of equals, the fewest
+    updates per puzzle. At last the winner is tried with more starts, which are kept if their exact accuracy is higher.
+    Halting rules of plugins are not tried.
     """
 
     model: tyro.conf.Positional[str]
@@ -67,7 +68,8 @@ class Calibrate:
         if self.json:
             write_text_atomically(Path(self.json), record + "\n")
         chosen = measured.settings
-        print(f"written to {folder}: halt {chosen.halt}, suppose {chosen.suppose}, breadth {chosen.breadth}")
+        supposing = f"suppose {chosen.suppose}, guesses {chosen.guesses}"
+        print(f"written to {folder}: halt {chosen.halt}, {supposing}, breadth {chosen.breadth}")
 
     def _folder(self) -> Path:
         """The model's folder; raises InputError if nothing can be written there."""

@@ -33,7 +33,7 @@ Expert: TypeAlias = Annotated[T, "expert"]
 EXPERT: dict[type, tuple[str, ...]] = {
     NumberConfig: tuple(field.name for field in fields(NumberConfig)),
     RowConfig: tuple(field.name for field in fields(RowConfig)),
-    SolveConfig: ("views", "select", "halt", "suppose"),
+    SolveConfig: ("views", "select", "halt", "suppose", "guesses"),
     Limits: tuple(field.name for field in fields(Limits)),
 }
 """Such options of classes that know nothing of the command line."""

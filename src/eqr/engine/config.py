@@ -81,7 +81,7 @@ class SolveConfig(RowConfig):
     """How much compute a puzzle gets, and which restart answers.
 
     ``halt``, ``select`` and ``solver`` take an object or a name; a name is replaced by its object. ``breadth``,
-    ``halt`` and ``suppose`` are the model's own where they are not given (``completed``).
+    ``halt``, ``suppose`` and ``guesses`` are the model's own where they are not given (``completed``).
     """
 
     depth: int = 64
@@ -102,14 +102,17 @@ class SolveConfig(RowConfig):
     """Segments for which an unsure row treats one of its own guesses as a clue. Then the row drops the guess, and its
     answer must hold without it. 0: never. Needs a task with fixed clues, and halt learned. By default the model's own
     setting."""
+    guesses: int | None = None
+    """Most suppositions that a row holds at a time, if it makes any; by default the model's own setting."""
     protocol: Literal["best", "paper"] = "best"
-    """Where breadth, halt and suppose come from if they are not given: best (the settings with which the model answers
-    best, as ``eqr calibrate`` measured them) or paper (fixed depth, one start, no suppositions: figures that compare
-    with published ones)."""
+    """Where breadth, halt, suppose and guesses come from if they are not given: best (the settings with which the model
+    answers best, as ``eqr calibrate`` measured them) or paper (fixed depth, one start, no suppositions: figures that
+    compare with published ones)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _refuse_less({"depth": (self.depth, 1), "views": (self.views, 1), "suppose": (self.suppose or 0, 0)})
+        _refuse_less({"guesses": (1 if self.guesses is None else self.guesses, 1)})
         if self.halt is not None:
             object.__setattr__(self, "halt", halting_rule(self.halt))
         object.__setattr__(self, "select", selection_rule(self.select))
@@ -130,7 +133,7 @@ class SolveConfig(RowConfig):
             raise InputError(f"suppose is {self.suppose}: rows must know when they are right: use halt learned")
 
     def completed(self, own: Settings | None) -> "SolveConfig":
-        """Returns the options with breadth, halt and suppose filled in where they are not given.
+        """Returns the options with breadth, halt, suppose and guesses filled in where they are not given.
 
         Under the protocol "best" the values are those of ``own``, the model's settings, or PLAIN if it has none. Of
         these, an option that does not suit the given ones has its PLAIN value. Nothing changes the second time.
@@ -147,6 +150,7 @@ class SolveConfig(RowConfig):
             self,
             halt=halt,
             suppose=suppose if self.suppose is None else self.suppose,
+            guesses=own.guesses if self.guesses is None else self.guesses,
             breadth=breadth if self.breadth is None else self.breadth,
         )
 

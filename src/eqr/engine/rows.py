@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eqr.engine.config import SolveConfig
+from eqr.engine.config import PLAIN, SolveConfig
 from eqr.engine.policy.halting import HaltingRule
 from eqr.engine.policy.suppose import FIRST, Due
 from eqr.engine.segment import Compile, fastest
@@ -60,6 +60,12 @@ class _Row:
     seconds: float = 0.0
     history: list[Snapshot] = field(default_factory=list)
     parked: Parked = ()
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """What ``RowTensors.counts`` holds of the row before its first segment."""
+        config, hold = self.job.config, self.job.config.suppose or 0
+        return (0, self.rule, hold, config.guesses or PLAIN.guesses, FIRST * hold, 0)
 
 
 class Rows:
@@ -120,9 +126,7 @@ class Rows:
         rows = [_Row(job=job, key=self._key(job), rule=self._number(job.config.halting)) for job in jobs]
         new, held = slice(len(self.rows), len(self.rows) + len(jobs)), self.tensors
         held.keys[new] = sent(Streams.of(row.key for row in rows).keys, held.device)
-        holds = [job.config.suppose or 0 for job in jobs]
-        counts = [(0, row.rule, hold, FIRST * hold, 0) for row, hold in zip(rows, holds, strict=True)]
-        held.counts[new] = sent(torch.tensor(counts), held.device)
+        held.counts[new] = sent(torch.tensor([row.counts for row in rows]), held.device)
         held.puzzle[new] = sent(torch.stack([job.puzzle for job in jobs]), held.device)
         held.supposed[new] = 0
         held.recent[new] = torch.inf

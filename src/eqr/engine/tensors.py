@@ -24,8 +24,8 @@ class RowTensors:
         ids = torch.zeros(slots, 2, model.task.layout.width, dtype=torch.long, device=self.device)
         self.puzzle, self.supposed = ids.unbind(1)
         """Symbol ids, (S, L): the puzzle's, 0 = blank, and those that the row supposes, 0 = none."""
-        self.counts = torch.zeros(slots, 5, dtype=torch.long, device=self.device)
-        self.age, self.rule, self.hold, self.left, self.sure_for = self.counts.unbind(1)
+        self.counts = torch.zeros(slots, 6, dtype=torch.long, device=self.device)
+        self.age, self.rule, self.hold, self.most, self.left, self.sure_for = self.counts.unbind(1)
         """Segments so far, number of the halting rule, and the counters of ``Suppositions``."""
         self.recent = torch.full((slots, 2, window), torch.inf, device=self.device)
         self.residuals, self.changes = self.recent.unbind(1)
@@ -47,7 +47,8 @@ class RowTensors:
 
     def suppositions(self, rows: slice) -> Suppositions:
         """The suppositions of some rows."""
-        return Suppositions(self.supposed[rows], self.hold[rows], self.left[rows], self.sure_for[rows])
+        counts = (self.hold[rows], self.most[rows], self.left[rows], self.sure_for[rows])
+        return Suppositions(self.supposed[rows], *counts)
 
     def answers(self, layout: Layout, rows: slice | Tensor) -> Int[Tensor, "R L"]:
         """Decoded symbol ids of some rows' boards, clues included where they are fixed. Headers stay with the host."""

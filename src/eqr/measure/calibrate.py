@@ -29,12 +29,13 @@ TOLS = [10 ** (-step / 4) for step in range(4, 29)]
 """Residuals to try, the loosest first."""
 LEAST = 100
 """Fewest halted rows from which a share of right rows is estimated."""
-# 3 was best for the bundled Sudoku network, which was trained with hints; 6 and then 4 for the one before it, which was
-# trained without (docs/record.md). A shorter hold ends before a network has followed the guess.
-HOLDS = (3, 4, 6)
-"""Values of ``suppose`` to try."""
-RUNS = 4 + len(HOLDS)
-"""The most runs over all puzzles: full depth, the residual, the halting head without and with HOLDS, more starts."""
+# (3, 2) was best for the bundled Sudoku network, which was trained with hints; (6, 2) and then (4, 2) for the one
+# before it, which was trained without. A network that follows a guess less far needs more of them: (2, 6) was best for
+# sudoku_untold (docs/record.md).
+SUPPOSITIONS = ((3, 2), (4, 2), (6, 2), (3, 4), (2, 6))
+"""Values of ``suppose`` and ``guesses`` to try."""
+RUNS = 4 + len(SUPPOSITIONS)
+"""The most runs over all puzzles: full depth, residual, halting head, halting head with SUPPOSITIONS, more starts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +127,13 @@ def candidates(layout: Layout, calibration: Calibration) -> tuple[Settings, ...]
     """
     if calibration.delta is None:
         return (Settings(halt="residual"),)
-    holds = HOLDS if layout.clues_fixed else ()
-    return (Settings(halt="residual"), *(Settings(halt="learned", suppose=hold) for hold in (0, *holds)))
+    suppositions = SUPPOSITIONS if layout.clues_fixed else ()
+    learned = Settings(halt="learned")
+    return (
+        Settings(halt="residual"),
+        learned,
+        *(replace(learned, suppose=n, guesses=most) for n, most in suppositions),
+    )
 
 
 def best_of(reports: Sequence[Report]) -> Report:
@@ -138,12 +144,13 @@ def best_of(reports: Sequence[Report]) -> Report:
 def settings_of(report: Report) -> Settings:
     """Returns the settings that a report was measured with."""
     config = report.config
-    return Settings(halt=config.halting.name, suppose=config.suppose or 0, breadth=config.breadth or 1)
+    known = {"suppose": config.suppose, "guesses": config.guesses, "breadth": config.breadth}
+    return Settings(halt=config.halting.name, **{name: value for name, value in known.items() if value})
 
 
 def described(settings: Settings) -> str:
-    """Returns the settings in words, without suppose and breadth where they are 0 and 1."""
-    suppose = f", suppose {settings.suppose}" if settings.suppose else ""
+    """Returns the settings in words, without suppositions and breadth where they are 0 and 1."""
+    suppose = f", suppose {settings.suppose}, guesses {settings.guesses}" if settings.suppose else ""
     breadth = f", breadth {settings.breadth}" if settings.breadth != 1 else ""
     return f"halt {settings.halt}{suppose}{breadth}"
 
@@ -157,11 +164,13 @@ def thresholds(
     compile: bool,
     progress: Callable[[], None],
 ) -> Calibration:
-    """Runs every puzzle once to full depth; returns the loosest halting thresholds that reach ``precision``.
+    """Runs every puzzle once to full depth; returns halting thresholds that reach ``precision``.
 
     A row is judged at the segment where it first crosses a threshold. A threshold qualifies if a share ``precision`` of
     the rows that it halts is right, and if the same holds for all stricter thresholds; thresholds that halt fewer than
-    LEAST rows do not count. A threshold is None if no value qualifies.
+    LEAST rows do not count. Of the qualified thresholds the loosest is chosen; for the halting head, the strictest that
+    halts as many rows as the loosest: rows that suppose look right more often than those seen here. A threshold is None
+    if no value qualifies.
     """
     config, batch, rows = replace(config, halt="fixed", breadth=1, suppose=0), puzzles.batch(), []
     stream = evidence_stream(model, batch.inputs, config, compile=compile, record=True)
@@ -173,6 +182,8 @@ def thresholds(
     # A row is at rest if its residual was below the threshold for a whole window, so the highest one decides.
     highest = residuals.unfold(1, config.window, 1).amax(-1)
     delta, delta_rows = _first_precise(DELTAS, logits, correct, precision)
+    if delta is not None:
+        delta = _strictest(DELTAS, logits, delta_rows)
     tol, tol_rows = _first_precise([-tol for tol in TOLS], -highest, correct[:, config.window - 1 :], precision)
     return Calibration(
         delta=delta,
@@ -201,3 +212,8 @@ def _first_precise(
                 break
             chosen, rows = threshold, len(right)
     return chosen, rows
+
+
+def _strictest(thresholds: Sequence[float], score: Float[Tensor, "R T"], rows: int) -> float:
+    """Returns the strictest threshold that halts this many rows."""
+    return max(threshold for threshold in thresholds if int((score > threshold).any(1).sum()) == rows)

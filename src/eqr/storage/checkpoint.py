@@ -136,7 +136,11 @@ def _settings(values: Any, place: str) -> Settings:
         raise InputError(f"{place}: {error}") from None
     if isinstance(settings.breadth, int) and settings.breadth != 1:
         raise InputError(f"{place}: breadth is {settings.breadth}, it must be 1 or auto:K")
-    for name, value, most in (("breadth", config.restarts, MOST_RESTARTS), ("suppose", settings.suppose, MOST_SUPPOSE)):
+    for name, value, most in (
+        ("breadth", config.restarts, MOST_RESTARTS),
+        ("suppose", settings.suppose, MOST_SUPPOSE),
+        ("guesses", settings.guesses, MOST_SUPPOSE),
+    ):
         if value > most:
             raise InputError(f"{place}: {name} is {value}, a model may ask for {most} at most: lower it")
     return settings

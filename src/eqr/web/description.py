@@ -26,7 +26,7 @@ def described(kind: type[Asked], limits: Limits, models: Mapping[str, Kind], exa
     fields = schema["properties"]
     for field in fields.values():
         field.pop("title")
-    for name in ("model", "breadth", "halt", "suppose"):  # these defaults depend on other fields
+    for name in ("model", "breadth", "halt", "suppose", "guesses"):  # these defaults depend on other fields
         fields[name].pop("default")
     _add_choices(fields, models)
     _add_limits(fields, limits)
@@ -49,7 +49,12 @@ def _add_choices(fields: Schema, models: Mapping[str, Kind]) -> None:
 
 def _add_limits(fields: Schema, limits: Limits) -> None:
     fields["depth"]["default"] = min(fields["depth"]["default"], limits.depth)
-    for name, least, most in (("depth", 1, limits.depth), ("suppose", 0, limits.depth), ("seed", 0, SEEDS - 1)):
+    for name, least, most in (
+        ("depth", 1, limits.depth),
+        ("suppose", 0, limits.depth),
+        ("guesses", 1, limits.depth),
+        ("seed", 0, SEEDS - 1),
+    ):
         fields[name] = {"type": "integer", "minimum": least, "maximum": most} | {
             key: value for key, value in fields[name].items() if key in ("default", "description")
         }

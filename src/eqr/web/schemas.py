@@ -47,10 +47,15 @@ class Asked(BaseModel):
         description="Segments for which an unsure row holds a supposition; needs halt learned. By default the model's "
         "own setting.",
     )
+    guesses: Whole = Field(
+        OWN,
+        description="Most suppositions that a row holds at a time, if it makes any; by default the model's own "
+        "setting.",
+    )
     protocol: Literal["best", "paper"] = Field(
         "best",
-        description="Where breadth, halt and suppose come from if they are not given: best (the model's own settings) "
-        "or paper (one start of fixed depth, without suppositions).",
+        description="Where breadth, halt, suppose and guesses come from if they are not given: best (the model's own "
+        "settings) or paper (one start of fixed depth, without suppositions).",
     )
     select: str = Field("residual", description="Which restart answers.")
 
@@ -59,7 +64,7 @@ class Asked(BaseModel):
         return self.model_dump(include=OPTIONS & self.model_fields_set)
 
 
-OPTIONS = {"depth", "breadth", "seed", "halt", "suppose", "protocol", "select"}
+OPTIONS = {"depth", "breadth", "seed", "halt", "suppose", "guesses", "protocol", "select"}
 """Fields of a request that are fields of ``SolveConfig``."""
 
 
@@ -163,6 +168,7 @@ class OwnSettings(BaseModel):
     breadth: int | str
     halt: str
     suppose: int
+    guesses: int
 
 
 class ModelFacts(BaseModel):
@@ -210,7 +216,7 @@ def read_json(kind: type[Kind], body: bytes) -> Kind:
 
 def read_query(kind: type[Kind], query: Mapping[str, str]) -> Kind:
     """Parses the query of a request, where whole numbers are written in digits; raises Problem."""
-    numbers = ("depth", "breadth", "suppose", "seed")
+    numbers = ("depth", "breadth", "suppose", "guesses", "seed")
     values: dict[str, object] = dict(query)
     digits = {name: re.fullmatch(r"(-?[0-9]{1,18})(\.0+)?", query.get(name, "")) for name in numbers}
     values |= {name: int(match[1]) for name, match in digits.items() if match}

@@ -102,6 +102,7 @@ class Service:
         for option, value, most in (
             ("depth", config.depth, self.limits.depth),
             ("suppose", config.suppose or 0, self.limits.depth),
+            ("guesses", config.guesses or 1, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
             if option in given and value > most:
@@ -118,6 +119,7 @@ class Service:
             config,
             depth=min(config.depth, self.limits.depth),
             suppose=min(config.suppose or 0, self.limits.depth),
+            guesses=min(config.guesses or 1, self.limits.depth),
             breadth=f"{AUTO}{most}" if config.adaptive else most,
         )
 

@@ -2,9 +2,9 @@
 
 A row that settles on an answer it is not sure of stays there, whatever its start. So the row supposes: it draws a cell
 that it doubts, and holds the cell at its likeliest symbol, as if the puzzle had given that symbol. When the row becomes
-sure, or a second supposition has not made it sure, it drops all suppositions and continues from its current state. An
-answer counts only if the row is sure of it without suppositions, and stays sure. This is not a search: the task's rules
-check nothing, and no state is saved to return to. A row is one trajectory, perturbed by its own beliefs.
+sure, or the last of its suppositions has not made it sure, it drops all suppositions and continues from its current
+state. An answer counts only if the row is sure of it without suppositions, and stays sure. This is not a search: the
+task's rules check nothing, and no state is saved to return to. A row is one trajectory, perturbed by its own beliefs.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-MOST = 2
-"""Most suppositions held at a time."""
 FIRST = 2
 """A row makes its first supposition after this many times ``hold`` segments."""
 AFTER = 2
@@ -32,6 +30,8 @@ class Suppositions(NamedTuple):
     """The supposed symbol of each cell; 0 where there is none."""
     hold: Int[Tensor, " R"]
     """Segments for which a row holds a supposition; 0 if it never supposes."""
+    most: Int[Tensor, " R"]
+    """Most suppositions that a row holds at a time."""
     left: Int[Tensor, " R"]
     """Segments until a row makes a supposition or drops all of them."""
     sure_for: Int[Tensor, " R"]
@@ -40,7 +40,7 @@ class Suppositions(NamedTuple):
     @property
     def held(self) -> Int[Tensor, " R"]:
         """Suppositions that a row holds."""
-        return (self.symbols > 0).sum(1)
+        return self.symbols.count_nonzero(1)
 
     @property
     def done(self) -> Bool[Tensor, " R"]:
@@ -50,7 +50,7 @@ class Suppositions(NamedTuple):
     @property
     def due(self) -> Bool[Tensor, " R"]:
         """True for the rows that may make a supposition after the next segment."""
-        return (self.hold > 0) & (self.left <= 1) & (self.held < MOST)
+        return (self.hold > 0) & (self.left <= 1) & (self.held < self.most)
 
     def after(
         self, sure: Bool[Tensor, " R"], logits: Float[Tensor, "R L V"], to_find: Bool[Tensor, "R L"], due: "Due | None"
@@ -61,8 +61,9 @@ class Suppositions(NamedTuple):
         """
         held, left = self.held, self.left - 1
         sure_for = (self.sure_for + 1) * (sure & (held == 0))
+        last = held >= torch.minimum(self.most, to_find.sum(1))
         # A sure row must prove its answer without help; a row that the last supposition did not help starts afresh.
-        drops = (held > 0) & (sure | ((left <= 0) & (held == MOST)))
+        drops = (held > 0) & (sure | ((left <= 0) & last))
         symbols = self.symbols * ~drops.unsqueeze(1)
         left = left.masked_fill(drops, AFTER)
         if due:
@@ -73,7 +74,7 @@ class Suppositions(NamedTuple):
             guesses = 1 + logits[torch.arange(len(cells), device=cells.device), cells].argmax(-1)
             symbols[rows, cells] = torch.where(makes, guesses, symbols[rows, cells])
             left[rows] = torch.where(makes, self.hold[rows], left[rows])
-        return Suppositions(symbols, self.hold, left, sure_for)
+        return Suppositions(symbols, self.hold, self.most, left, sure_for)
 
 
 class Due(NamedTuple):
