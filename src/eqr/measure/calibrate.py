@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eqr.data.files import Puzzles
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.engine.config import AUTO, Dtype
+from eqr.engine.config import AUTO, PLAIN, Dtype
 from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
@@ -144,8 +144,12 @@ def best_of(reports: Sequence[Report]) -> Report:
 def settings_of(report: Report) -> Settings:
     """Returns the settings that a report was measured with."""
     config = report.config
-    known = {"suppose": config.suppose, "guesses": config.guesses, "breadth": config.breadth}
-    return Settings(halt=config.halting.name, **{name: value for name, value in known.items() if value})
+    return Settings(
+        halt=config.halting.name,
+        suppose=config.suppose or PLAIN.suppose,
+        guesses=config.guesses or PLAIN.guesses,
+        breadth=config.breadth or PLAIN.breadth,
+    )
 
 
 def described(settings: Settings) -> str:
