@@ -111,8 +111,15 @@ class SolveConfig(RowConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _refuse_less({"depth": (self.depth, 1), "views": (self.views, 1), "suppose": (self.suppose or 0, 0)})
-        _refuse_less({"guesses": (1 if self.guesses is None else self.guesses, 1)})
+        guesses = PLAIN.guesses if self.guesses is None else self.guesses
+        _refuse_less(
+            {
+                "depth": (self.depth, 1),
+                "views": (self.views, 1),
+                "suppose": (self.suppose or 0, 0),
+                "guesses": (guesses, 1),
+            }
+        )
         if self.halt is not None:
             object.__setattr__(self, "halt", halting_rule(self.halt))
         object.__setattr__(self, "select", selection_rule(self.select))

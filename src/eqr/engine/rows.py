@@ -63,7 +63,7 @@ class _Row:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """What ``RowTensors.counts`` holds of the row before its first segment."""
+        """The row's numbers in ``RowTensors.counts`` before its first segment."""
         config, hold = self.job.config, self.job.config.suppose or 0
         return (0, self.rule, hold, config.guesses or PLAIN.guesses, FIRST * hold, 0)
 

@@ -538,7 +538,8 @@ class Stack {
     const int C = this->C, H = this->H;  // what is stored may lie anywhere, for all the compiler knows, but not here
     float *means = mean, *hears = heard;
     for (const Kind& kind : plan->kinds) {
-      average(v, means, kind);
+      if (C % (2 * LANES)) average<1>(v, means, kind);
+      else average<2>(v, means, kind);
       const int groups = padded(kind.members.count(), TILE);
       for (int g = 0; g < groups; g += TILE) {
         const Word* left = P::along(means + g * C, words, TILE * C);
@@ -556,30 +557,24 @@ class Stack {
     }
   }
 
-  void average(const float* v, float* means, const Kind& kind) const {
-    if (C == LANES) average_together<1>(v, means, kind);
-    else if (C == 2 * LANES) average_together<2>(v, means, kind);
-    else
-      for (int c = 0; c < C; c += LANES) average_together<1>(v + c, means + c, kind);
-  }
-
-  // N vectors of each group's mean
+  // The mean of each group, N vectors of channels together.
   template <int N>
-  void average_together(const float* v, float* means, const Kind& kind) const {
+  void average(const float* v, float* means, const Kind& kind) const {
     const int C = this->C, groups = kind.members.count();
     const int32_t *starts = kind.members.starts.data(), *members = kind.members.items.data();
     const float* weights = kind.weights.empty() ? nullptr : kind.weights.data();
-    for (int g = 0; g < groups; g++, means += C) {
-      Vector sums[N] = {};
-      for (int e = starts[g]; e < starts[g + 1]; e++) {
-        const float* member = v + (size_t)members[e] * C;
+    for (int g = 0; g < groups; g++, means += C)
+      for (int c = 0; c < C; c += N * LANES) {
+        Vector sums[N] = {};
+        for (int e = starts[g]; e < starts[g + 1]; e++) {
+          const float* member = v + (size_t)members[e] * C + c;
+          UNROLLED
+          for (int n = 0; n < N; n++) sums[n] += weights ? load(member + n * LANES) * weights[e] : load(member + n * LANES);
+        }
+        const float share = weights ? 1.f : kind.share(g);
         UNROLLED
-        for (int n = 0; n < N; n++) sums[n] += weights ? load(member + n * LANES) * weights[e] : load(member + n * LANES);
+        for (int n = 0; n < N; n++) store(means + c + n * LANES, sums[n] * share);
       }
-      const float share = weights ? 1.f : kind.share(g);
-      UNROLLED
-      for (int n = 0; n < N; n++) store(means + n * LANES, sums[n] * share);
-    }
   }
 
   // Where the TILE pairs from `first` on hear their groups of kinds with one group a pair.
