@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -68,6 +69,12 @@ def can_compile(device: torch.device) -> bool:
         return True
     print("notice: no C++ compiler (g++ or $CXX) found: nothing is compiled, runs are slower", file=sys.stderr)
     return False
+
+
+@cache
+def has_triton(device: torch.device) -> bool:
+    """Returns whether kernels of Triton, which torch for CUDA brings with it, run on ``device``."""
+    return device.type == "cuda" and importlib.util.find_spec("triton") is not None
 
 
 def compiled(function: Callable[P, T]) -> Callable[P, T]:

@@ -13,7 +13,6 @@ import torch
 from counting import Operators, Syncs
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from eqr import random
 from eqr.engine import SolveConfig
 from eqr.engine import rows as engine_rows
 from eqr.engine import segment as engine_segment
@@ -22,6 +21,7 @@ from eqr.engine.queue import PuzzleQueue
 from eqr.engine.rows import Job, Rows, turn
 from eqr.evidence import Snapshot
 from eqr.model import ModelConfig, Reasoner
+from eqr.random import streams
 from eqr.runtime import RowWorkers
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
@@ -61,7 +61,7 @@ def test_a_turn_waits_for_the_device_once_and_once_more_for_who_watches(model: R
     rows, queue = started(model, SUPPOSE, 30, **options)
     turns, ended = 0, 0
     # The checker, the queue and the keys of rows see the puzzles and the evidence, which are on the host.
-    with Syncs("tasks/", "random.py", "engine/queue.py", "engine/policy/") as syncs:
+    with Syncs("tasks/", "random/", "engine/queue.py", "engine/policy/") as syncs:
         while turn(rows, queue):
             turns += 1
             ended += sum(1 for _ in queue.answered())
@@ -120,7 +120,7 @@ def test_a_turn_never_mixes_devices_nor_waits(
     monkeypatch.setattr(engine_verdict, "on_host", on_host)
     monkeypatch.setattr(engine_rows.Rows, "_key", lambda rows, job: job.restart)
     config = SolveConfig(depth=4, halt="learned", suppose=suppose, noise=0.1, rows=6, solver=solver)
-    random._quantiles.cache_clear()
+    streams._quantiles.cache_clear()
     model = Reasoner(ModelConfig(task=task, block="axial", channels=8)).requires_grad_(False)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         for module in model.modules():
@@ -139,6 +139,6 @@ def test_a_turn_never_mixes_devices_nor_waits(
             parked = [row.job for row in rows.rows[1:3]]
             rows.park(parked)
             rows.enter(parked)
-    random._quantiles.cache_clear()
+    streams._quantiles.cache_clear()
     assert noted["ended"] == 8
     assert on_host.reads > 3

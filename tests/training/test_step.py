@@ -18,7 +18,6 @@ import torch
 from counting import Operators, Syncs, without_numbers
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from eqr import random
 from eqr.cli import main
 from eqr.data.files import collect
 from eqr.data.sampler import PuzzleSampler
@@ -26,6 +25,7 @@ from eqr.distributed import Ranks
 from eqr.errors import InputError
 from eqr.model import Reasoner
 from eqr.presets import configured
+from eqr.random import streams
 from eqr.runtime import RowWorkers
 from eqr.tasks import task_named
 from eqr.training import gradients, trainer
@@ -221,7 +221,7 @@ def test_a_step_mixes_no_devices_and_waits_for_no_number(
     monkeypatch.setattr(gradients, "mixed_precision", lambda device, bf16: nullcontext())
     monkeypatch.setattr(Trainer, "save", lambda self: None)
     monkeypatch.setattr(Reasoner, "to", lambda self, device: self)  # it is there
-    random._quantiles.cache_clear()
+    streams._quantiles.cache_clear()
     config = replace(tiny.train, steps=5, save_minutes=1e9, eval_minutes=1e9, optimizer=plain_optimizers)
     parts: dict[str, Any] = {"held_out": {}, "folder": tmp_path, "seed": 0, "identity": {}}
     model = Reasoner(tiny.model)
@@ -234,7 +234,7 @@ def test_a_step_mixes_no_devices_and_waits_for_no_number(
         without_numbers(average.module, mode)
         run = Run(model=model, config=config, sampler_for=lambda task: sampler, **parts)
         Trainer(run, Ranks(), meta, lambda record: None).train()
-    random._quantiles.cache_clear()
+    streams._quantiles.cache_clear()
     assert reads == [("meta", 6 + 6)] * 5
 
 

@@ -22,6 +22,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eqr.runtime import has_triton
+
 PUZZLE, START, LEAVE, NOISE, WEIGHTS, HINT, SUPPOSE, GUESS = range(8)
 """Purposes of streams."""
 # Constants of Philox 4x32-10 (Salmon and others, "Parallel random numbers: as easy as 1, 2, 3", 2011).
@@ -112,10 +114,15 @@ class Streams:
         self, purpose: int, at: int | Int[Tensor, " R"], shape: tuple[int, ...], truncated: bool
     ) -> Float[Tensor, "R ..."]:
         """Looks 16 random bits up in a table of quantiles: the inverse of the distribution function."""
-        count = prod(shape)
+        count, table = prod(shape), _quantiles(truncated, self.keys.device)
+        if has_triton(self.keys.device):
+            from eqr.random.kernel import tabled  # only torch for CUDA brings Triton
+
+            where = at if isinstance(at, Tensor) else torch.full_like(self.keys, at)
+            return tabled(self.keys, purpose, where, count, table).view(-1, *shape)
         words = self._words(purpose, at, -(-count // 2))
         halves = torch.stack([words & 0xFFFF, words >> 16], -1).flatten(1)[:, :count]
-        return _quantiles(truncated, words.device)[halves].view(-1, *shape)
+        return table[halves].view(-1, *shape)
 
     def _words(self, purpose: int, at: int | Int[Tensor, " R"], count: int) -> Int[Tensor, "R count"]:
         """Returns random words of 32 bits, as int64, for each row."""
