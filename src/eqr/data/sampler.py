@@ -56,12 +56,14 @@ class PuzzleSampler:
         if not drawn:
             raise InputError("no puzzle to train on: give --data, or a share to a source that is not empty")
         self.sources = [puzzles for puzzles, _ in drawn]
-        shares = np.array([share for _, share in drawn])
-        self.shares = shares / shares.sum()
+        edges = np.cumsum([share for _, share in drawn])
+        self.edges = edges / edges[-1]
+        """Upper ends of the sources' parts of the interval from 0 to 1."""
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
         """Returns the inputs and labels (L,) of one puzzle, a function of ``rng`` alone."""
-        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        # As ``rng.choice`` does it, which looks at the shares anew each time.
+        source = self.sources[self.edges.searchsorted(rng.random(), side="right")]
         at = rng.integers(len(source))
         inputs, labels = source.questions[at : at + 1], source.answers[at : at + 1]
         if self.augment:

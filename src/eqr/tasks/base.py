@@ -105,8 +105,8 @@ class Symmetries:
 
     def apply(self, boards: Boards) -> Boards:
         """Returns the boards under their symmetries, as new arrays."""
-        moved = np.take_along_axis(boards, self.cells, 1).astype(np.intp)
-        return np.take_along_axis(self.symbols, moved, 1)
+        row = np.arange(len(boards))[:, None]  # indices take half the time of np.take_along_axis
+        return self.symbols[row, boards[row, self.cells]]
 
     def undo(self, boards: Boards) -> Boards:
         """Returns the boards whose images under the symmetries are ``boards``."""
@@ -276,7 +276,7 @@ class Task(ABC):
 
 def names_kept(count: int, symbols: int) -> NDArray[np.uint8]:
     """Returns the (count, symbols + 1) ``Symmetries.symbols`` that rename nothing."""
-    return np.tile(np.arange(symbols + 1, dtype=np.uint8), (count, 1))
+    return np.arange(symbols + 1, dtype=np.uint8)[None].repeat(count, 0)
 
 
 def names_shuffled(count: int, symbols: int, rng: np.random.Generator) -> NDArray[np.uint8]:

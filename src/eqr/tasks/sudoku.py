@@ -188,7 +188,7 @@ def sudoku_of(side: int = 9) -> Sudoku:
 
 def _shuffled_lines(count: int, groups: int, size: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Draws (count, groups*size) orders of lines that keep the lines of a group together."""
-    group = rng.permuted(np.tile(np.arange(groups), (count, 1)), axis=1)
-    within = rng.permuted(np.tile(np.arange(size), (count, groups, 1)), axis=2)
+    group = rng.permuted(np.arange(groups)[None].repeat(count, 0), axis=1)
+    within = rng.permuted(np.arange(size)[None].repeat(count * groups, 0), axis=1).reshape(count, groups, size)
     lines: NDArray[np.intp] = group[:, :, None] * size + within
     return lines.reshape(count, -1)
