@@ -18,7 +18,7 @@ def network(config: ModelConfig, seed: int = 0) -> Reasoner:
     return model
 
 
-@pytest.mark.parametrize("block", ["relation", "symbol"])
+@pytest.mark.parametrize("block", ["relation", "symbol", "synthesizer"])
 @pytest.mark.parametrize("copies", [2, 3])
 def test_copies_of_each_channel_change_nothing(block: str, copies: int) -> None:
     small = network(replace(SMALL, block=block))

@@ -11,7 +11,7 @@ from eqr.model.blocks import Block
 
 SPREAD = 0.03
 """Relative noise on the weights of copied channels; without noise, copies would stay equal for ever."""
-FEATURES = ("symbol_embedding", "position_embedding")
+FEATURES = ("symbol_embedding", "position_embedding", "prefix")
 """Parameters whose last axis is an output, like that of the biases of blocks."""
 
 
@@ -20,10 +20,10 @@ def grown(model: Reasoner, trained: Reasoner, generator: torch.Generator, spread
 
     Added blocks of a single stack do nothing at first. With r times the channels, each channel becomes r copies that
     share its weights (Net2Net, arXiv 1511.05641): apart from ``spread``, no answer changes. Channels grow only in
-    networks with one vector per symbol.
+    networks of blocks that allow it (``Block.widens``).
     """
     state = trained.state_dict()
-    if model.per_symbol and trained.per_symbol and model.config.channels > trained.config.channels:
+    if model.block is trained.block and model.block.widens and model.config.channels > trained.config.channels:
         shapes = {name: value.shape for name, value in model.state_dict().items()}
         state = {name: _widened(name, value, shapes.get(name), generator, spread) for name, value in state.items()}
     if model.recursion.stacks == 1:

@@ -22,6 +22,7 @@ class AxialBlock(Block):
     """(R, L, V*C) -> (R, L, V*C)."""
 
     per_symbol = True
+    widens = True
     positions = False
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:

@@ -53,6 +53,8 @@ class Block(nn.Module, ABC):
     """True if the input of the block has a learned vector for each cell (see ``ModelConfig.learned_positions``)."""
     takes_prefix: ClassVar[bool] = False
     """True if the block accepts prefix tokens besides the cells of the board."""
+    widens: ClassVar[bool] = False
+    """True if a trained network becomes wider by copies of its channels (``training.growth``)."""
     takes_relations: ClassVar[bool] = False
     """True if ``forward`` takes the relations of problems that bring their own, as a second argument."""
 

@@ -28,6 +28,7 @@ class RelationBlock(Block):
     """(R, L, V*C) -> (R, L, V*C)."""
 
     per_symbol = True
+    widens = True
     positions = False
     takes_relations = True
 

@@ -17,6 +17,7 @@ class SymbolBlock(Block):
     """(R, L, V*C) -> (R, L, V*C)."""
 
     per_symbol = True
+    widens = True
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__(layout, config, generator)

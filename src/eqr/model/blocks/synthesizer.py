@@ -23,6 +23,7 @@ class SynthesizerBlock(Block):
     """(R, C, D) -> (R, C, D). Knows of cells and symbols only what it learns."""
 
     takes_prefix = True
+    widens = True
 
     def __init__(self, layout: Layout, config: BlockConfig, generator: torch.Generator) -> None:
         super().__init__(layout, config, generator)
