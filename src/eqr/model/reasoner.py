@@ -216,7 +216,8 @@ class Reasoner(nn.Module):
         if self.per_symbol:
             symbols = torch.arange(1, self.task.layout.symbols + 1, device=ids.device)
             kind = torch.where(kind == 0, 0, torch.where(kind == symbols, 1, 2)) + 3 * self.symbol_kinds
-        x = self.symbol_embedding[kind]
+        # The backward pass of indexing takes 30 ms of a step of paper_sudoku on an H100.
+        x = F.embedding(kind, self.symbol_embedding)
         if self.position_embedding is not None:
             x = x + self.position_embedding.unsqueeze(1)
         if self.rules is not None:
