@@ -159,7 +159,7 @@ def test_thresholds_and_settings_are_written_beside_the_weights_and_used(folder:
     assert (load(folder).calibration, load(folder).settings) == (None, None)
 
 
-def test_every_setting_is_measured_with_the_new_thresholds_and_the_best_one_with_more_starts(
+def test_every_setting_is_measured_with_the_new_thresholds_and_the_best_one_with_more_starts_and_segments(
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eqr.measure.calibrate.thresholds", lambda *_, **__: CALIBRATION)
@@ -169,21 +169,21 @@ def test_every_setting_is_measured_with_the_new_thresholds_and_the_best_one_with
         assert model.calibration == CALIBRATION
         chosen = config.halting.name, config.suppose or 0, config.guesses or 2
         exact = sum(of[choice] for of, choice in zip(accuracy, chosen, strict=True)) + 0.05 * config.adaptive
-        halt, suppose, guesses = chosen
-        return report(exact, 100.0 - suppose, halt=halt, suppose=suppose, guesses=guesses, breadth=config.breadth)
+        exact += 0.02 * (config.segments >= 128)
+        tried = dict(zip(("halt", "suppose", "guesses"), chosen, strict=True))
+        return report(exact, 100.0 - chosen[1], breadth=config.breadth, depth=config.depth, **tried)
 
     monkeypatch.setattr("eqr.measure.calibrate.evaluate", evaluate)
     done = typed("calibrate", str(folder), "--data", str(data), "--breadth", "8", "--json", "-", *FAST)
     told = json.loads(done.stdout)
-    holds = [(tried["halt"], tried["suppose"], tried["guesses"], tried["breadth"]) for tried in told["tried"]]
-    assert holds == [
-        ("residual", 0, 2, 1),
-        *(("learned", hold, 2, 1) for hold in (0, 3, 4, 6)),
-        *(("learned", hold, guesses, 1) for hold, guesses in ((3, 4), (2, 6))),
-        ("learned", 6, 2, "auto:8"),
+    assert [[tried[name] for name in asdict(Settings())] for tried in told["tried"]] == [
+        [64, "residual", 0, 2, 1],
+        *([64, "learned", hold, 2, 1] for hold in (0, 3, 4, 6)),
+        *([64, "learned", hold, guesses, 1] for hold, guesses in ((3, 4), (2, 6))),
+        *([depth, "learned", 6, 2, "auto:8"] for depth in (64, 128, 256)),
     ]
-    assert [tried["chosen"] for tried in told["tried"]] == [False] * 7 + [True]
-    best = {"halt": "learned", "suppose": 6, "guesses": 2, "breadth": "auto:8"}
+    assert [tried["chosen"] for tried in told["tried"]] == [False] * 8 + [True, False]
+    best = {"depth": 128, "halt": "learned", "suppose": 6, "guesses": 2, "breadth": "auto:8"}
     assert told["solve"] == best == asdict(load(folder).settings)
     assert told["calibration"] == asdict(CALIBRATION) == asdict(load(folder).calibration)
     done = typed("calibrate", str(folder), "--data", str(data), "--breadth", "1", "--json", "-", *FAST)
@@ -281,5 +281,5 @@ def test_the_progress_of_all_runs_adds_up_and_the_model_stays_as_it_was(folder: 
     calibrate(model, puzzles, depth=4, progress=lambda amount, text: told.append((amount, text)))
     assert 6 * 120 <= sum(amount for amount, _ in told) <= RUNS * 120  # all, or all but more starts
     assert told[0] == (1, "thresholds, at full depth")
-    assert any(re.fullmatch(r"halt residual: \d+/120 exact", text) for _, text in told)
+    assert any(re.fullmatch(r"halt residual, depth 4: \d+/120 exact", text) for _, text in told)
     assert (model.calibration, model.settings) == (None, None)

@@ -180,6 +180,8 @@ class Calibration:
 class Settings:
     """Options of ``SolveConfig`` with which a network answers best, measured by ``eqr calibrate``."""
 
+    depth: int = 64
+    """Most segments of a row."""
     halt: str = "residual"
     """Name of the halting rule."""
     suppose: int = 0

@@ -136,13 +136,13 @@ def test_a_good_request_gets_what_is_described(path: str, method: str, asked: di
 def test_limits_are_told_to_those_who_read_the_description() -> None:
     paths = TestClient(APP).get("/openapi.json").json()["paths"]
     body = paths["/v1/solve"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
-    assert body["depth"] == {**body["depth"], "minimum": 1, "maximum": 100, "default": 64}
+    assert body["depth"] == {**body["depth"], "minimum": 1, "maximum": 100}
     assert body["puzzles"] == {**body["puzzles"], "minItems": 1, "maxItems": 8}
     assert body["breadth"]["anyOf"][0]["maximum"] == 8
     assert body["task"]["enum"] == ["maze", "sudoku"]
     assert body["protocol"] == {**body["protocol"], "enum": ["best", "paper"], "default": "best"}
     assert [name for name in body if "default" not in body[name]] == [
-        *("task", "model", "breadth", "halt", "suppose", "guesses", "puzzles")
+        *("task", "model", "depth", "breadth", "halt", "suppose", "guesses", "puzzles")
     ]
     assert set(paths["/v1/solve"]["post"]["responses"]) == {"200", "403", "408", "413", "415", "422", "429", "503"}
     query = {one["name"]: one for one in paths["/v1/solve/stream"]["get"]["parameters"]}

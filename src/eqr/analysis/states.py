@@ -54,7 +54,7 @@ def settle(
     No row halts. The restarts of a puzzle follow each other. ``progress`` is called with the number of rows done since.
     """
     config = replace(config, halt="fixed", suppose=0)
-    share = 1 / config.depth
+    share = 1 / config.segments
     rows = list(
         evidence_stream(
             model, puzzles, config, record=True, latents="end", on_snapshot=lambda restart, snapshot: progress(share)

@@ -35,15 +35,15 @@ class Calibrate:
     Then settings are tried with these thresholds, from one start each: halting by residual; by the halting head; and,
     if the clues of the puzzles are fixed, by the halting head with suppositions (``--suppose`` 3, 4 and 6, each with
     two ``--guesses`` at a time; 3 with four; 2 with six). The highest exact accuracy wins; of equals, the fewest
-    updates per puzzle. At last the winner is tried with more starts, which are kept if their exact accuracy is higher.
-    Halting rules of plugins are not tried.
+    updates per puzzle. At last the winner is tried with more starts, and then with two and four times the segments;
+    these are kept if their exact accuracy is higher. Halting rules of plugins are not tried.
     """
 
     model: tyro.conf.Positional[str]
     """Model folder or bundled model."""
     puzzles: Answered
     depth: int = 64
-    """Most segments that a row may use."""
+    """Most segments that a row may use at first."""
     breadth: int = 32
     """Most starts to try: the best setting is measured with breadth auto:K as well. 1: one start only."""
     json: str | None = None

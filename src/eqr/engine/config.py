@@ -80,12 +80,12 @@ class RowConfig(NumberConfig):
 class SolveConfig(RowConfig):
     """How much compute a puzzle gets, and which restart answers.
 
-    ``halt``, ``select`` and ``solver`` take an object or a name; a name is replaced by its object. ``breadth``,
-    ``halt``, ``suppose`` and ``guesses`` are the model's own where they are not given (``completed``).
+    ``halt``, ``select`` and ``solver`` take an object or a name; a name is replaced by its object. ``depth``,
+    ``breadth``, ``halt``, ``suppose`` and ``guesses`` are the model's own where they are not given (``completed``).
     """
 
-    depth: int = 64
-    """Most segments that a row may use."""
+    depth: int | None = None
+    """Most segments that a row may use; by default the model's own setting."""
     breadth: int | str | None = None
     """Random restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer; by default
     the model's own setting."""
@@ -105,16 +105,16 @@ class SolveConfig(RowConfig):
     guesses: int | None = None
     """Most suppositions that a row holds at a time, if it makes any; by default the model's own setting."""
     protocol: Literal["best", "paper"] = "best"
-    """Where breadth, halt, suppose and guesses come from if they are not given: best (the settings with which the model
-    answers best, as ``eqr calibrate`` measured them) or paper (fixed depth, one start, no suppositions: figures that
-    compare with published ones)."""
+    """Where depth, breadth, halt, suppose and guesses come from if they are not given: best (the settings with which
+    the model answers best, as ``eqr calibrate`` measured them) or paper (fixed depth, one start, no suppositions:
+    figures that compare with published ones)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         guesses = PLAIN.guesses if self.guesses is None else self.guesses
         _refuse_less(
             {
-                "depth": (self.depth, 1),
+                "depth": (self.segments, 1),
                 "views": (self.views, 1),
                 "suppose": (self.suppose or 0, 0),
                 "guesses": (guesses, 1),
@@ -140,7 +140,7 @@ class SolveConfig(RowConfig):
             raise InputError(f"suppose is {self.suppose}: rows must know when they are right: use halt learned")
 
     def completed(self, own: Settings | None) -> "SolveConfig":
-        """Returns the options with breadth, halt, suppose and guesses filled in where they are not given.
+        """Returns the options with depth, breadth, halt, suppose and guesses filled in where they are not given.
 
         Under the protocol "best" the values are those of ``own``, the model's settings, or PLAIN if it has none. Of
         these, an option that does not suit the given ones has its PLAIN value. Nothing changes the second time.
@@ -155,11 +155,17 @@ class SolveConfig(RowConfig):
         breadth = own.breadth if halt.ends_early else PLAIN.breadth
         return replace(
             self,
+            depth=own.depth if self.depth is None else self.depth,
             halt=halt,
             suppose=suppose if self.suppose is None else self.suppose,
             guesses=own.guesses if self.guesses is None else self.guesses,
             breadth=breadth if self.breadth is None else self.breadth,
         )
+
+    @property
+    def segments(self) -> int:
+        """``depth`` as a number."""
+        return PLAIN.depth if self.depth is None else self.depth
 
     @property
     def halting(self) -> HaltingRule:

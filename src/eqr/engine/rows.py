@@ -197,7 +197,7 @@ class Rows:
         for at, (row, halts, has_changed, due) in enumerate(marks):
             row.seconds += share
             row.due = bool(due)
-            if halts or row.age == row.job.config.depth:
+            if halts or row.age == row.job.config.segments:
                 leaving.append(at)
             elif has_changed:
                 changed.append(at)

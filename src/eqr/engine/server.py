@@ -78,7 +78,7 @@ class _Request:
     @property
     def cost(self) -> int:
         """The most segments that the rows can use."""
-        return self.puzzles * self.queue.config.restarts * self.queue.config.depth
+        return self.puzzles * self.queue.config.restarts * self.queue.config.segments
 
     @property
     def waiting(self) -> int:

@@ -34,8 +34,10 @@ LEAST = 100
 # sudoku_untold (docs/record.md).
 SUPPOSITIONS = ((3, 2), (4, 2), (6, 2), (3, 4), (2, 6))
 """Values of ``suppose`` and ``guesses`` to try."""
-RUNS = 4 + len(SUPPOSITIONS)
-"""The most runs over all puzzles: full depth, residual, halting head, halting head with SUPPOSITIONS, more starts."""
+LONGER = (2, 4)
+"""Multiples of the depth to try."""
+RUNS = 4 + len(SUPPOSITIONS) + len(LONGER)
+"""The most runs over all puzzles: thresholds, residual, halting head, SUPPOSITIONS, more starts, more segments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +75,13 @@ def calibrate(
 
     The settings tried, from one start each, are those of ``candidates``. The highest exact accuracy wins; of equals,
     the fewest updates per puzzle. The winner is tried with breadth ``auto:breadth`` as well, unless one start solves
-    every puzzle; more starts are kept if their exact accuracy is higher. Leaves ``model`` as it is.
+    every puzzle; then with LONGER times the segments, as long as puzzles are left and accuracy rises. More starts and
+    more segments are kept if exact accuracy is higher. Leaves ``model`` as it is.
 
     Args:
         model: A trained reasoner.
         puzzles: Puzzles with answers, similar to those to be solved.
-        depth: Most segments of a row.
+        depth: Segments of a row at first.
         breadth: Most restarts of a puzzle; with 1, only one start is tried.
         precision: Share of the halted rows that must be right.
         model_name: Name of the model in the reports.
@@ -111,11 +114,16 @@ def calibrate(
             progress=lambda done, right: progress(1, f"{name}: {right}/{done} exact"),
         )
 
-    to_try = candidates(model.task.layout, model.calibration)
-    progress((RUNS - 2 - len(to_try)) * len(puzzles), "")  # runs that are left out
+    to_try = [replace(settings, depth=depth) for settings in candidates(model.task.layout, model.calibration)]
+    progress((RUNS - 2 - len(LONGER) - len(to_try)) * len(puzzles), "")  # runs that are left out
     tried = [report(settings) for settings in to_try]
     if breadth > 1 and best_of(tried).exact_accuracy < 1:
         tried.append(report(replace(settings_of(best_of(tried)), breadth=f"{AUTO}{breadth}")))
+    for times in LONGER:
+        shorter = best_of(tried)
+        if shorter.exact_accuracy == 1 or shorter.config.segments * 2 < depth * times:
+            break
+        tried.append(report(replace(settings_of(shorter), depth=depth * times)))
     return Calibrated(calibration=model.calibration, tried=tuple(tried))
 
 
@@ -145,6 +153,7 @@ def settings_of(report: Report) -> Settings:
     """Returns the settings that a report was measured with."""
     config = report.config
     return Settings(
+        depth=config.segments,
         halt=config.halting.name,
         suppose=config.suppose or PLAIN.suppose,
         guesses=config.guesses or PLAIN.guesses,
@@ -153,10 +162,11 @@ def settings_of(report: Report) -> Settings:
 
 
 def described(settings: Settings) -> str:
-    """Returns the settings in words, without suppositions and breadth where they are 0 and 1."""
+    """Returns the settings in words, without suppositions, breadth and depth where they are 0, 1 and 64."""
     suppose = f", suppose {settings.suppose}, guesses {settings.guesses}" if settings.suppose else ""
     breadth = f", breadth {settings.breadth}" if settings.breadth != 1 else ""
-    return f"halt {settings.halt}{suppose}{breadth}"
+    depth = f", depth {settings.depth}" if settings.depth != PLAIN.depth else ""
+    return f"halt {settings.halt}{suppose}{breadth}{depth}"
 
 
 def thresholds(
@@ -197,7 +207,7 @@ def thresholds(
         tol_rows=tol_rows,
         puzzles=len(puzzles),
         data=data_name,
-        depth=config.depth,
+        depth=config.segments,
         window=config.window,
     )
 

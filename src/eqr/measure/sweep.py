@@ -81,7 +81,7 @@ def cut(
     ``halts`` holds the result of ``halts_at`` for each history.
     """
     rows = History.stacked(histories[: config.restarts])
-    depth = torch.tensor([min(at or config.depth, config.depth) for at in halts[: config.restarts]])
+    depth = torch.tensor([min(at or config.segments, config.segments) for at in halts[: config.restarts]])
     restarts = torch.arange(len(depth))
     residuals = windows(rows.residual, config.window)[restarts, depth]
     answers = rows.answers[restarts, depth - 1]
@@ -150,7 +150,7 @@ def sweep(
     cells = [
         Cell(
             halt=budget.halting.name,
-            depth=budget.depth,
+            depth=budget.segments,
             breadth=budget.breadth or 1,
             puzzles=len(puzzles),
             updates_per_puzzle=segments * model.config.updates_per_segment,

@@ -34,7 +34,7 @@ SETTINGS = "solve"
 CARD, README = "card.md", "README.md"
 PUBLISHED = {WEIGHTS: 2**32, CONFIG: MOST_TEXT, CALIBRATION: MOST_TEXT, README: MOST_TEXT}
 """The files of a model on the hub, and the most bytes of each; other files there are never fetched."""
-MOST_RESTARTS, MOST_SUPPOSE = 4096, 1024
+MOST_DEPTH, MOST_RESTARTS, MOST_SUPPOSE = 4096, 4096, 1024
 """Largest settings that a model may ask for in its config.json."""
 
 
@@ -137,6 +137,7 @@ def _settings(values: Any, place: str) -> Settings:
     if isinstance(settings.breadth, int) and settings.breadth != 1:
         raise InputError(f"{place}: breadth is {settings.breadth}, it must be 1 or auto:K")
     for name, value, most in (
+        ("depth", settings.depth, MOST_DEPTH),
         ("breadth", config.restarts, MOST_RESTARTS),
         ("suppose", settings.suppose, MOST_SUPPOSE),
         ("guesses", settings.guesses, MOST_SUPPOSE),

@@ -26,7 +26,7 @@ def described(kind: type[Asked], limits: Limits, models: Mapping[str, Kind], exa
     fields = schema["properties"]
     for field in fields.values():
         field.pop("title")
-    for name in ("model", "breadth", "halt", "suppose", "guesses"):  # these defaults depend on other fields
+    for name in ("model", "depth", "breadth", "halt", "suppose", "guesses"):  # these defaults depend on other fields
         fields[name].pop("default")
     _add_choices(fields, models)
     _add_limits(fields, limits)
@@ -48,7 +48,6 @@ def _add_choices(fields: Schema, models: Mapping[str, Kind]) -> None:
 
 
 def _add_limits(fields: Schema, limits: Limits) -> None:
-    fields["depth"]["default"] = min(fields["depth"]["default"], limits.depth)
     for name, least, most in (
         ("depth", 1, limits.depth),
         ("suppose", 0, limits.depth),

@@ -34,7 +34,7 @@ class Asked(BaseModel):
 
     task: str = Field(description="Family of the puzzles.")
     model: str = Field("", description="Model that answers; by default the first model of the family.")
-    depth: Whole = Field(64, description="Most segments that a row may use.")
+    depth: Whole = Field(OWN, description="Most segments that a row may use; by default the model's own setting.")
     breadth: Whole | Annotated[str, Field(max_length=16)] = Field(
         OWN,
         description="Restarts of each puzzle: K, or auto:K to use fewer if more are unlikely to change the answer; by "
@@ -54,8 +54,8 @@ class Asked(BaseModel):
     )
     protocol: Literal["best", "paper"] = Field(
         "best",
-        description="Where breadth, halt, suppose and guesses come from if they are not given: best (the model's own "
-        "settings) or paper (one start of fixed depth, without suppositions).",
+        description="Where depth, breadth, halt, suppose and guesses come from if they are not given: best (the "
+        "model's own settings) or paper (one start of fixed depth, without suppositions).",
     )
     select: str = Field("residual", description="Which restart answers.")
 

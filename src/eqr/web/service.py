@@ -100,7 +100,7 @@ class Service:
         if isinstance(config.breadth, str) and not config.adaptive:
             raise Problem(422, f"breadth is {config.breadth!r}: give the number itself, or auto:K")
         for option, value, most in (
-            ("depth", config.depth, self.limits.depth),
+            ("depth", config.segments, self.limits.depth),
             ("suppose", config.suppose or 0, self.limits.depth),
             ("guesses", config.guesses or 1, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
@@ -117,7 +117,7 @@ class Service:
         most = min(config.restarts, self.limits.breadth)
         return replace(
             config,
-            depth=min(config.depth, self.limits.depth),
+            depth=min(config.segments, self.limits.depth),
             suppose=min(config.suppose or 0, self.limits.depth),
             guesses=min(config.guesses or 1, self.limits.depth),
             breadth=f"{AUTO}{most}" if config.adaptive else most,

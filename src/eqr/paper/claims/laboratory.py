@@ -167,7 +167,7 @@ class Laboratory:
         self.in_time()
         noise = f", noise {config.noise:g}" if config.noise else ""
         self.said(
-            f"solving {len(puzzles)} puzzles with {name}: depth {config.depth}, breadth {config.breadth}, "
+            f"solving {len(puzzles)} puzzles with {name}: depth {config.segments}, breadth {config.breadth}, "
             f"halt {config.halting.name}{noise}"
         )
         yield from evidence_stream(model, puzzles.batch().inputs, config, record=record)

@@ -62,7 +62,7 @@ def residual_judges(lab: Laboratory) -> Measured:
     for name, preset in COMPARED.items():
         for seed in lab.seeds:
             judges = correlation_of_rows(restarted_rows(lab, preset, seed).traces)
-            rows.append(judged(name, seed, judges, RESTARTED.depth))
+            rows.append(judged(name, seed, judges, RESTARTED.segments))
             tells.setdefault(name, []).append(rows[-1]["AUROC residual"])
     across, last = correlation_of_budgets(traces).over_depths, float(large.auroc["residual"][-1])
     trm, eqr = (mean(tells[name]) for name in COMPARED)

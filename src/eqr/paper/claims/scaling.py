@@ -61,7 +61,7 @@ def depth_before_breadth(lab: Laboratory) -> Measured:
     budgets = correlation_of_budgets(traces)
     cells = {(budget.depth, budget.breadth): budget for budget in budgets.budgets}
     rows: list[Row] = []
-    for depth in powers(BROAD.depth):
+    for depth in powers(BROAD.segments):
         row: Row = {"depth": depth}
         for breadth in BREADTHS:
             cell = cells[depth, breadth]
@@ -120,8 +120,8 @@ def compute_where_needed(lab: Laboratory) -> Measured:
 def noise_at_test_time(lab: Laboratory) -> Measured:
     """Tests whether more noise than in training helps when there are many starts."""
     quiet, rows = broad_rows(lab).traces, []
-    starts = quiet.exact[:, : NOISY.restarts, NOISY.depth - 1]
-    chosen = best_settled(quiet, NOISY.restarts)[1][:, 0, NOISY.depth - 1].double()
+    starts = quiet.exact[:, : NOISY.restarts, NOISY.segments - 1]
+    chosen = best_settled(quiet, NOISY.restarts)[1][:, 0, NOISY.segments - 1].double()
     by_noise, labels = {0.0: (starts, chosen)}, lab.puzzles.batch().labels
     for noise in NOISES:
         ends = lab.ended(replace(NOISY, noise=noise))
