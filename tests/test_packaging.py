@@ -26,7 +26,7 @@ def test_the_wheel_holds_the_package_without_logs_of_training(wheel: Path) -> No
     assert names == wanted
     assert {"eqr/py.typed", "eqr/weights/sudoku/model.safetensors", "eqr/weights/maze/card.md"} <= names
     assert not [name for name in names if re.search(r"log\.jsonl|state\.pt|\.npz|(^|/)tests?/|(^|/)runs/", name)]
-    assert wheel.stat().st_size < 4_000_000
+    assert wheel.stat().st_size < 8_000_000
 
 
 @pytest.mark.slow

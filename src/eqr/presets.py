@@ -70,6 +70,20 @@ UNTOLD = Preset(
     ),
 )
 
+STAY = changed(
+    UNTOLD,
+    {"updates_per_segment": 4},
+    slots=64,
+    max_segments=16,
+    leave_probability=0.3,
+    lr=2e-3,
+    extra_share=0.65,
+    reveal_share=0.3,
+    hint_every=3,
+    guess_share=0.3,
+    steps=16_000,
+)
+
 PRESETS: dict[str, Preset] = {
     # Built in: board relations and symbol symmetry.
     "sudoku_cpu": Preset(
@@ -84,19 +98,9 @@ PRESETS: dict[str, Preset] = {
     "sudoku_once": changed(DEEP, lr=4e-3, decay_share=0.4, extra_share=0.65, reveal_share=0.25, steps=32_000),
     "sudoku_untold": UNTOLD,
     # Goes on from sudoku_untold, with puzzles that stay, with hints and guesses, and with more of the hardest draws.
-    "sudoku_untold_stay": changed(
-        UNTOLD,
-        {"updates_per_segment": 4},
-        slots=64,
-        max_segments=16,
-        leave_probability=0.3,
-        lr=2e-3,
-        extra_share=0.65,
-        reveal_share=0.3,
-        hint_every=3,
-        guess_share=0.3,
-        steps=16_000,
-    ),
+    "sudoku_untold_stay": STAY,
+    # Goes on from sudoku_untold_stay with twice the channels, twice the blocks and sixteen times the slots, on a GPU.
+    "sudoku_untold_large": changed(STAY, {"channels": 256, "layers": 4}, slots=1024, lr=2.5e-3, steps=4_300),
     # Built in: symbol symmetry. The board is learned.
     "sudoku_symbol": Preset(
         model=ModelConfig(task="sudoku", block="symbol", channels=24), train=TrainConfig(pool=100_000)
