@@ -51,8 +51,8 @@ def test_answers_do_not_depend_on_neighbours(model: Reasoner) -> None:
 
 
 def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
-    puzzles = torch.cat([generated(24, 0), generated(40, 8)])
-    found = list(evidence_stream(model, puzzles, eqr.SolveConfig(depth=4)))
+    puzzles = torch.cat([generated(24, 0), generated(40, 20)])
+    found = list(evidence_stream(model, puzzles, eqr.SolveConfig(depth=4, breadth=2)))
     valid, score = torch.cat([f.valid for f in found]), torch.cat([f.halt_logit for f in found])
     assert 0 < valid.sum() < len(valid)
     assert score[valid].mean() > score[~valid].mean() + 1
