@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from eqr.errors import InputError, registered, unknown
 from eqr.model.blocks import BLOCKS, Block, BlockConfig
 from eqr.model.layers import AttributeEmbedding, RuleEmbedding, truncated_normal, weight
-from eqr.model.recursion import RECURSIONS, Recursion
+from eqr.model.recursion import RECURSIONS, Recursion, answering
 from eqr.model.relations import Relations
 from eqr.random import START, Streams
 from eqr.tasks import Task, task_of
@@ -322,7 +322,8 @@ class Reasoner(nn.Module):
         return F.pad(logits, (0, 0, self.task.layout.rule_cells, 0))
 
     def _board_logits(self, z: State) -> Float[Tensor, "R B V"]:
-        h = z[:, 0, self.config.prefix_tokens :]
+        h = answering(z)
+        h = h[:, self.config.prefix_tokens :] if self.config.prefix_tokens else h
         if self.per_symbol:
             # A matrix-vector product would round differently from batch to batch.
             return (h.view(*h.shape[:2], -1, self.config.channels) * self.answer_head).sum(-1)
@@ -330,7 +331,7 @@ class Reasoner(nn.Module):
 
     def halt_logit(self, z: State, relations: Relations | None = None) -> Float[Tensor, " R"]:
         """Returns (R,) the logit that the decoded answer is right in every cell; above 0 means halt."""
-        h = z[:, 0].reshape(z.shape[0], -1, self.config.channels)
+        h = answering(z).reshape(z.shape[0], -1, self.config.channels)
         if self.config.halt_head == "first":
             features = z[:, 0, 0]
         elif relations is None:

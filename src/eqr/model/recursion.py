@@ -30,9 +30,15 @@ class Recursion(NamedTuple):
         return 1 if self.streams == 1 else cycles + 1
 
 
+def answering(z: State) -> Embedded:
+    """Returns the stream (R, C, D) of the state from which answers are decoded."""
+    # Of a single stream ``z[:, 0]`` is the same, but its gradient is a copy of the state among zeros.
+    return z.squeeze(1) if z.shape[1] == 1 else z[:, 0]
+
+
 def flat(call: Call, z: State, x: Embedded, cycles: int) -> State:
     """One stream: z <- F(z + x)."""
-    return call(0, z[:, 0], x).unsqueeze(1)
+    return call(0, answering(z), x).unsqueeze(1)
 
 
 def hierarchical(call: Call, z: State, x: Embedded, cycles: int) -> State:
