@@ -25,6 +25,8 @@ from eqr.measure.plots import save_figure
 HERE = Path(__file__).parent
 SETS = {"no_guess": "generated, without guesses", "extra": "Sudoku-Extreme (train_extra_2k)"}
 UPDATES = ("16", "64")
+STAGES = "synthesizer, full decay, then ", "synthesizer, large"
+"""First words of the candidates that go on from the run before, to the bundled models."""
 RIGHT, EXACT = 1, 2
 """Places in the figures of a set."""
 
@@ -51,7 +53,8 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def draw(runs: list[dict[str, Any]]) -> None:
-    """One panel a set; a point for each run of candidates of several sizes, with a line fitted to the logarithms."""
+    """One panel a set; a point for each run of candidates of several sizes, with a line fitted to the logarithms;
+    a star for each stage that leads to the bundled models."""
     figure, panels = plt.subplots(1, len(SETS), figsize=(6 * len(SETS), 4.5), sharey=True)
     for axes, (name, title) in zip(panels, SETS.items(), strict=True):
         for candidate, group in groupby(runs, key=lambda run: run["candidate"]):
@@ -62,9 +65,12 @@ def draw(runs: list[dict[str, Any]]) -> None:
             slope, height = np.polyfit(*np.log(points).T, 1)
             ends = np.array([points[:, 0].min(), points[:, 0].max()])
             axes.plot(ends, np.exp(height) * ends**slope, color=drawn.get_facecolor()[0], lw=1)
+        stages = sorted((run["flop"], error(run, name)) for run in runs if run["candidate"].startswith(STAGES))
+        shown = np.array([stage for stage in stages if stage[1]])  # no error has no logarithm
+        axes.plot(*shown.T, "k*--", lw=1, label="the later stages of the bundled models")
         axes.set(xscale="log", yscale="log", title=title, xlabel="training FLOP")
     panels[0].set_ylabel("share of blank cells wrong")
-    panels[0].legend(fontsize=7)
+    panels[-1].legend(fontsize=7, loc="lower left")
     save_figure(figure, HERE / "untold.png")
 
 
