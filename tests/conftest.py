@@ -1,6 +1,6 @@
 """With EQR_SHAPES=1 beartype checks the shapes of public functions (numba compiles its module itself).
 
-Only then: it makes small steps many times slower.
+Only then: it makes small steps many times slower. With EQR_REST=1 the tests that passed in that run are left out.
 """
 
 import os
@@ -22,7 +22,8 @@ CHECKED = """types evidence
 tasks.base tasks.sudoku tasks.maze tasks.maze_carving tasks.grid tasks.grid_inference tasks.arc
 data model solvers
 engine measure.evaluate training paper.reference analysis"""
-if os.environ.get("EQR_SHAPES") == "1":
+SHAPES, REST = (os.environ.get(name) == "1" for name in ("EQR_SHAPES", "EQR_REST"))
+if SHAPES:
     from jaxtyping import install_import_hook
 
     install_import_hook([f"eqr.{module}" for module in CHECKED.split()], "beartype.beartype")
@@ -31,9 +32,27 @@ ROOT = Path(__file__).parents[1]
 TINY_RUN = ROOT / "tests" / "golden" / "tiny_run"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+KEPT = "eqr/shaped"
+"""Key, in pytest's cache, of the tests that passed with shapes checked."""
+passed: list[str] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes long goes first, so that two processes end together."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    done = set(config.cache.get(KEPT, []) if REST and config.cache else [])
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+    items[:] = [item for item in items if item.nodeid not in done]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if SHAPES and report.when == "call" and report.passed:
+        passed.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if SHAPES and session.config.cache and not hasattr(session.config, "workerinput"):
+        session.config.cache.set(KEPT, sorted(passed))
 
 
 @pytest.fixture(scope="session")
