@@ -147,7 +147,7 @@ def test_thresholds_and_settings_are_written_beside_the_weights_and_used(folder:
     settings = model.settings
     assert settings.halt == "learned"  # at depth 4 hardly a row comes to rest, but the head ends most of them
     supposing = f"suppose {settings.suppose}, guesses {settings.guesses}"
-    said = f"written to {folder}: halt {settings.halt}, {supposing}, breadth {settings.breadth}"
+    said = f"written to {folder}: depth {settings.depth}, halt {settings.halt}, {supposing}, breadth {settings.breadth}"
     assert done.stdout.splitlines()[-1] == said
     (chosen,) = re.findall(r"\* (halt .*?) *│", done.stdout)
     assert chosen.startswith(f"halt {settings.halt}")

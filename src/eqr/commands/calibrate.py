@@ -69,7 +69,7 @@ class Calibrate:
             write_text_atomically(Path(self.json), record + "\n")
         chosen = measured.settings
         supposing = f"suppose {chosen.suppose}, guesses {chosen.guesses}"
-        print(f"written to {folder}: halt {chosen.halt}, {supposing}, breadth {chosen.breadth}")
+        print(f"written to {folder}: depth {chosen.depth}, halt {chosen.halt}, {supposing}, breadth {chosen.breadth}")
 
     def _folder(self) -> Path:
         """The model's folder; raises InputError if nothing can be written there."""
