@@ -27,10 +27,17 @@ def gpu() -> torch.device:
     return torch.device("cuda")
 
 
-def test_streams_are_equal_to_the_last_bit() -> None:
-    for purpose in (START, NOISE):
-        draws = [Streams.of(range(5), device).normal(purpose, 3, 7, 11).cpu() for device in ("cpu", gpu())]
-        assert torch.equal(*draws)
+@pytest.mark.parametrize("law", [Streams.normal, Streams.truncated])
+@pytest.mark.parametrize("shape", [(1,), (7, 11), (3, 1001)])
+def test_streams_are_equal_to_the_last_bit(law: Any, shape: tuple[int, ...]) -> None:
+    """Of one block, of a part of one, and of more than one program of the kernel draws."""
+    places = torch.tensor([0, 5, 2**33 + 1, 1, 2])
+    for purpose, at in ((START, 3), (NOISE, places)):
+        here = law(Streams.of(range(-2, 3)), purpose, at, *shape)
+        there = law(
+            Streams.of(range(-2, 3), gpu()), purpose, at.to(gpu()) if isinstance(at, torch.Tensor) else at, *shape
+        )
+        assert torch.equal(here, there.cpu())
 
 
 def test_the_bundled_model_answers_as_on_the_cpu() -> None:
