@@ -70,6 +70,14 @@ def test_augmented_puzzles_keep_their_rules_and_clues(name: str) -> None:
     assert (labels == puzzle.answer).all()  # the originals stand
 
 
+def test_one_symmetry_serves_many_boards() -> None:
+    task, rng = task_named("sudoku"), np.random.default_rng(0)
+    many, symmetry = rng.integers(0, 10, (5, 81), dtype=np.uint8), task.symmetries(1, rng)
+    moved = symmetry.apply(many)
+    assert np.array_equal(moved, np.concatenate([symmetry.apply(board[None]) for board in many]))
+    assert np.array_equal(symmetry.undo(moved), many)
+
+
 def test_a_rendered_board_says_how_it_was_reached() -> None:
     found = solution(boards(ANSWER)[0], settled=True, valid=True, residual=2e-7, depth=9)
     text = SUDOKU.render(QUESTION, found)
