@@ -331,9 +331,10 @@ class Reasoner(nn.Module):
 
     def halt_logit(self, z: State, relations: Relations | None = None) -> Float[Tensor, " R"]:
         """Returns (R,) the logit that the decoded answer is right in every cell; above 0 means halt."""
-        h = answering(z).reshape(z.shape[0], -1, self.config.channels)
+        stream = answering(z)
+        h = stream.reshape(z.shape[0], -1, self.config.channels)
         if self.config.halt_head == "first":
-            features = z[:, 0, 0]
+            features = stream[:, 0]
         elif relations is None:
             features = torch.cat([h.mean(1), h.amax(1)], -1)
         else:  # what a problem lacks is 0 in the sum, and must not be the maximum
