@@ -106,6 +106,7 @@ def with_json(path: Path, **changes: object) -> None:
         ({"solve": {"breadth": "auto:4097"}}, "breadth is 4097, a model may ask for 4096 at most"),
         ({"solve": {"breadth": "auto:" + "9" * 5000}}, "breadth is auto:9+"),
         ({"solve": {"halt": "learned", "suppose": 1025}}, "suppose is 1025, a model may ask for 1024 at most"),
+        ({"solve": {"depth": 4097}}, "depth is 4097, a model may ask for 4096 at most"),
         ({"solve": {"guesses": 1025}}, "guesses is 1025, a model may ask for 1024 at most"),
         ({"solve": {"guesses": 0}}, "guesses is 0: it must be 1 or more"),
     ],

@@ -32,12 +32,9 @@ def gpu() -> torch.device:
 def test_streams_are_equal_to_the_last_bit(law: Any, shape: tuple[int, ...]) -> None:
     """Of one block, of a part of one, and of more than one program of the kernel draws."""
     places = torch.tensor([0, 5, 2**33 + 1, 1, 2])
-    for purpose, at in ((START, 3), (NOISE, places)):
-        here = law(Streams.of(range(-2, 3)), purpose, at, *shape)
-        there = law(
-            Streams.of(range(-2, 3), gpu()), purpose, at.to(gpu()) if isinstance(at, torch.Tensor) else at, *shape
-        )
-        assert torch.equal(here, there.cpu())
+    for purpose, at, there in ((START, 3, 3), (NOISE, places, places.to(gpu()))):
+        draws = law(Streams.of(range(-2, 3)), purpose, at, *shape)
+        assert torch.equal(draws, law(Streams.of(range(-2, 3), gpu()), purpose, there, *shape).cpu())
 
 
 def test_the_bundled_model_answers_as_on_the_cpu() -> None:
