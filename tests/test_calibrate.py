@@ -25,7 +25,6 @@ from eqr.measure.calibrate import (
     best_of,
     calibrate,
     candidates,
-    settings_of,
 )
 from eqr.measure.report import Report
 from eqr.storage.checkpoint import load, save
@@ -112,7 +111,7 @@ def test_the_highest_accuracy_is_chosen_and_then_the_fewest_updates() -> None:
     assert best_of([residual, short, more]) is more
     measured = Calibrated(calibration=CALIBRATION, tried=(residual, short, more))
     assert measured.settings == Settings(halt="learned", suppose=3, breadth="auto:32")
-    assert settings_of(residual) == Settings()
+    assert residual.config.settings == Settings()
 
 
 def test_the_halting_head_is_tried_where_a_threshold_was_found_and_suppositions_where_clues_are_fixed(

@@ -16,7 +16,7 @@ from eqr.commands.options import Answered, Compiled
 from eqr.data.reading import read_text
 from eqr.engine.config import NumberConfig
 from eqr.errors import InputError
-from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described, settings_of
+from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described
 from eqr.runtime import stop_requests
 from eqr.storage.checkpoint import CALIBRATION, folder_of, load, save_calibration, save_settings
 from eqr.storage.files import write_text_atomically
@@ -138,7 +138,7 @@ def _table(measured: Calibrated) -> Table:
     for report in measured.tried:
         shares = (report.exact_accuracy, report.valid_accuracy)
         table.add_row(
-            ("* " if report is best else "  ") + described(settings_of(report)),
+            ("* " if report is best else "  ") + described(report.config.settings),
             *(f"{share:.4f}" for share in shares if share is not None),
             f"{report.updates_per_puzzle:.1f}",
             f"{report.restarts_per_puzzle:.2f}",

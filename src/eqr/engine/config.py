@@ -168,6 +168,12 @@ class SolveConfig(RowConfig):
         return PLAIN.depth if self.depth is None else self.depth
 
     @property
+    def settings(self) -> Settings:
+        """The options of which a model has its own, as values: PLAIN's where they are not given."""
+        given = {field.name: vars(self)[field.name] for field in fields(Settings)} | {"halt": self.halting.name}
+        return replace(PLAIN, **{name: value for name, value in given.items() if value is not None})
+
+    @property
     def halting(self) -> HaltingRule:
         """``halt`` as a rule."""
         return cast(HaltingRule, halting_rule(PLAIN.halt) if self.halt is None else self.halt)

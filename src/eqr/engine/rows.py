@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from eqr.engine.config import PLAIN, SolveConfig
+from eqr.engine.config import SolveConfig
 from eqr.engine.policy.halting import HaltingRule
 from eqr.engine.policy.suppose import FIRST, Due
 from eqr.engine.segment import Compile, fastest
@@ -64,8 +64,8 @@ class _Row:
     @property
     def counts(self) -> tuple[int, ...]:
         """The row's numbers in ``RowTensors.counts`` before its first segment."""
-        config, hold = self.job.config, self.job.config.suppose or 0
-        return (0, self.rule, hold, config.guesses or PLAIN.guesses, FIRST * hold, 0)
+        own = self.job.config.settings
+        return (0, self.rule, own.suppose, own.guesses, FIRST * own.suppose, 0)
 
 
 class Rows:

@@ -55,7 +55,7 @@ class Calibrated:
     @property
     def settings(self) -> Settings:
         """The settings with which the network answers best."""
-        return settings_of(self.best)
+        return self.best.config.settings
 
 
 def calibrate(
@@ -115,15 +115,17 @@ def calibrate(
         )
 
     to_try = [replace(settings, depth=depth) for settings in candidates(model.task.layout, model.calibration)]
-    progress((RUNS - 2 - len(LONGER) - len(to_try)) * len(puzzles), "")  # runs that are left out
+    progress((2 + len(SUPPOSITIONS) - len(to_try)) * len(puzzles), "")  # runs that are left out
     tried = [report(settings) for settings in to_try]
     if breadth > 1 and best_of(tried).exact_accuracy < 1:
-        tried.append(report(replace(settings_of(best_of(tried)), breadth=f"{AUTO}{breadth}")))
+        tried.append(report(replace(best_of(tried).config.settings, breadth=f"{AUTO}{breadth}")))
     for times in LONGER:
-        shorter = best_of(tried)
-        if shorter.exact_accuracy == 1 or shorter.config.segments * 2 < depth * times:
+        best = best_of(tried)
+        if best.exact_accuracy == 1:
             break
-        tried.append(report(replace(settings_of(shorter), depth=depth * times)))
+        tried.append(report(replace(best.config.settings, depth=depth * times)))
+        if best_of(tried) is best:
+            break
     return Calibrated(calibration=model.calibration, tried=tuple(tried))
 
 
@@ -147,18 +149,6 @@ def candidates(layout: Layout, calibration: Calibration) -> tuple[Settings, ...]
 def best_of(reports: Sequence[Report]) -> Report:
     """Returns the report with the highest exact accuracy; of equals, the one with the fewest updates per puzzle."""
     return max(reports, key=lambda report: (report.exact_accuracy, -report.updates_per_puzzle))
-
-
-def settings_of(report: Report) -> Settings:
-    """Returns the settings that a report was measured with."""
-    config = report.config
-    return Settings(
-        depth=config.segments,
-        halt=config.halting.name,
-        suppose=config.suppose or PLAIN.suppose,
-        guesses=config.guesses or PLAIN.guesses,
-        breadth=config.breadth or PLAIN.breadth,
-    )
 
 
 def described(settings: Settings) -> str:

@@ -99,10 +99,11 @@ class Service:
             raise Problem(422, str(error)) from None
         if isinstance(config.breadth, str) and not config.adaptive:
             raise Problem(422, f"breadth is {config.breadth!r}: give the number itself, or auto:K")
+        values = config.settings
         for option, value, most in (
-            ("depth", config.segments, self.limits.depth),
-            ("suppose", config.suppose or 0, self.limits.depth),
-            ("guesses", config.guesses or 1, self.limits.depth),
+            ("depth", values.depth, self.limits.depth),
+            ("suppose", values.suppose, self.limits.depth),
+            ("guesses", values.guesses, self.limits.depth),
             ("breadth", config.restarts, self.limits.breadth),
         ):
             if option in given and value > most:
@@ -114,12 +115,12 @@ class Service:
     def _completed(self, model: Reasoner, config: SolveConfig) -> SolveConfig:
         """Fills in the model's own settings, cut to the limits of the service."""
         config = config.completed(model.settings)
-        most = min(config.restarts, self.limits.breadth)
+        values, most = config.settings, min(config.restarts, self.limits.breadth)
         return replace(
             config,
-            depth=min(config.segments, self.limits.depth),
-            suppose=min(config.suppose or 0, self.limits.depth),
-            guesses=min(config.guesses or 1, self.limits.depth),
+            depth=min(values.depth, self.limits.depth),
+            suppose=min(values.suppose, self.limits.depth),
+            guesses=min(values.guesses, self.limits.depth),
             breadth=f"{AUTO}{most}" if config.adaptive else most,
         )
 
