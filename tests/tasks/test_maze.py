@@ -122,6 +122,11 @@ def test_a_range_of_paths_that_no_board_allows_is_refused(size: int, least: int,
         maze_of(size).generate(0, least, most)
 
 
+def test_a_least_length_that_no_board_allows_is_refused() -> None:
+    with pytest.raises(InputError, match=r"paths of 90 or more steps in a maze10 are not possible: .* at most 30"):
+        maze_of(10).generate(0, 90)
+
+
 def test_any_shortest_path_counts() -> None:
     assert solved(QUESTION, RIGHT)
     assert solved(QUESTION, DOWN)

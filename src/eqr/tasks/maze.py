@@ -151,10 +151,14 @@ class Maze(Task):
         return marked == distances([symbol != WALL for symbol in answer], start, self.size)[goal]
 
     def about_question(self, question: Integer[Tensor, " L"]) -> str | None:
-        """Returns a sentence if no way leads from S to G."""
+        """Returns a sentence if no way leads from S to G, or several of the shortest."""
         cells = question.tolist()
-        steps = distances([symbol != WALL for symbol in cells], cells.index(START), self.size)
-        return "no way leads from S to G" if steps[cells.index(GOAL)] < 0 else None
+        passable, start, goal = [symbol != WALL for symbol in cells], cells.index(START), cells.index(GOAL)
+        before, behind = distances(passable, start, self.size), distances(passable, goal, self.size)
+        if before[goal] < 0:
+            return "no way leads from S to G"
+        on_shortest = sum(there + on == before[goal] for there, on in zip(before, behind, strict=True))
+        return "several shortest paths lead from S to G" if on_shortest > before[goal] + 1 else None
 
     def render(self, puzzle: str | Integer[Tensor, " L"], solution: Solution) -> str:
         """Returns text: the maze, ``?`` where the answer contradicts the question, and how the answer was reached."""
@@ -190,11 +194,12 @@ class Maze(Task):
         whatever ``workers`` is. A board of even size is one of odd size with another line of wall at the bottom and the
         right, as in the Maze-Unique set of the paper (appendix C).
         """
+        length = f"{least} or more" if most is None else f"{least} to {most}"
         most = max(self.usual[1], least) if most is None else most
         least = least or (self.usual[0] if self.usual[0] <= most else 1)
         if not 1 <= least <= most <= self.longest:
             raise InputError(
-                f"paths of {least} to {most} steps in a {self.name} are not possible: "
+                f"paths of {length} steps in a {self.name} are not possible: "
                 f"a path has at least 1 step and at this size at most {self.longest}"
             )
         return (_puzzle(passable, path) for passable, path in mazes(self.size, seed, least, most))
