@@ -150,6 +150,14 @@ def test_a_folder_is_not_trained_in_twice(tmp_path: Path) -> None:
         run(tmp_path, 2, resume=True)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_run_replaces_no_model(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("of another run")
+    with pytest.raises(InputError, match="already holds a model, which the run would replace: choose another --out"):
+        run(tmp_path, 2)
+    assert (tmp_path / name).read_text() == "of another run"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [({"slots": 64}, "trained with slots 32, this command says 64"), ({"pool": 50}, "trained with pool 100")],

@@ -8,7 +8,7 @@ import tyro
 from eqr.commands.flags import Folder
 from eqr.errors import InputError
 from eqr.paper.reference import read_checkpoint, to_reasoner
-from eqr.storage.checkpoint import CONFIG, WEIGHTS, save
+from eqr.storage.checkpoint import holds_model, save
 from eqr.terminal.console import waiting
 
 
@@ -31,7 +31,7 @@ class ImportReference:
     def run(self) -> None:
         """Write the model folder; print a description of the model."""
         out = Path(self.out)
-        if any((out / name).exists() for name in (CONFIG, WEIGHTS)):
+        if holds_model(out):
             raise InputError(f"{out} already holds a model: give a new folder")
         try:
             with waiting(f"reading {Path(self.file).name}"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eqr.commands.out import output_folder
 from eqr.errors import InputError
-from eqr.storage.checkpoint import CONFIG, PUBLISHED, WEIGHTS, published
+from eqr.storage.checkpoint import PUBLISHED, holds_model, published
 from eqr.storage.files import write_atomically
 from eqr.storage.hub import is_on_hub, push
 from eqr.terminal.console import waiting
@@ -38,7 +38,7 @@ class Push:
 
 
 def _write(files: dict[str, bytes], folder: Path) -> None:
-    if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
+    if holds_model(folder):
         raise InputError(f"--to {folder} already holds a model: give a new folder or hf:user/name")
     made = output_folder("--to", str(folder))
     for name, content in files.items():

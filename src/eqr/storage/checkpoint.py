@@ -60,6 +60,11 @@ def save_settings(settings: Settings, folder: Path) -> None:
     write_text_atomically(folder / CONFIG, json.dumps(values, indent=2) + "\n")
 
 
+def holds_model(folder: Path) -> bool:
+    """Returns whether ``save`` would replace a model, or half of one."""
+    return any((folder / name).exists() for name in (CONFIG, WEIGHTS))
+
+
 def folder_of(name: str | Path) -> Path:
     """Returns the folder of a bundled model, of a path or of ``hf:user/name``; raises InputError if there is none."""
     if is_on_hub(name):

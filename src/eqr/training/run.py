@@ -24,7 +24,7 @@ from eqr.errors import InputError
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import WEIGHTS, torch_stream
 from eqr.runtime import CPU
-from eqr.storage.checkpoint import load, shapes_of
+from eqr.storage.checkpoint import holds_model, load, shapes_of
 from eqr.storage.states import has_state
 from eqr.storage.weights import misfit
 from eqr.tasks import Task
@@ -104,6 +104,8 @@ def train(
             stack.enter_context(locked(folder))
         if not resume and has_state(folder):
             raise InputError(f"{folder} already holds a run: continue with --resume, or choose another --out")
+        if not resume and holds_model(folder):
+            raise InputError(f"{folder} already holds a model, which the run would replace: choose another --out")
         ranks.wait()
 
         def sampler_for(task: Task) -> Sampler:
