@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from eqr.errors import InputError
+from eqr.errors import InputError, missing_extra
 from eqr.model import Reasoner
 
 BETAS = (0.9, 0.95)
@@ -80,9 +80,7 @@ def adam_atan2(model: Reasoner, lr: float, weight_decay: float) -> list[torch.op
     try:
         from adam_atan2_pytorch import AdamAtan2
     except ImportError:
-        raise InputError(
-            "the optimizer adam_atan2 is in the extra 'train': pip install 'equilibrium-reasoners[train]'"
-        ) from None
+        raise missing_extra("the optimizer adam_atan2", "train") from None
     return [AdamAtan2(model.parameters(), lr=lr, betas=BETAS, weight_decay=weight_decay, a=1.0, b=1.0)]
 
 
