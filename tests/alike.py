@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,6 +16,9 @@ import torch
 from eqr.cli import main
 from eqr.engine.rows import Job
 from eqr.evidence import BY_RESTART, Evidence, Solution
+from eqr.model import Reasoner
+from eqr.random import Streams
+from eqr.training.growth import grown
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,3 +123,24 @@ def end_of(job: Job, answer: int = 0, halted: bool = True) -> Evidence:
         halted=torch.tensor([halted]),
         valid=torch.tensor([False]),
     )
+
+
+def unchanged_by_copies(small: Reasoner, ids: torch.Tensor, copies: int) -> None:
+    """Asserts that a network with ``copies`` of each channel gives what ``small`` gives, from the same start."""
+    wide = Reasoner(replace(small.config, channels=small.config.channels * copies))
+    wide.load_state_dict(grown(wide, small, torch.Generator().manual_seed(2), spread=0.0))
+    z = small.init(Streams.numbered(3, range(len(ids))), ids=ids)
+    starts = z, z.repeat_interleave(copies, -1)
+    narrow_end, wide_end = (
+        model.segment(start, model.embed(ids), model.relations(ids))
+        for model, start in zip((small, wide), starts, strict=True)
+    )
+    close = torch.testing.assert_close
+    close(wide_end, narrow_end.repeat_interleave(copies, -1), atol=1e-3, rtol=1e-3)
+    close(
+        wide.decode(wide_end, wide.relations(ids)), small.decode(narrow_end, small.relations(ids)), atol=1e-2, rtol=1e-3
+    )
+    scores = (model.halt_logit(end, model.relations(ids)) for model, end in ((wide, wide_end), (small, narrow_end)))
+    close(*scores, atol=1e-2, rtol=1e-3)
+    if small.config.init == "fixed":
+        close(wide.init(Streams.numbered(3, range(len(ids)))), starts[1])

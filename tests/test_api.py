@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from eqr.evidence import Evidence
 from eqr.solvers import Map, Memory, Rows
 from eqr.tasks import task_named
 from eqr.training.loss import softmax
+from eqr.types import Calibration, Settings
 
 EASY = "..3.2.6..9..3.5..1..18.64....81.29..7.......8..67.82....26.95..8..2.3..9..5.1.3.."
 ANSWER = "483921657967345821251876493548132976729564138136798245372689514814253769695417382"
@@ -61,6 +63,22 @@ def test_one_text_gives_one_solution_and_a_list_gives_a_list() -> None:
         eqr.solve(model, torch.zeros(1, 7, dtype=torch.long))
 
 
+def test_ids_may_be_a_tensor_an_array_or_lists() -> None:
+    model = eqr.load("sudoku")
+    (ids,) = model.task.encode([EASY])
+    for given in (ids[None].numpy(), ids[None].byte(), [ids.tolist()], [ids]):
+        assert eqr.solve(model, given)[0].text == ANSWER
+    for wrong, said in (
+        (ids, r"puzzle 1: it is int64 of shape \(\): give \(81,\) whole numbers for each puzzle"),
+        (ids[None] * 1.0, r"puzzle 1: it is float32 of shape \(81,\)"),
+        (ids[None, None], r"puzzle 1: it is int64 of shape \(1, 81\)"),
+        ([None], "puzzle 1: it is NoneType: give a text, or ids as a tensor or an array"),
+        (ids[None] + 5, "puzzle 1: it holds ids from 5 to 14, sudoku has 0 to 9"),
+    ):
+        with pytest.raises(eqr.InputError, match=said):
+            eqr.solve(model, wrong)
+
+
 def test_a_stream_takes_any_iterable_and_answers_what_stands_before_a_fault() -> None:
     model = eqr.load("sudoku")
     endless = itertools.chain([EASY, EASY], itertools.repeat("no puzzle"))
@@ -88,6 +106,8 @@ def test_a_trajectory_is_tensors_in_one_run(tiny_run: Path) -> None:
     assert path.z is not None
     assert path.z.shape == (6, 5, *model.state_shape)
     assert eqr.trajectory(model, ids, depth=5, breadth=2).z is None
+    several = eqr.trajectory(model, ids, depth=5, breadth=2, config=eqr.SolveConfig(views=3))
+    assert torch.equal(several.residual, path.residual)
     # The states are those of the engine: decoding the last one gives the last answer.
     decoded = model.decode(path.z[:, -1]).argmax(-1) + 1
     asked = ids.repeat_interleave(2, 0)
@@ -138,6 +158,77 @@ def test_training_takes_a_sampler_or_an_iterable() -> None:
     assert eqr.train(TINY, data=pairs, config=SHORT).step == 3
     with pytest.raises(eqr.InputError, match="the sampler has no more puzzles"):
         eqr.train(TINY, data=iter(list(zip(*boards(2), strict=True))), config=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda question, answer: (question, answer + 5),
+            "drew a answer that is no board of sudoku4: it holds ids from",
+        ),
+        (lambda question, answer: (question - 1, answer), "drew a question that is no board of sudoku4: it holds ids"),
+        (
+            lambda question, answer: (question[1:], answer),
+            "drew a question that is no board .*: it has 15 ids, sudoku4",
+        ),
+    ],
+)
+def test_puzzles_of_a_sampler_are_checked(spoil: Any, said: str) -> None:
+    with pytest.raises(eqr.InputError, match=said):
+        eqr.train(TINY, data=itertools.repeat(spoil(*(board[0].astype(int) for board in boards(1)))), config=SHORT)
+
+
+def test_training_data_may_be_a_tuple_of_sets_or_of_paths(tmp_path: Path) -> None:
+    task = task_named("sudoku4")
+    sets = tuple(collect(task, task.generate(seed=seed), 5) for seed in (1, 2))
+    assert eqr.train(TINY, data=sets, config=SHORT).step == 3
+    with pytest.raises(eqr.InputError, match="no puzzle to train on"):
+        eqr.train(TINY, data=(), config=SHORT)
+
+
+def test_a_network_that_is_trained_further_has_no_settings_of_its_own_any_more() -> None:
+    first = eqr.train(TINY, data=Ones(), config=SHORT).model
+    first.calibration = Calibration(
+        delta=0.0, tol=0.1, precision=0.9, delta_rows=1, tol_rows=1, puzzles=1, data="x", depth=4, window=3
+    )
+    first.settings = Settings(halt="learned", suppose=3)
+    second = eqr.train(first, data=Ones(), config=SHORT).model
+    assert (second.calibration, second.settings) == (None, None)
+    assert first.settings
+    with pytest.raises(
+        eqr.InputError, match="start_from='sudoku': the network given has weights already, leave it out"
+    ):
+        eqr.train(first, data=Ones(), config=SHORT, start_from="sudoku")
+
+
+def test_training_runs_in_any_thread() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(eqr.train, TINY, data=Ones(), config=SHORT).result().step == 3
+
+
+def test_every_thread_is_given_torchs_threads_although_workers_run() -> None:
+    before, streams = torch.get_num_threads(), []
+    puzzles = torch.from_numpy(boards(3)[0]).long()
+    model = eqr.Reasoner(TINY).eval()
+    torch.set_num_threads(3)
+    try:
+        for _ in range(2):  # a stream begins while another one is open
+            streams.append(eqr.solve_stream(model, puzzles, eqr.SolveConfig(depth=2, rows=1)))
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(next, streams[-1]).result()
+        for stream in streams:
+            list(stream)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_options_that_count_are_whole_numbers() -> None:
+    with pytest.raises(eqr.InputError, match=r"depth is 2\.5: it must be a whole number"):
+        eqr.SolveConfig(depth=2.5)
+    assert eqr.SolveConfig(depth=np.int64(2), tol=0.5, noise=0.5).segments == 2
 
 
 def test_own_loss_and_optimizer_are_used() -> None:

@@ -50,6 +50,19 @@ def test_answers_do_not_depend_on_neighbours(model: Reasoner) -> None:
         assert torch.equal(alone.residual, together[number].residual)
 
 
+def test_answers_of_mazes_do_not_depend_on_neighbours_or_on_rows_under_way() -> None:
+    model = eqr.load("maze").for_task(task_named("maze9"))
+    puzzles = torch.stack([torch.from_numpy(p.question).long() for p in itertools.islice(model.task.generate(3), 5)])
+
+    def residuals(puzzles: torch.Tensor, rows: int) -> list[float]:
+        config = eqr.SolveConfig(depth=6, halt="fixed", rows=rows)
+        return [found.residual.item() for found in evidence_stream(model, puzzles, config)]
+
+    together = residuals(puzzles, 16)
+    assert [residuals(puzzle[None], 16)[0] for puzzle in puzzles] == together
+    assert all(residuals(puzzles, rows) == together for rows in (1, 2, 3))
+
+
 def test_the_halting_head_scores_right_answers_higher(model: Reasoner) -> None:
     puzzles = torch.cat([generated(24, 0), generated(40, 20)])
     found = list(evidence_stream(model, puzzles, eqr.SolveConfig(depth=4, breadth=2)))

@@ -27,7 +27,7 @@ from eqr.measure.calibrate import (
     candidates,
 )
 from eqr.measure.report import Report
-from eqr.storage.checkpoint import load, save
+from eqr.storage.checkpoint import load, save, save_settings
 from eqr.tasks import task_named
 from eqr.types import Calibration, Settings
 
@@ -189,6 +189,22 @@ def test_every_setting_is_measured_with_the_new_thresholds_and_the_best_one_with
     assert json.loads(done.stdout)["solve"] == best | {"breadth": 1}
 
 
+def test_no_settings_are_tried_that_a_model_may_not_have(
+    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eqr.measure.calibrate.thresholds", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr(
+        "eqr.measure.calibrate.evaluate",
+        lambda *_, **kept: report(0.1 * _[2].segments / 4096, 1.0, depth=_[2].segments, breadth=_[2].breadth),
+    )
+    done = typed("calibrate", str(folder), "--data", str(data), "--depth", "2048", "--json", "-", *FAST)
+    assert json.loads(done.stdout)["solve"]["depth"] == load(folder).settings.depth == 4096
+    before = (folder / "config.json").read_text()
+    with pytest.raises(InputError, match="depth is 4097, a model may ask for 4096 at most"):
+        save_settings(Settings(depth=4097), folder)
+    assert (folder / "config.json").read_text() == before
+
+
 def test_few_puzzles_give_no_thresholds_and_the_residual_alone_is_tried(folder: Path, data: Path) -> None:
     file = folder.parent / "figures.json"
     limited = ("--data", str(data), "--limit", "99", "--depth", "4", "--json", str(file))
@@ -262,8 +278,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--breadth", "0"), "breadth is 0: it must be 1 or more"),
+        (("--breadth", "0"), "breadth is 0: it must be 1 to 4096"),
         (("--depth", "2"), "depth 2 is less than the 3 segments of a window: give more"),
+        (("--depth", "4097"), "depth is 4097: a model's own may be 4096 at most, give less"),
+        (("--breadth", "4097"), "breadth is 4097: it must be 1 to 4096"),
         (("--json", "nowhere/x.json"), "--json nowhere/x.json: the folder does not exist, create it first"),
     ],
 )

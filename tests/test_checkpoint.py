@@ -163,6 +163,22 @@ class Reading(Block):
         return h * self.scale.sum()
 
 
+class Converting(Block):
+    """A block that makes an array of a tensor while it is made."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.total = torch.ones(3).numpy().tolist()
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h
+
+
+def test_a_block_that_makes_arrays_while_it_is_made_is_loaded_all_the_same(tmp_path: Path) -> None:
+    save(Reasoner(ModelConfig(task="sudoku4", channels=8), block=Converting), tmp_path / "own")
+    assert load(tmp_path / "own", block=Converting).blocks[0].total == [1.0, 1.0, 1.0]
+
+
 def test_a_block_that_reads_its_weights_while_it_is_made_is_loaded_all_the_same(tmp_path: Path) -> None:
     save(Reasoner(ModelConfig(task="sudoku4", channels=8), block=Reading), tmp_path / "own")
     assert load(tmp_path / "own", block=Reading).blocks[0].total == [1.0, 1.0, 1.0]

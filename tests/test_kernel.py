@@ -225,6 +225,22 @@ def add(number: str, folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("forgetful")
+def test_a_library_that_is_damaged_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: Path(name).stat().st_size)
+    assert native_library(add("1", tmp_path)) > 0  # not loaded: a loaded file must not be cut
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (library,) = (tmp_path / "cache" / "eqr").iterdir()
+    library.write_bytes(b"")
+    native_library.cache_clear()
+    assert native_library(add("1", tmp_path)).add(1) == 2
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("forgetful")
 def test_a_library_is_kept_and_built_anew_when_its_source_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,3 +67,9 @@ def test_a_size_that_a_task_has_not_names_those_it_has() -> None:
 def test_a_task_with_too_many_sizes_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"task '{name}' cannot be made .too many positional arguments."):
         task_named(name)
+
+
+def test_a_head_of_the_first_cell_needs_a_block_with_one_vector_for_a_cell() -> None:
+    with pytest.raises(InputError, match=r"model.halt_head=first: the relation block has a vector for each symbol"):
+        Reasoner(ModelConfig(task="sudoku4", block="relation", channels=8, halt_head="first"))
+    assert Reasoner(ModelConfig(task="sudoku4", block="mixer", channels=8, halt_head="first")).halt_head.shape == (8,)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eqr.engine.policy.breadth import enough_restarts, waves
-from eqr.engine.policy.selection import choose, selection_rule
+from eqr.engine.policy.selection import by_rank, choose, selection_rule
 from eqr.evidence import Evidence
 from eqr.measure.report import pass_at_k
 from eqr.types import Calibration
@@ -56,6 +56,10 @@ A, B, C = [1, 2], [2, 1], [2, 2]
 )
 def test_the_rule_chooses(rule: str, found: Evidence, chosen: int) -> None:
     assert selection_rule(rule).selects(found) == chosen
+
+
+def test_a_residual_that_is_no_number_ranks_last() -> None:
+    assert by_rank(evidence([A, B, C], residual=[NAN, 2.0, 1.0])) == [2, 1, 0]
 
 
 def test_a_row_that_halted_goes_before_one_that_ran_out_of_depth() -> None:

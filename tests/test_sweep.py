@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from eqr.data.files import collect
 from eqr.engine import SolveConfig, evidence_stream
-from eqr.measure.sweep import cut, halts_at, settings
+from eqr.measure.sweep import cut, halts_at, settings, sweep
 from eqr.model import Reasoner
 from eqr.storage.checkpoint import load
 from eqr.tasks import task_named
@@ -70,3 +71,11 @@ def test_every_fixed_budget_and_every_adaptive_setting_is_measured() -> None:
     assert found[:4] == [("fixed", 4, 1), ("fixed", 4, 3), ("fixed", 8, 1), ("fixed", 8, 3)]
     assert found[4:8] == [("residual", 4, 1), ("residual", 4, "auto:3"), ("residual", 8, 1), ("residual", 8, "auto:3")]
     assert len(found) == 16
+
+
+def test_a_sweep_measures_one_view(model: Reasoner) -> None:
+    puzzles = collect(model.task, model.task.generate(5), 3)
+    one, several = (
+        sweep(model, puzzles, [4], [2], replace(LARGEST, views=views), False, lambda: None) for views in (1, 3)
+    )
+    assert one == several

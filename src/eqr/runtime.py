@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -103,12 +104,16 @@ def native_library(source: Path) -> ctypes.CDLL | None:
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqr"
         library = folder / f"{source.stem}-{key}.so"
-        if not library.exists():
-            if not can_compile(CPU):
-                return None
-            if sys.stderr.isatty():
-                print(f"compiling {source.name}, once on this machine; this takes some seconds", file=sys.stderr)
-            _build(source, library, options)
+        if library.exists():
+            try:
+                return ctypes.CDLL(str(library))
+            except OSError:
+                pass  # damaged, for instance by a loss of power: it is built anew
+        if not can_compile(CPU):
+            return None
+        if sys.stderr.isatty():
+            print(f"compiling {source.name}, once on this machine; this takes some seconds", file=sys.stderr)
+        _build(source, library, options)
         return ctypes.CDLL(str(library))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: there is no home folder
         lines = (getattr(error, "stderr", None) or str(error)).splitlines()
@@ -247,6 +252,36 @@ class RowWorkers:
             torch.accelerator.synchronize(self.device)
 
 
+class _Threads:
+    """Torch's number of threads outside of the workers of this process.
+
+    A worker that sets its own number also sets that of threads which begin later, so what torch says is the number of
+    the user only while no worker runs.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.groups, self.number = 0, 1
+        """Groups of workers that run, and the number."""
+
+    def enter(self) -> int:
+        """Returns the number; workers may set theirs from now on."""
+        with self.lock:
+            if not self.groups:
+                self.number = torch.get_num_threads()
+            self.groups += 1
+            return self.number
+
+    def leave(self) -> None:
+        """Gives this thread, and those that begin later, the number again."""
+        with self.lock:
+            self.groups -= 1
+            torch.set_num_threads(self.number)
+
+
+_THREADS = _Threads()
+
+
 @contextmanager
 def row_workers(device: torch.device) -> Iterator[RowWorkers]:
     """Yields one worker per torch thread on a CPU, and a single worker elsewhere. In a worker torch uses one thread.
@@ -254,13 +289,13 @@ def row_workers(device: torch.device) -> Iterator[RowWorkers]:
     Two threads inside every operation lose much of their time waiting for each other. Two threads that split the rows
     are 2 to 3 times faster, and do not stall beside another busy process.
     """
-    before = torch.get_num_threads()
-    threads = before if device.type == "cpu" else 1
+    all_threads = _THREADS.enter()
+    threads = all_threads if device.type == "cpu" else 1
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield RowWorkers(threads, device, pool)
     finally:
-        torch.set_num_threads(before)
+        _THREADS.leave()
 
 
 @contextmanager
@@ -268,8 +303,12 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
     """Records Ctrl-C and SIGTERM instead of stopping at once, for work that must end between steps.
 
     Yields a function that returns whether a signal came. A second Ctrl-C interrupts if it comes more than a second
-    later: launchers pass signals on to processes that have already received them.
+    later: launchers pass signals on to processes that have already received them. Only the main thread gets signals:
+    in another one, none ever comes.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
     noted = 0.0
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -176,6 +176,10 @@ class Calibration:
                 raise InputError(f"{name} is {vars(self)[name]}: it must be {range}, measure it with `eqr calibrate`")
 
 
+MOST_DEPTH, MOST_RESTARTS, MOST_SUPPOSE = 4096, 4096, 1024
+"""Largest settings that a model may have of its own."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Options of ``SolveConfig`` with which a network answers best, measured by ``eqr calibrate``."""

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from alike import unchanged_by_copies
 
+from eqr.engine import SolveConfig, evidence_stream
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import Streams
 from eqr.tasks.csp import Csp, csp_for
@@ -80,6 +82,24 @@ def test_a_row_holds_the_whole_problem(interchangeable: bool) -> None:
         alone, frame = exact(row, task.frame)
         assert (moved(alone, frame, task.frame) == row).all()
         assert len(alone) <= len(row)
+
+
+def test_copies_of_each_channel_change_nothing() -> None:
+    made = problems(4)
+    task = csp_for(made, family_of(made, False))
+    unchanged_by_copies(network(task), ids_of(task, made), copies=2)
+
+
+@pytest.mark.parametrize("interchangeable", [True, False])
+def test_views_rename_every_board_of_a_problem(interchangeable: bool) -> None:
+    made = problems(3, ordered=False)
+    task = csp_for(made, family_of(made, interchangeable))
+    config = SolveConfig(depth=3, breadth=2, views=2, halt="fixed")
+    for found in evidence_stream(network(task), ids_of(task, made), config, record=True):
+        ids, given = found.puzzle, found.puzzle > 0
+        assert len(found.answers) == 4
+        assert (found.answers[:, given] == ids[given]).all()
+        assert all((history.answers[:, given] == ids[given]).all() for history in found.histories)
 
 
 def test_each_row_of_a_matrix_is_a_mean_of_the_groups() -> None:

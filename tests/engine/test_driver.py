@@ -14,6 +14,7 @@ from alike import eventually, same
 from eqr.engine import Closed, Full, SolveConfig, SolveServer, evidence_stream
 from eqr.engine.policy.halting import HaltInputs
 from eqr.engine.server import row_bytes
+from eqr.errors import InputError
 from eqr.evidence import Evidence, History, Snapshot
 from eqr.model import ModelConfig, Reasoner
 from eqr.tasks import task_named
@@ -191,6 +192,15 @@ def test_the_sizes_that_one_client_asks_for_do_not_take_the_time_of_others() -> 
         weights = {model: driver._weight(board) for model, board in driver._boards.items()}
         part = (driver._boards[MODEL].spent - before[MODEL]) * weights[MODEL] / (driver.busy - seconds)
         assert part == pytest.approx(0.5, abs=0.15)
+
+
+def test_ids_that_are_no_puzzle_are_refused_before_they_reach_the_engine() -> None:
+    (puzzle,) = boards(1)
+    with running() as driver:
+        for wrong, said in ((puzzle + 9, "it holds ids from 9"), (puzzle[1:], "it has 15 ids, sudoku4 has 16")):
+            with pytest.raises(InputError, match=said):
+                driver.submit(MODEL, [puzzle, wrong], SolveConfig(depth=2))
+        assert len(driver.submit(MODEL, [puzzle], SolveConfig(depth=2)).result(20)) == 1
 
 
 def test_the_evidence_of_a_puzzle_is_told_at_once_although_an_earlier_puzzle_is_under_way() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from alike import unchanged_by_copies
 
 from eqr.model import ModelConfig, Reasoner
 from eqr.random import Streams
@@ -21,18 +22,22 @@ def network(config: ModelConfig, seed: int = 0) -> Reasoner:
 @pytest.mark.parametrize("block", ["relation", "symbol", "synthesizer"])
 @pytest.mark.parametrize("copies", [2, 3])
 def test_copies_of_each_channel_change_nothing(block: str, copies: int) -> None:
-    small = network(replace(SMALL, block=block))
-    wide = network(replace(small.config, channels=8 * copies), seed=1)
-    wide.load_state_dict(grown(wide, small, torch.Generator().manual_seed(2), spread=0.0))
-    ids = small.task.encode("1..............2")
-    z = small.init(Streams.numbered(3, range(1)))
-    narrow_end, wide_end = (
-        small.segment(z, small.embed(ids)),
-        wide.segment(z.repeat_interleave(copies, -1), wide.embed(ids)),
-    )
-    torch.testing.assert_close(wide_end, narrow_end.repeat_interleave(copies, -1), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(wide.decode(wide_end), small.decode(narrow_end), atol=1e-2, rtol=1e-3)
-    torch.testing.assert_close(wide.halt_logit(wide_end), small.halt_logit(narrow_end), atol=1e-2, rtol=1e-3)
+    model = network(replace(SMALL, block=block))
+    unchanged_by_copies(model, model.task.encode("1..............2"), copies)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(task="arc5x1", block="axial", channels=8, layers=1),
+        replace(SMALL, init="fixed"),
+        replace(SMALL, scaled_embedding=True),
+    ],
+    ids=["rules", "a fixed start", "scaled embeddings"],
+)
+def test_copies_change_nothing_in_any_kind_of_network(config: ModelConfig) -> None:
+    model = network(config)
+    unchanged_by_copies(model, torch.ones(1, model.task.layout.width, dtype=torch.long), copies=2)
 
 
 def test_copies_differ_a_little_and_so_can_learn_apart() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from eqr.data.files import Puzzles
@@ -37,6 +38,23 @@ class StreamSampler:
         if pair is None:
             raise InputError("the sampler has no more puzzles: give one that does not end")
         question, answer = (np.asarray(board, np.int64) for board in pair)
+        return question, answer
+
+
+class CheckedSampler:
+    """Draws the puzzles of a sampler that nobody has checked."""
+
+    def __init__(self, task: Task, sampler: Sampler) -> None:
+        self.task, self.sampler = task, sampler
+
+    def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+        """Returns the next question and answer; raises InputError if one of them is no board of the task."""
+        question, answer = self.sampler.draw(rng)
+        for name, board in (("question", question), ("answer", answer)):
+            try:
+                self.task.check_ids(torch.from_numpy(np.array(board)))
+            except (InputError, TypeError) as error:
+                raise InputError(f"the sampler drew a {name} that is no board of {self.task.name}: {error}") from None
         return question, answer
 
 

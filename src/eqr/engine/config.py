@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Literal, cast, get_args
 
 from eqr.engine.policy.halting import UNCALIBRATED, Halting, HaltingRule, Thresholds, halting_rule
@@ -240,8 +241,14 @@ class SolveConfig(RowConfig):
         }
 
 
+REAL = ("tol", "noise")
+"""Options that need not be whole numbers."""
+
+
 def _refuse_less(options: Mapping[str, tuple[int | float, int]]) -> None:
-    """Raises InputError for the first option that is less than its least value, or not finite."""
+    """Raises InputError for the first option that is less than its least value, not finite, or a fraction."""
     for name, (value, least) in options.items():
         if not (least <= value < math.inf):
             raise InputError(f"{name} is {value}: it must be {least} or more")
+        if name not in REAL and not isinstance(value, Integral):
+            raise InputError(f"{name} is {value}: it must be a whole number")

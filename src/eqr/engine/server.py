@@ -165,10 +165,13 @@ class SolveServer:
         Only depth, breadth, seed, halting rule and suppositions are read from ``config``; options that it leaves open
         are the model's own settings. The engine's thread calls ``on_snapshot`` after each segment of each row, and
         ``on_evidence`` once for each puzzle, as soon as the puzzle is decided: who stops waiting for the future has the
-        evidence so far. Raises Full or Closed.
+        evidence so far. Neither may raise, as that ends the engine. Raises Full or Closed, and InputError for ids that
+        are no puzzle.
         """
         config = config.completed(model.settings)
         config.check(model.task)
+        for puzzle in puzzles:
+            model.task.check_ids(puzzle)
         queue = PuzzleQueue(puzzles, config, model.calibration, on_snapshot)
         request = _Request(
             model=model,

@@ -4,9 +4,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
+import numpy as np
+import torch
 from jaxtyping import Int
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from eqr.data.parsing import Refused, Text, read_puzzle
@@ -22,8 +25,8 @@ from eqr.model import Reasoner
 from eqr.runtime import row_workers
 from eqr.tasks import Task
 
-Puzzle: TypeAlias = str | Text | Refused | Int[Tensor, " L"]
-"""A puzzle as text, as text with its position in the input, or as ids, 0 = blank; or what stands in place of one."""
+Puzzle: TypeAlias = str | Text | Refused | Int[Tensor, " L"] | ArrayLike
+"""A puzzle as text, as text with its position in the input, or as (L,) ids, 0 = blank; or what stands in its place."""
 
 
 def evidence_stream(
@@ -95,16 +98,15 @@ class _Asked:
         except InputError as error:
             self.failed = error
 
-    def _asked(self, number: int, puzzle: str | Text | Tensor) -> tuple[Reasoner, Int[Tensor, " L"]] | Refused:
-        if not isinstance(puzzle, Tensor):
+    def _asked(self, number: int, puzzle: str | Text | ArrayLike) -> tuple[Reasoner, Int[Tensor, " L"]] | Refused:
+        if isinstance(puzzle, str | Text):
             text = puzzle if isinstance(puzzle, Text) else Text(f"puzzle {number}", puzzle)
             return read_puzzle(self.task, text, self.model.for_task)
         try:
-            model = self.model.for_task(self.task.sized(len(puzzle)))
-            if len(puzzle) != (width := model.task.layout.width):
-                raise InputError(f"it has {len(puzzle)} ids, {self.task.name} has {width}")
-            model.task.identity(puzzle)  # raises InputError for ids that are no puzzle
-            return model, puzzle
+            ids = puzzle if isinstance(puzzle, Tensor) else _tensor(puzzle)
+            model = self.model.for_task(self.task.sized(ids.numel()))
+            model.task.check_ids(ids)
+            return model, ids.long()
         except InputError as error:
             return Refused(f"puzzle {number}", str(error))
 
@@ -112,6 +114,13 @@ class _Asked:
         """Yields, once, the pieces that come before any puzzle but the first ``answered``."""
         while self.refused and self.refused[0][0] <= answered:
             yield self.refused.popleft()[1]
+
+
+def _tensor(ids: ArrayLike) -> Tensor:
+    try:
+        return torch.from_numpy(np.array(ids))
+    except (TypeError, ValueError):
+        raise InputError(f"it is {type(ids).__name__}: give a text, or ids as a tensor or an array") from None
 
 
 def outcomes(
@@ -175,15 +184,15 @@ def solve(  # type: ignore[overload-overlap]  # a str is a sequence of str too
 ) -> Solution: ...
 @overload
 def solve(
-    model: Reasoner, puzzles: Sequence[str] | Int[Tensor, "B L"], config: SolveConfig | None = None
+    model: Reasoner, puzzles: Sequence[str] | Int[Tensor, "B L"] | NDArray[Any], config: SolveConfig | None = None
 ) -> list[Solution]: ...
 def solve(
-    model: Reasoner, puzzles: str | Sequence[str] | Int[Tensor, "B L"], config: SolveConfig | None = None
+    model: Reasoner, puzzles: str | Sequence[str] | Int[Tensor, "B L"] | NDArray[Any], config: SolveConfig | None = None
 ) -> Solution | list[Solution]:
     """Answers one puzzle given as text, or several given as a list of texts or as ids (B, L), 0 = blank.
 
     Without ``config``, with the settings with which the model answers best. An answer that breaks a rule is marked
-    ``valid=False``. Raises InputError for a text that is not a puzzle.
+    ``valid=False``. Raises InputError for a text or ids that are no puzzle.
     """
     if isinstance(puzzles, str):
         return next(solve_stream(model, [puzzles], config))
@@ -204,7 +213,7 @@ def trajectory(
     No row halts. With ``latents``, also records the states z (R, T, S, C, D). ``config`` gives the other options: seed,
     noise, solver. Raises InputError for a text that is not a puzzle, and if the boards differ in size.
     """
-    config = replace(config or SolveConfig(), depth=depth, breadth=breadth, halt="fixed", suppose=0)
+    config = replace(config or SolveConfig(), depth=depth, breadth=breadth, views=1, halt="fixed", suppose=0)
     puzzles = [puzzles] if isinstance(puzzles, str) else puzzles
     solutions = list(solve_stream(model, puzzles, config, record=True, latents="all" if latents else "none"))
     rows = [history for solution in solutions for history in solution.evidence.histories]

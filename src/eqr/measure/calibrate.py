@@ -21,7 +21,7 @@ from eqr.errors import InputError
 from eqr.measure.evaluate import evaluate
 from eqr.measure.report import Report
 from eqr.model import Reasoner
-from eqr.types import Calibration, Layout, Settings
+from eqr.types import MOST_DEPTH, MOST_RESTARTS, Calibration, Layout, Settings
 
 DELTAS = [step / 4 for step in range(-8, 49)]
 """Halting logits to try, the loosest first."""
@@ -88,12 +88,16 @@ def calibrate(
         data_name: Name of the puzzles in the calibration and the reports.
         compile: That of ``solve_stream``.
         dtype: Numbers of the matrix products (``SolveConfig.dtype``); thresholds need not hold for others.
-        progress: Called with a number of puzzles and the name of the run; the numbers add up to RUNS times all puzzles.
+        progress: Called with a number of puzzles and the name of the run; the numbers add up to RUNS times all puzzles,
+            or to less where further runs could gain nothing.
 
-    Raises InputError if ``depth`` is less than a window, or ``breadth`` less than 1.
+    Raises InputError if ``depth`` is less than a window, ``breadth`` less than 1, or either more than a model may have
+    of its own.
     """
-    if breadth < 1:
-        raise InputError(f"breadth is {breadth}: it must be 1 or more")
+    if not 1 <= breadth <= MOST_RESTARTS:
+        raise InputError(f"breadth is {breadth}: it must be 1 to {MOST_RESTARTS}")
+    if depth > MOST_DEPTH:
+        raise InputError(f"depth is {depth}: a model's own may be {MOST_DEPTH} at most, give less")
     config = SolveConfig(depth=depth, dtype=dtype)
     if depth < config.window:
         raise InputError(f"depth {depth} is less than the {config.window} segments of a window: give more")
@@ -121,7 +125,7 @@ def calibrate(
         tried.append(report(replace(best_of(tried).config.settings, breadth=f"{AUTO}{breadth}")))
     for times in LONGER:
         best = best_of(tried)
-        if best.exact_accuracy == 1:
+        if best.exact_accuracy == 1 or depth * times > MOST_DEPTH:
             break
         tried.append(report(replace(best.config.settings, depth=depth * times)))
         if best_of(tried) is best:

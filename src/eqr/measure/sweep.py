@@ -127,6 +127,7 @@ def sweep(
     ``progress`` is called once per puzzle.
     """
     model = model.for_task(puzzles.task)
+    config = replace(config, views=1)  # what is cut from a run is one view
     largest = replace(config, depth=max(depths), breadth=max(breadths), halt="fixed")
     batch, budgets = puzzles.batch(), list(settings(depths, breadths, config))
     sums = torch.zeros(len(budgets), 4, dtype=torch.double)

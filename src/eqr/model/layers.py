@@ -33,6 +33,16 @@ def swiglu(h: Float[Tensor, "... D"], inward: Tensor, outward: Tensor) -> Float[
     return gated(h @ inward.T, -1) @ outward.T
 
 
+def near_by(
+    planes: Float[Tensor, "R C H W"], kernel: Float[Tensor, "D C 3 3"], apart: tuple[int, int] = (1, 1)
+) -> Float[Tensor, "R D H W"]:
+    """Applies a 3x3 convolution, with zeros beyond the edge, to neighbours that are ``apart`` from each other."""
+    # On a CPU a single row takes another algorithm, which rounds otherwise, and a row's bits must not depend on others.
+    alone = len(planes) == 1 and not torch.compiler.is_compiling()
+    near = F.conv2d(torch.cat([planes, planes]) if alone else planes, kernel, padding=apart, dilation=apart)
+    return near[:1] if alone else near
+
+
 def truncated_normal(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
     """Draws normal values, cut off at two standard deviations and widened so that ``std`` remains (TRM, EqR)."""
     values = torch.empty(shape, device=generator.device)

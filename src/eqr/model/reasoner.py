@@ -356,6 +356,11 @@ def _refuse_misfit(block: type[Block], config: ModelConfig, layout: Layout) -> N
         raise InputError(f"the {name_in(BLOCKS, block)} block takes no relations of problems: set model.block=relation")
     if layout.frame and config.halt_head != "pooled":
         raise InputError(f"model.halt_head={config.halt_head}: problems with their own relations need pooled")
+    if block.per_symbol and config.halt_head != "pooled":
+        raise InputError(
+            f"model.halt_head={config.halt_head}: the {name_in(BLOCKS, block)} block has a vector for each symbol of a "
+            "cell and needs pooled"
+        )
     if config.prefix_tokens and not block.takes_prefix:
         raise InputError(
             f"model.prefix_tokens={config.prefix_tokens}: the {name_in(BLOCKS, block)} block takes none, set it to 0"

@@ -25,7 +25,7 @@ from eqr.storage.hub import fetched, is_on_hub
 from eqr.storage.weights import CURE, Shapes, read_weights, refuse_misfit, without_numbers
 from eqr.tasks import Task, task_named
 from eqr.tasks.base import MOST_NAME
-from eqr.types import Calibration, Settings
+from eqr.types import MOST_DEPTH, MOST_RESTARTS, MOST_SUPPOSE, Calibration, Settings
 
 BUNDLED = Path(__file__).parents[1] / "weights"
 WEIGHTS, CONFIG, CALIBRATION = "model.safetensors", "config.json", "calibration.json"
@@ -34,8 +34,6 @@ SETTINGS = "solve"
 CARD, README = "card.md", "README.md"
 PUBLISHED = {WEIGHTS: 2**32, CONFIG: MOST_TEXT, CALIBRATION: MOST_TEXT, README: MOST_TEXT}
 """The files of a model on the hub, and the most bytes of each; other files there are never fetched."""
-MOST_DEPTH, MOST_RESTARTS, MOST_SUPPOSE = 4096, 4096, 1024
-"""Largest settings that a model may ask for in its config.json."""
 
 
 def save(model: Reasoner, folder: str | Path) -> None:
@@ -55,7 +53,11 @@ def save_calibration(calibration: Calibration, folder: Path) -> None:
 
 
 def save_settings(settings: Settings, folder: Path) -> None:
-    """Writes the settings with which a model answers best into its config.json."""
+    """Writes the settings with which a model answers best into its config.json.
+
+    Raises InputError, and writes nothing, for settings that ``load`` would refuse.
+    """
+    _settings(asdict(settings), "the settings")
     values = _object(folder / CONFIG) | {SETTINGS: asdict(settings)}
     write_text_atomically(folder / CONFIG, json.dumps(values, indent=2) + "\n")
 
@@ -116,7 +118,7 @@ def _shapes(config: ModelConfig, place: Path) -> Shapes | None:
     try:
         with without_numbers():
             return shapes_of(_built(config, place).state_dict())
-    except RuntimeError:
+    except (RuntimeError, TypeError):  # TypeError: for an array of numpy
         return None  # a custom block may read its own weights while it is built
 
 

@@ -166,10 +166,10 @@ class RecordFile:
             if self.last is None and (last or not _may_be_cut(half)):
                 raise self._foreign(count or 1)
             if half and self.ranks.first:
-                with self.path.open("rb+") as file:
-                    file.truncate(end)
-                    file.seek(end)
-                    file.write(b"" if unended is None else half + b"\n")
+                with self.path.open("rb+") as file:  # at no time may other processes, which read it too, count less
+                    file.truncate(end if unended is None else end + len(half))
+                    file.seek(0, os.SEEK_END)
+                    file.write(b"" if unended is None else b"\n")
         except OSError as error:
             raise self._unwritable(error) from None
         return count + (unended is not None)

@@ -168,6 +168,15 @@ class Task(ABC):
             raise InputError(f"it holds ids from {min(ids)} to {max(ids)}, {self.name} has 0 to {self.layout.symbols}")
         return bytes(ids)
 
+    def check_ids(self, puzzle: Tensor) -> None:
+        """Raises InputError unless ``puzzle`` is (L,) whole numbers that are ids of this task."""
+        if puzzle.dim() != 1 or puzzle.is_floating_point() or puzzle.is_complex() or puzzle.dtype == torch.bool:
+            kind = f"{str(puzzle.dtype).removeprefix('torch.')} of shape {tuple(puzzle.shape)}"
+            raise InputError(f"it is {kind}: give ({self.layout.width},) whole numbers for each puzzle")
+        if len(puzzle) != self.layout.width:
+            raise InputError(f"it has {len(puzzle)} ids, {self.name} has {self.layout.width}")
+        self.identity(puzzle)
+
     def larger(self) -> "Task":
         """Returns the task on the family's next larger board; raises InputError if all its boards have one size."""
         raise InputError(f"{self.name} has no larger boards to grow to: set grow_to=0")

@@ -220,7 +220,8 @@ class _Renamed(Symmetries):
 
     def _renamed(self, boards: Boards, names_of: Callable[[NDArray[Any]], NDArray[Any]]) -> Boards:
         renamed = boards.copy()
-        for row, order in zip(renamed, self.symbols, strict=True):
+        orders = np.broadcast_to(self.symbols, (len(boards), self.symbols.shape[1]))  # one may serve many boards
+        for row, order in zip(renamed, orders, strict=True):
             values, variables = row[1] - 1, row[0] - 1
             names = np.concatenate([[0], 1 + names_of(order[1 : values + 1])])
             cells = row[self.header : self.header + variables]

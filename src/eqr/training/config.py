@@ -14,7 +14,8 @@ INCIDENTAL = (
     *("rows", "compile", "evaluated", "eval_depth"),
     *("minutes", "steps", "save_minutes", "save_slots", "eval_minutes", "log_seconds"),
 )
-"""Options that may change when a run is resumed, since they do not enter the mathematics."""
+"""Options that may change when a run is resumed, since they do not enter the mathematics; ``rows`` does a little, where
+a loss is a mean over the cells of a pass, but must change where memory does."""
 USUAL = {"lr": ", such as 0.005"}
 """Values to suggest for options."""
 

@@ -11,8 +11,10 @@ from eqr.model.blocks import Block
 
 SPREAD = 0.03
 """Relative noise on the weights of copied channels; without noise, copies would stay equal for ever."""
-FEATURES = ("symbol_embedding", "position_embedding", "prefix")
-"""Parameters whose last axis is an output, like that of the biases of blocks."""
+EMBEDDINGS = ("symbol_embedding", "position_embedding", "prefix", "rules.", "attributes.")
+"""Beginnings of the names of the parameters that add up to the network's input."""
+FEATURES = (*EMBEDDINGS, "start")
+"""Beginnings of names of parameters whose last axis is an output, like that of the biases of blocks."""
 
 
 def grown(model: Reasoner, trained: Reasoner, generator: torch.Generator, spread: float = SPREAD) -> dict[str, Tensor]:
@@ -26,6 +28,9 @@ def grown(model: Reasoner, trained: Reasoner, generator: torch.Generator, spread
     if model.block is trained.block and model.block.widens and model.config.channels > trained.config.channels:
         shapes = {name: value.shape for name, value in model.state_dict().items()}
         state = {name: _widened(name, value, shapes.get(name), generator, spread) for name, value in state.items()}
+        # A network that scales its embeddings multiplies wider ones by more.
+        more = model.embedding_scale / trained.embedding_scale
+        state = {name: value / more if name.startswith(EMBEDDINGS) else value for name, value in state.items()}
     if model.recursion.stacks == 1:
         for number, block in enumerate(list(model.blocks)[len(trained.blocks) :], len(trained.blocks)):
             outward = cast(Block, block).outward()
@@ -47,6 +52,6 @@ def _widened(name: str, value: Tensor, shape: torch.Size | None, generator: torc
     wide = value
     for axis, (new, old) in enumerate(zip(shape, value.shape, strict=True)):
         wide = wide.repeat_interleave(new // old, axis)
-    if name not in FEATURES and not (name.startswith("blocks.") and value.dim() == 1):
+    if not name.startswith(FEATURES) and not (name.startswith("blocks.") and value.dim() == 1):
         wide = wide / (shape[-1] // value.shape[-1])
     return wide if shape == value.shape else wide * (1 + spread * torch.randn(shape, generator=generator))

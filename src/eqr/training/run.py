@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from eqr.data.files import Labelled, Puzzles, collect, labelled
-from eqr.data.sampler import PuzzleSampler, Sampler, StreamSampler
+from eqr.data.sampler import CheckedSampler, PuzzleSampler, Sampler, StreamSampler
 from eqr.data.text import USUAL, Columns
 from eqr.distributed import Ranks
 from eqr.errors import InputError
@@ -51,7 +51,7 @@ class Trained:
     model: Reasoner
     """The network with averaged weights, ready for inference."""
     log: list[Record]
-    """Every record of the log, in order."""
+    """Every record that this call logged, in order; a resumed run's file has those of before as well."""
     step: int
     seconds: float
     """Training time, earlier parts of a resumed run included."""
@@ -151,10 +151,14 @@ def _refuse_network(config: TrainConfig, model: Reasoner, data: Data | None) -> 
 
 def first_weights(model: ModelConfig | Reasoner, seed: int, start_from: str | None) -> Reasoner:
     """Makes a new network, with the weights of ``start_from`` if given, grown to its size (``growth``), or copies a
-    trained one. Raises InputError if the weights do not fit the network.
+    trained one, without what was measured of it. Raises InputError if the weights do not fit the network.
     """
     if isinstance(model, Reasoner):
-        return deepcopy(model).requires_grad_()  # a loaded model is frozen
+        if start_from is not None:
+            raise InputError(f"start_from={start_from!r}: the network given has weights already, leave it out")
+        copied = deepcopy(model).requires_grad_()  # a loaded model is frozen
+        copied.calibration = copied.settings = None
+        return copied
     generator = torch_stream(CPU, seed, WEIGHTS)
     new = Reasoner(model, generator)
     if start_from is None:
@@ -224,10 +228,11 @@ def training_sampler(
 ) -> Sampler:
     """Makes the sampler of training puzzles of ``task``, which gives each source its share of the draws."""
     if isinstance(data, Sampler):
-        return data
+        return CheckedSampler(task, data)
     sets = _sets(data, task, columns)
     if sets is None:
-        return StreamSampler(cast("Iterable[tuple[object, object]]", data))  # type: ignore[arg-type]
+        stream = StreamSampler(cast("Iterable[tuple[object, object]]", data))  # type: ignore[arg-type]
+        return CheckedSampler(task, stream)
     total = sum(len(puzzles) for puzzles in sets)
     if not config.pool:
         sources = [(puzzles, len(puzzles) / total) for puzzles in sets]
@@ -252,10 +257,10 @@ def _sets(data: Data | None, task: Task, columns: Columns) -> list[Puzzles] | No
     """The sets of puzzles that ``data`` names or holds; None if ``data`` is an iterable of single puzzles."""
     if data is None:
         return []
-    if isinstance(data, str | Path | Puzzles) or (isinstance(data, tuple) and not isinstance(data[0], str | Path)):
-        parts: list[Labelled] = [cast(Labelled, data)]
-    elif isinstance(data, Sequence) and all(isinstance(part, str | Path | Puzzles) for part in data):
-        parts = list(cast("Sequence[Labelled]", data))
+    if isinstance(data, Sequence) and all(isinstance(part, str | Path | Puzzles) for part in data):
+        parts = [data] if isinstance(data, str) else list(cast("Sequence[Labelled]", data))
+    elif isinstance(data, Path | Puzzles | tuple):
+        parts = [cast(Labelled, data)]
     else:
         return None
     with waiting("reading training puzzles"):
@@ -321,7 +326,7 @@ def identity_of(
     """The options that identify a run; a resumed run must repeat them."""
     network = {f"model.{key}": value for key, value in model.named().items()}
     options = {key: value for key, value in config.named().items() if key not in INCIDENTAL}
-    parts = [data] if isinstance(data, str | Path) else data if isinstance(data, list) else []
+    parts = [data] if isinstance(data, str | Path) else data if isinstance(data, list | tuple) else []
     names = [Path(part).name for part in parts if isinstance(part, str | Path)]
     origin = Path(start_from).name if start_from else None
     return {**options, **network, "seed": seed, "data": names, "start_from": origin}

@@ -66,7 +66,8 @@ def by_vote(evidence: Evidence) -> int:
 def by_rank(evidence: Evidence) -> list[int]:
     """One restart for each distinct answer: most votes first, then smallest residual first."""
     votes = agreement(evidence)
-    order = sorted(range(len(votes)), key=lambda k: (-votes[k], float(evidence.residual[k])))
+    residuals = evidence.residual.nan_to_num(nan=float("inf")).tolist()
+    order = sorted(range(len(votes)), key=lambda k: (-votes[k], residuals[k]))
     answers = [evidence.answers[k].numpy().tobytes() for k in order]
     return [order[answers.index(answer)] for answer in dict.fromkeys(answers)]
 

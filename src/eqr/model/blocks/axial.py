@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from eqr.model.blocks.base import Block, BlockConfig, groups_of_pairs
-from eqr.model.layers import gated, rms_norm, weight
+from eqr.model.layers import gated, near_by, rms_norm, weight
 from eqr.types import Embedded, Layout
 
 
@@ -60,8 +60,7 @@ class AxialBlock(Block):
     def _near(self, v: Float[Tensor, "R *axes V C"], matrix: Tensor) -> Float[Tensor, "R *axes V C"]:
         kernel = matrix.view(v.shape[-1], 3, 3, -1).permute(0, 3, 1, 2)
         planes = v.reshape(-1, *self.planes, v.shape[-1]).permute(0, 3, 1, 2)
-        near = F.conv2d(planes, kernel, padding=self.apart, dilation=self.apart)
-        return near.permute(0, 2, 3, 1).reshape(v.shape)
+        return near_by(planes, kernel, self.apart).permute(0, 2, 3, 1).reshape(v.shape)
 
     def outward(self) -> list[nn.Parameter]:
         """Returns the last matrix of each residual sum."""

@@ -5,11 +5,10 @@ No weight depends on the size of the board, so a network trained on small boards
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from eqr.model.blocks.base import Block, BlockConfig
-from eqr.model.layers import gated, rms_norm, swiglu, weight
+from eqr.model.layers import gated, near_by, rms_norm, swiglu, weight
 from eqr.types import Embedded, Layout
 
 
@@ -32,7 +31,7 @@ class ConvBlock(Block):
         """Mixes each cell with its neighbours, then mixes channels; post-norm residuals."""
         kernel = self.near_in.view(len(self.near_in), 3, 3, -1).permute(0, 3, 1, 2)
         # The channels stay last in memory, so the permutations copy nothing.
-        near = F.conv2d(h.view(-1, *self.board, h.shape[-1]).permute(0, 3, 1, 2), kernel, padding=1)
+        near = near_by(h.view(-1, *self.board, h.shape[-1]).permute(0, 3, 1, 2), kernel)
         h = rms_norm(h + gated(near.permute(0, 2, 3, 1).flatten(1, 2), -1) @ self.near_out.T)
         return rms_norm(h + swiglu(h, self.channel_in, self.channel_out))
 
