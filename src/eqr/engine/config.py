@@ -60,7 +60,7 @@ class RowConfig(NumberConfig):
     """Seed of starts, noise and suppositions."""
     rows: int | None = None
     """Rows under way at a time; by default 16 on a CPU and 1,024 on an accelerator. In eager mode on the CPU, answers
-    do not depend on this number."""
+    do not depend on this number, if channels and hidden channels are multiples of 8."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -135,22 +135,22 @@ class PuzzleQueue:
             return
         del entry.running[job.restart]
         entry.ends[job.restart] = evidence
-        first = next(at for at in range(self.config.restarts + 1) if at not in entry.ends)
-        if first == entry.judged:
+        in_order = next(at for at in range(self.config.restarts + 1) if at not in entry.ends)  # no gap before
+        if in_order == entry.judged:
             return
-        enough = self._enough(entry, first) if self.config.adaptive else None
-        entry.judged = first
-        if enough or first == self.config.restarts:
-            self._decide(entry, entry.joined(enough or first))
+        enough = self._enough(entry, in_order) if self.config.adaptive else None
+        entry.judged = in_order
+        if enough or in_order == self.config.restarts:
+            self._decide(entry, entry.joined(enough or in_order))
             return
-        while first >= entry.needed:
+        while in_order >= entry.needed:
             self._need_more(entry)
 
-    def _enough(self, entry: _UnderWay, first: int) -> int | None:
-        """The fewest of the ``first`` restarts that are enough, or None. Only a halted row can make them enough."""
-        if not any(entry.ends[restart].halted for restart in range(entry.judged, first)):
+    def _enough(self, entry: _UnderWay, in_order: int) -> int | None:
+        """The fewest of the first ``in_order`` restarts that are enough, or None: only a halted row makes them so."""
+        if not any(entry.ends[restart].halted for restart in range(entry.judged, in_order)):
             return None
-        return restarts_needed(entry.joined(first), self.calibration, entry.judged)
+        return restarts_needed(entry.joined(in_order), self.calibration, entry.judged)
 
     def answered(self) -> Iterator[Evidence]:
         """Yields the evidence of decided puzzles, in input order."""

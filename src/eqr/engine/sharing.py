@@ -242,8 +242,9 @@ class FairQueue:
         new = sum(asker.running for asker in wanting if asker.new) + sum(asker.new for asker in self._waiting)
         # More again by one row a turn, so that rows are not parked and continued for each of many small requests.
         if new:
-            old = max(new, sum(asker.running + (asker in self._waiting) for asker in late))
-            self._most = max(self.cheap - new, min(old, self.slots // 2))
+            # As many as the new ones, and room for the late ones; half of the slots at most, but no thread idle.
+            of_late = sum(asker.running + (asker in self._waiting) for asker in late)
+            self._most = max(self.cheap - new, min(max(new, of_late), self.slots // 2))
         else:
             self._most = min(self.slots, max(self._most + 1, len(self._needed())))
 
@@ -321,8 +322,8 @@ class FairQueue:
             if not asker.new:
                 waiting[asker.client].append(asker)
         for client in self.clients.values():
-            client.clock = _settled(client.clock, client.askers, waiting[client])
-        self._clock = _settled(self._clock, waiting, {asker.client for asker in self._waiting})
+            client.clock = _clock_moved_on(client.clock, client.askers, waiting[client])
+        self._clock = _clock_moved_on(self._clock, waiting, {asker.client for asker in self._waiting})
         self._gone = {name: spent for name, spent in self._gone.items() if spent > self._clock}
 
 
@@ -337,7 +338,7 @@ def _unfair(waiting: list[_Asker], latest: dict[_Asker, Job]) -> tuple[_Asker, J
     return None
 
 
-def _settled(clock: float, shares: Collection[_Share], waiting: Collection[_Share]) -> float:
+def _clock_moved_on(clock: float, shares: Collection[_Share], waiting: Collection[_Share]) -> float:
     """Moves the clock to whoever waits and has had the fewest segments, and everybody else at least so far."""
     spent = [share.spent for share in waiting]
     clock = max(clock, min(spent) if spent else max((share.spent for share in shares), default=0))

@@ -192,6 +192,7 @@ def thresholds(
     delta, delta_rows = _first_precise(DELTAS, logits, correct, precision)
     if delta is not None:
         delta = _strictest(DELTAS, logits, delta_rows)
+    # A residual below tol is a score above -tol.
     tol, tol_rows = _first_precise([-tol for tol in TOLS], -highest, correct[:, config.window - 1 :], precision)
     return Calibration(
         delta=delta,

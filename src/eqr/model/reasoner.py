@@ -212,12 +212,12 @@ class Reasoner(nn.Module):
         """Embeds (R, L) ids, 0 for a blank, as the injected input x (R, C, D); prefix tokens come first."""
         relations = self.relations(ids)
         rule_cells, ids = torch.split(ids, [self.task.layout.rule_cells, self.task.layout.cells], 1)
-        kind = ids.unsqueeze(-1)
-        if self.per_symbol:
+        feature = given = ids.unsqueeze(-1)
+        if self.per_symbol:  # of each kind of symbol: the cell is blank, given as this symbol, given as another
             symbols = torch.arange(1, self.task.layout.symbols + 1, device=ids.device)
-            kind = torch.where(kind == 0, 0, torch.where(kind == symbols, 1, 2)) + 3 * self.symbol_kinds
+            feature = torch.where(given == 0, 0, torch.where(given == symbols, 1, 2)) + 3 * self.symbol_kinds
         # The backward pass of indexing takes 30 ms of a step of paper_sudoku on an H100.
-        x = F.embedding(kind, self.symbol_embedding)
+        x = F.embedding(feature, self.symbol_embedding)
         if self.position_embedding is not None:
             x = x + self.position_embedding.unsqueeze(1)
         if self.rules is not None:

@@ -95,8 +95,10 @@ class Relations:
         heard = []
         for start, end in zip(starts.unbind(1), ends.unbind(1), strict=True):
             of_relation = ((group >= start.unsqueeze(1)) & (group < end.unsqueeze(1))).unsqueeze(2)
-            for later in (torch.triu(together & of_relation, 1), torch.tril(together & of_relation, -1)):
-                share = later / later.sum(-1, keepdim=True).clamp(min=1)
+            together_here = together & of_relation
+            # Members after the one that hears, then those before it.
+            for members in (torch.triu(together_here, 1), torch.tril(together_here, -1)):
+                share = members / members.sum(-1, keepdim=True).clamp(min=1)
                 sums = share.new_zeros(rows, L * L).scatter_add(1, place.flatten(1), share.flatten(1))
                 heard.append(sums.view(rows, L, L))
         return heard

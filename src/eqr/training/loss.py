@@ -107,22 +107,21 @@ def segment_loss(
     counts = labelled & (to_find if config.loss_cells == "blanks" else layout.answered(inputs))
     counts = counts & ~misled.unsqueeze(-1)
     # Cells that do not count may hold what is no symbol, such as the numbers of a header.
-    passed_over = ~counts
-    targets = (labels - 1).masked_fill(passed_over, 0)
+    targets = (labels - 1).masked_fill(~counts, 0)
     updates = model.config.updates_per_segment
-    unseen = updates - config.gradient_updates if config.gradient_updates else 0
+    without_gradient = updates - config.gradient_updates if config.gradient_updates else 0
     added = noise.unbind(1) if noise is not None else (None,) * updates
     with torch.no_grad():
-        for number in range(unseen):
+        for number in range(without_gradient):
             z = model.update(z, x, added[number], call, relations)
     entropies = []
-    for number in range(unseen, updates):
+    for number in range(without_gradient, updates):
         z = model.update(z, x, added[number], call, relations)
         if config.supervise == "updates" or number == updates - 1:
             logits = model.decode(z, relations).float()
             cell = config.cell_loss(logits.flatten(0, 1), targets.flatten()).view_as(targets)
             entropies.append((cell * counts).sum() / counts.sum().clamp(min=1))
-    solved = ((logits.argmax(-1) == targets) | passed_over).all(-1) & ~misled
+    solved = ((logits.argmax(-1) == targets) | ~counts).all(-1) & ~misled
     halt = model.halt_logit(z if config.halt_shapes_state else z.detach(), relations).float()
     halting = F.binary_cross_entropy_with_logits(halt, solved.float())
     loss = torch.stack(entropies).mean() + config.halt_weight * halting

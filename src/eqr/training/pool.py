@@ -60,8 +60,8 @@ def _array(file: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: type
     with file.open(f"{name}.npy") as part:
         if npy.read_magic(part) != (1, 0):
             raise ValueError(f"{name} has another format")
-        found, by_columns, kind = npy.read_array_header_1_0(part)
-        if found != shape or by_columns or kind != np.dtype(dtype):
+        declared, by_columns, kind = npy.read_array_header_1_0(part)
+        if declared != shape or by_columns or kind != np.dtype(dtype):
             raise ValueError(f"{name} has another shape or type")
         # One byte more: a checksum is compared at the end of a part.
         data = part.read(int(np.prod(shape)) * kind.itemsize + 1)

@@ -91,9 +91,9 @@ HALTING: dict[str, HaltingRule | Halts] = {
 
 def halting_rule(rule: Halting) -> HaltingRule:
     """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
-    found = registered("halting rule", rule, HALTING)
-    name = rule if isinstance(rule, str) else named(found)
-    return found if isinstance(found, HaltingRule) else HaltingRule(name=name, halts=found)
+    known = registered("halting rule", rule, HALTING)
+    name = rule if isinstance(rule, str) else named(known)
+    return known if isinstance(known, HaltingRule) else HaltingRule(name=name, halts=known)
 
 
 def named(function: object) -> str:

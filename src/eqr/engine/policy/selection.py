@@ -99,9 +99,9 @@ SELECTION: dict[str, SelectionRule | Selects] = {
 
 def selection_rule(rule: Selection) -> SelectionRule:
     """Makes a rule from a rule, a function or a name; raises InputError for an unknown name."""
-    found = registered("selection rule", rule, SELECTION)
-    name = rule if isinstance(rule, str) else named(found)
-    return found if isinstance(found, SelectionRule) else SelectionRule(name=name, selects=found)
+    known = registered("selection rule", rule, SELECTION)
+    name = rule if isinstance(rule, str) else named(known)
+    return known if isinstance(known, SelectionRule) else SelectionRule(name=name, selects=known)
 
 
 def choose(evidence: Evidence, rule: SelectionRule) -> int:

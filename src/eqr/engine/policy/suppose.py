@@ -61,9 +61,9 @@ class Suppositions(NamedTuple):
         """
         held, left = self.held, self.left - 1
         sure_for = (self.sure_for + 1) * (sure & (held == 0))
-        last = held >= torch.minimum(self.most, to_find.sum(1))
+        holds_all_it_may = held >= torch.minimum(self.most, to_find.sum(1))
         # A sure row must prove its answer without help; a row that the last supposition did not help starts afresh.
-        drops = (held > 0) & (sure | ((left <= 0) & last))
+        drops = (held > 0) & (sure | ((left <= 0) & holds_all_it_may))
         symbols = self.symbols * ~drops.unsqueeze(1)
         left = left.masked_fill(drops, AFTER)
         if due:
