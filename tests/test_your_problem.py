@@ -78,6 +78,19 @@ def test_the_commands_of_the_page_print_problems(tmp_path: Path) -> None:
         assert len(list(problems_in(str(tmp_path / target), answered=True))) == 2
 
 
+def test_the_console_of_the_page_says_what_the_bundled_model_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, solve, *told = blocks("console")[0].splitlines()
+    _, _, script, *options, _, target = shlex.split(make)
+    Path(target).write_text(printed(Path(script).stem, *options))
+    main(shlex.split(solve)[2:])
+    said = capsys.readouterr().out.splitlines()
+    assert said[:-2] == told[:-2]  # the last line but one has the time
+    assert said[-2].split(" residual")[0] == told[-2].split(" residual")[0]
+
+
 def test_the_commands_of_the_page_train_a_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
