@@ -111,6 +111,7 @@ def test_the_command_writes_figures_their_numbers_and_a_summary(tmp_path: Path, 
         ([], "no puzzles are given"),
         (["--puzzle", "3"], "is the number of a puzzle in --data"),
         (["--data", "x.csv", "--breadth", "1"], "at least 2 are needed"),
+        (["--data", "x.csv", "--puzzle", "0"], "--puzzle 0: puzzles count from 1"),
     ],
 )
 def test_what_cannot_be_analysed_is_said_in_a_sentence(

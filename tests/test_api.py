@@ -124,7 +124,7 @@ def test_training_takes_arrays_and_tells_every_record(tmp_path: Path) -> None:
     assert report.puzzles == 10
     assert 0 <= report.exact_accuracy <= 1
     assert eqr.load(tmp_path / "run").task == run.model.task
-    with pytest.raises(eqr.InputError, match="the arrays, row 0, cell 0 holds -1"):
+    with pytest.raises(eqr.InputError, match="the puzzles, row 0, cell 0 holds -1"):
         eqr.train(TINY, data=(np.full((2, 16), -1), np.ones((2, 16), int)), config=SHORT)
 
 
@@ -165,7 +165,7 @@ def test_training_takes_a_sampler_or_an_iterable() -> None:
     [
         (
             lambda question, answer: (question, answer + 5),
-            "drew a answer that is no board of sudoku4: it holds ids from",
+            "drew an answer that is no board of sudoku4: it holds ids from",
         ),
         (lambda question, answer: (question - 1, answer), "drew a question that is no board of sudoku4: it holds ids"),
         (
@@ -177,6 +177,38 @@ def test_training_takes_a_sampler_or_an_iterable() -> None:
 def test_puzzles_of_a_sampler_are_checked(spoil: Any, said: str) -> None:
     with pytest.raises(eqr.InputError, match=said):
         eqr.train(TINY, data=itertools.repeat(spoil(*(board[0].astype(int) for board in boards(1)))), config=SHORT)
+
+
+def test_puzzles_with_answers_may_be_texts(tiny_run: Path) -> None:
+    task, model = task_named("sudoku4"), eqr.load(tiny_run)
+    questions, answers = ([task.format(torch.from_numpy(board)) for board in of] for of in boards(20))
+    pairs = list(zip(questions, answers, strict=True))
+    ids = list(zip(*boards(20), strict=True))
+    reports = [eqr.evaluate(model, given) for given in (boards(20), (questions, answers), pairs, ids)]
+    assert len({report.exact_accuracy for report in reports}) == 1
+    assert reports[0].exact_accuracy > 0.5
+    assert eqr.train(TINY, data=pairs, config=SHORT).step == 3
+    assert eqr.train(TINY, data=itertools.cycle(pairs), config=SHORT).step == 3
+    with pytest.raises(eqr.InputError, match=r"the puzzles are not pairs of a question and an answer \("):
+        eqr.evaluate(model, [*pairs, pairs[0][:1]])
+    with pytest.raises(eqr.InputError, match="the puzzles, row 1, in the answer: row 1, column 1"):
+        eqr.evaluate(model, [pairs[0], (pairs[1][0], "." + pairs[1][1][1:])])
+
+
+def test_rules_that_return_something_else_are_named(tiny_run: Path) -> None:
+    model, puzzles = eqr.load(tiny_run), torch.from_numpy(boards(2)[0]).long()
+    for halt, said in (
+        (lambda rows: True, "the halting rule <lambda> returned bool: it must return a bool tensor"),
+        (lambda rows: rows.residuals < 1, r"returned torch.bool of shape \(2, 3\): it must .* of shape \(2,\)"),
+        (lambda rows: rows.depth, "returned torch.int64 of shape"),
+    ):
+        with pytest.raises(eqr.InputError, match=said):
+            eqr.solve(model, puzzles, eqr.SolveConfig(depth=2, halt=halt))
+    for select in (lambda evidence: 99, lambda evidence: None, lambda evidence: -1):
+        with pytest.raises(eqr.InputError, match=r"the selection rule .* returned .*: it must return 0 to 2"):
+            eqr.solve(model, puzzles, eqr.SolveConfig(depth=2, breadth=3, halt="fixed", select=select))
+    last = eqr.SolveConfig(depth=2, breadth=3, halt="fixed", select=lambda evidence: evidence.depth.argmax() + 2)
+    assert eqr.solve(model, puzzles, last)[0].restart == 2
 
 
 def test_training_data_may_be_a_tuple_of_sets_or_of_paths(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from eqr.measure.calibrate import (
     candidates,
 )
 from eqr.measure.report import Report
-from eqr.storage.checkpoint import load, save, save_settings
+from eqr.storage.checkpoint import load, save, save_calibration, save_settings
 from eqr.tasks import task_named
 from eqr.types import Calibration, Settings
 
@@ -203,6 +203,22 @@ def test_no_settings_are_tried_that_a_model_may_not_have(
     with pytest.raises(InputError, match="depth is 4097, a model may ask for 4096 at most"):
         save_settings(Settings(depth=4097), folder)
     assert (folder / "config.json").read_text() == before
+
+
+def test_few_puzzles_replace_no_thresholds(folder: Path, data: Path) -> None:
+    save_calibration(CALIBRATION, folder)
+    before = content(folder)
+    done = typed("calibrate", str(folder), "--data", str(data), "--limit", "5", *FAST)
+    assert done.returncode == 2
+    assert "5 puzzles are too few for thresholds, which need 100, and" in done.stderr
+    assert "has those of 100 puzzles: give more puzzles, or delete its calibration.json first" in done.stderr
+    assert content(folder) == before
+
+
+def test_a_bundled_model_is_not_changed(data: Path) -> None:
+    done = typed("calibrate", "sudoku", "--data", str(data), *FAST)
+    assert done.returncode == 2
+    assert "sudoku is a model of the package, which nothing may change: copy it with `eqr push" in done.stderr
 
 
 def test_few_puzzles_give_no_thresholds_and_the_residual_alone_is_tried(folder: Path, data: Path) -> None:

@@ -319,3 +319,30 @@ def test_garbage_is_collected_again_once_a_command_runs() -> None:
     )
     done = python("-c", code)
     assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
+def test_records_of_an_earlier_run_stay_until_the_puzzles_are_read(tmp_path: Path) -> None:
+    kept = tmp_path / "records.jsonl"
+    kept.write_text("{}\n")
+    done = eqr("eval", "--data", str(tmp_path / "typo.csv"), "--records", str(kept), "--no-compile")
+    assert done.returncode == 2
+    assert kept.read_text() == "{}\n"
+
+
+def test_a_refused_generation_prints_nothing_else() -> None:
+    done = eqr("generate", "sudoku16", "--count", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "generated with a stated number of clues: `eqr generate sudoku16 --clues N" in done.stderr
+
+
+def test_own_puzzles_from_a_pipe_are_refused_as_they_are_read_twice() -> None:
+    for preset in ("grid", "csp"):
+        done = eqr("train", preset, "--data", "-", stdin="question,answer\n")
+        assert done.returncode == 2
+        assert "--data -: your own puzzles are read more than once, write them to a file first" in done.stderr
+
+
+def test_a_short_run_ends_with_its_loss(tmp_path: Path) -> None:
+    options = ("--steps", "3", "--threads", "1", "--set", "pool=50", "evaluated=4")
+    done = eqr("train", "sudoku4_tiny", "--out", str(tmp_path / "run"), *options)
+    assert re.search(r"step +3 .*loss \d", done.stdout)

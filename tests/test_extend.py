@@ -212,6 +212,12 @@ def test_an_installed_package_brings_its_plugin_by_an_entry_point(folder: Path, 
     (done,) = typed(tmp_path, f"{unpacked}{os.pathsep}{installed}", command).done
     assert done["code"] == 0, done["error"]
     assert "depth 1" in done["out"]
+    (installed / "preset.py").write_text("1 / 0")
+    (done,) = typed(tmp_path, f"{unpacked}{os.pathsep}{installed}", command).done
+    assert done["code"] == 2
+    assert (
+        "the installed plugin stranger (preset) cannot be loaded, ZeroDivisionError: division by zero" in done["error"]
+    )
 
 
 @pytest.mark.slow

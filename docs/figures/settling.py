@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import eqr
+from eqr.random import Streams
 
 SIDE = 234
 """Pixels of a board's side: 26 a cell of a Sudoku."""
@@ -22,13 +23,13 @@ CLUE, UNSURE, SURE = np.array([(226, 229, 234), (255, 190, 120), (196, 236, 202)
 @torch.inference_mode()
 def answers(model: eqr.Reasoner, ids: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Symbol ids (L,) and the probability of each, after each update of one random start."""
-    z, x = model.init(1, torch.Generator().manual_seed(1)), model.embed(ids)
-    found = []
+    z, x = model.init(Streams.numbered(1, range(1))), model.embed(ids)
+    decoded = []
     for _ in range(UPDATES):
         z = model.update(z, x)
         confidence, symbols = model.decode(z)[0].softmax(-1).max(-1)
-        found.append((torch.where(model.task.layout.to_find(ids)[0], symbols + 1, ids[0]), confidence))
-    return found
+        decoded.append((torch.where(model.task.layout.to_find(ids)[0], symbols + 1, ids[0]), confidence))
+    return decoded
 
 
 def sudoku(ids: torch.Tensor, answer: torch.Tensor, confidence: torch.Tensor) -> Image.Image:

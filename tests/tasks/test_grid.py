@@ -180,6 +180,16 @@ def test_the_board_is_read_off_the_puzzles(
     assert not config.interchangeable
 
 
+def test_a_blank_in_few_answers_is_a_mistake_in_these() -> None:
+    rows = [(f"line {number}", "1.", "12") for number in range(2, 42)]
+    rows[7] = ("line 9", "1.", "1.")
+    with pytest.raises(
+        InputError, match=r"line 9, in the answer: a cell holds '\.', the blank of the other 39 puzzles"
+    ):
+        inferred(rows, "1x2", True, True)
+    assert inferred([("line 2", "1.", "12"), ("line 3", "1.", "1.")], "1x2", True, True)[0].blank == ""
+
+
 def test_a_clue_that_changes_is_named_with_its_place() -> None:
     rows = [("line 2", "1.", "12"), ("line 3", ".2", "12"), ("line 4", ".2", "31")]
     assert inferred(rows[:2], "1x2", True, True)[1] == ""
@@ -260,7 +270,10 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], said: str)
     [
         (["generate", "grid"], "grid puzzles cannot be generated: write a CSV"),
         (["train", "grid"], "give --data F.csv with the columns question and answer"),
-        (["train", "grid", "--data", "puzzles.npz"], "puzzles.npz names no symbols: give a CSV"),
+        (
+            ["train", "grid", "--data", "puzzles.npz"],
+            "puzzles.npz is a folder or holds arrays, which name no symbols: give a CSV",
+        ),
         (["train", "sudoku4_tiny", "--dihedral", "--board", "4x4"], "--board and --dihedral given for sudoku4_tiny"),
         (["train", "sudoku4_tiny", "--set", "model.task=grid"], "grid puzzles cannot be generated"),
         (["solve", "1" * 81, "--checker", "examples.latin.check:is_latin"], "sudoku is not a grid task"),

@@ -154,6 +154,8 @@ class Analyse:
             number = int(text)
             if self.data is None:
                 raise InputError(f"--puzzle {text} is the number of a puzzle in --data: give --data too, or a text")
+            if number < 1:
+                raise InputError(f"--puzzle {text}: puzzles count from 1")
             puzzles = read_labelled(self.data, model.task, number, self.columns)
             if number > len(puzzles):
                 raise InputError(f"--puzzle {text}: {self.data} holds {len(puzzles)} puzzles, choose a lower number")

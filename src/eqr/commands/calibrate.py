@@ -18,7 +18,7 @@ from eqr.engine.config import NumberConfig
 from eqr.errors import InputError
 from eqr.measure.calibrate import LEAST, RUNS, Calibrated, calibrate, described
 from eqr.runtime import stop_requests
-from eqr.storage.checkpoint import CALIBRATION, folder_of, load, save_calibration, save_settings
+from eqr.storage.checkpoint import CALIBRATION, folder_of, is_bundled, load, save_calibration, save_settings
 from eqr.storage.files import write_text_atomically
 from eqr.storage.hub import is_on_hub
 from eqr.terminal.console import progress_bar
@@ -77,6 +77,11 @@ class Calibrate:
             raise InputError(
                 f"{self.model} is on the hub: copy it with `eqr push --model {self.model} --to FOLDER` first"
             )
+        if is_bundled(self.model):
+            raise InputError(
+                f"{self.model} is a model of the package, which nothing may change: copy it with "
+                f"`eqr push --model {self.model} --to FOLDER` first"
+            )
         folder = folder_of(self.model)
         if not os.access(folder, os.W_OK):
             raise InputError(f"{folder} is not writable: copy the model to a folder of your own first")
@@ -85,6 +90,11 @@ class Calibrate:
     def _measured(self) -> Calibrated:
         model = load(self.model, self.machine.ready())
         puzzles = self.puzzles.read(model.task)
+        if len(puzzles) < LEAST and model.calibration and model.calibration.puzzles >= LEAST:
+            raise InputError(
+                f"{len(puzzles)} puzzles are too few for thresholds, which need {LEAST}, and {self.model} has those of "
+                f"{model.calibration.puzzles} puzzles: give more puzzles, or delete its {CALIBRATION} first"
+            )
         with progress_bar("calibrating", RUNS * len(puzzles)) as advance:
             return calibrate(
                 model,
@@ -165,7 +175,9 @@ def _sentences(measured: Calibrated) -> Iterator[str]:
             if value is None:
                 yield f"no {sign} {side} which {calibration.precision:.1%} of at least {LEAST} rows are right"
             else:
-                stopped = f"stops {rows} of {calibration.puzzles} rows, {calibration.precision:.1%} of them right"
+                stopped = (
+                    f"stops {rows} of {calibration.puzzles} rows, at least {calibration.precision:.1%} of them right"
+                )
                 yield f"{sign} {side} {value:.4g}: {stopped}"
         if calibration.delta is None:
             yield "without a threshold for the halting logit, only halting by residual was tried"

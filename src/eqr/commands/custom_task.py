@@ -58,6 +58,8 @@ class CustomTask:
         if not data:
             form = "F.jsonl (docs/your_problem.md)" if preset == "csp" else "F.csv with the columns question and answer"
             raise InputError(f"your own puzzles are needed: give --data {form}")
+        if "-" in data:
+            raise InputError("--data -: your own puzzles are read more than once, write them to a file first")
         task, described = self._csp(data) if preset == "csp" else self._grid(data, columns)
         if self.checker:
             checked = task.with_checker(checker_named(self.checker))
@@ -98,7 +100,9 @@ def _pairs(data: Sequence[str], columns: Columns) -> Iterator[tuple[str, str, st
     """Yields (place, question, answer) of every puzzle in the files; the place is for messages."""
     for path in data:
         if Path(path).is_dir() or path.endswith(".npz"):
-            raise InputError(f"{path} names no symbols: give a CSV with the columns question and answer")
+            raise InputError(
+                f"{path} is a folder or holds arrays, which name no symbols: give a CSV of questions and answers"
+            )
         for row in read_rows(path, columns):
             if isinstance(row, Refused):
                 raise row.error()

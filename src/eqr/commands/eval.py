@@ -38,9 +38,7 @@ class Eval:
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
         with ExitStack() as stack:
             ranks, device = stack.enter_context(joined_ranks(self.machine.device, WEEK))
-            path = Path(self.records) if self.records else None
-            file = stack.enter_context(RecordFile(path, ranks, "replace", waiting)) if path else None
-            report = self._report(ranks, device, file)
+            report = self._report(ranks, device, stack)
         if not ranks.first:
             return
         if self.json == "-":
@@ -50,9 +48,12 @@ class Eval:
         if self.json:
             write_text_atomically(Path(self.json), report.to_json() + "\n")
 
-    def _report(self, ranks: Ranks, device: torch.device, file: RecordFile | None) -> Report:
+    def _report(self, ranks: Ranks, device: torch.device, stack: ExitStack) -> Report:
         model = self.model.load(device)
         puzzles = self.puzzles.read(model.task, hidden=not ranks.first)
+        # Last of all, since a file of earlier records is lost from here on.
+        path = Path(self.records) if self.records else None
+        file = stack.enter_context(RecordFile(path, ranks, "replace", waiting)) if path else None
         with progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0
 

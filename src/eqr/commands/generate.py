@@ -63,9 +63,9 @@ class Generate:
         write_atomically(Path(self.out), to_file)
 
     def _write(self, task: Task, file: TextIO) -> None:
+        stream = self._stream(task)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        stream = self._stream(task)
         with progress_bar("generating", self.count) as advance:
             for puzzle in itertools.islice(stream, self.count):
                 boards = (task.format(torch.from_numpy(b)) for b in (puzzle.question, puzzle.answer))

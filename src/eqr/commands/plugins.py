@@ -22,10 +22,11 @@ def load_plugins(modules: Sequence[str]) -> None:
     for entry in entry_points(group=GROUP):
         try:
             entry.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # of code that is not ours, and that no command asked for
             raise InputError(
-                f"the installed plugin {entry.name} ({entry.value}) cannot be loaded ({error}): repair or uninstall it"
-            ) from None
+                f"the installed plugin {entry.name} ({entry.value}) cannot be loaded, {type(error).__name__}: {error} "
+                "(repair or uninstall it)"
+            ) from error
     for name in modules:
         imported(name, "--import")
 

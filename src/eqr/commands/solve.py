@@ -227,4 +227,4 @@ class _Output:
     def _more(self) -> str:
         """Names the options that give an unsolved puzzle more compute."""
         breadth, depth = max(32, 4 * self.config.restarts), 4 * self.config.segments
-        return f"more compute may solve it: --breadth auto:{breadth}, or --depth {depth}"
+        return f"more compute may solve it, if it has a solution: --breadth auto:{breadth}, or --depth {depth}"

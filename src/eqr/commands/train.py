@@ -101,7 +101,7 @@ class Train:
             if self.steps < 1:
                 raise InputError(f"steps is {self.steps}: it must be more than 0")
             config = replace(config, steps=self.steps)
-        usual = min(30.0, 3 * (10.0 if config.steps else config.minutes))
+        usual = config.log_seconds if config.steps else min(config.log_seconds, 3 * config.minutes)
         return replace(
             config,
             save_minutes=self.save_minutes,

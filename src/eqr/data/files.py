@@ -85,8 +85,11 @@ def read_labelled(source: str, task: Task, limit: int | None = None, columns: Co
     return _checked(printable(source), *read)
 
 
-Labelled: TypeAlias = str | Path | Puzzles | tuple[ArrayLike | Tensor, ArrayLike | Tensor]
-"""Puzzles with answers: a path, a set of puzzles, or arrays of questions and answers, (B, L) ids each."""
+Boxed: TypeAlias = ArrayLike | Tensor
+"""Boards as (B, L) ids, or as B texts."""
+Labelled: TypeAlias = str | Path | Puzzles | tuple[Boxed, Boxed] | list[tuple[Boxed, Boxed]]
+"""Puzzles with answers: a path, a set of puzzles, questions and answers, or a list of pairs of one question and its
+answer."""
 
 
 def labelled(source: Labelled, task: Task, limit: int | None = None, columns: Columns = USUAL) -> Puzzles:
@@ -96,12 +99,26 @@ def labelled(source: Labelled, task: Task, limit: int | None = None, columns: Co
     if isinstance(source, str | Path):
         return read_labelled(str(source), task, limit, columns)
     try:
-        questions, answers = (np.asarray(part) for part in source)
-    except ValueError as error:
+        parts = zip(*source, strict=True) if isinstance(source, list) else source
+        questions, answers = (_boards(part, task) for part in parts)
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"the arrays are not two of equal rows ({error}): give questions and answers, (N, L)"
+            f"the puzzles are not pairs of a question and an answer ({error}): give (questions, answers), each (N, L) "
+            "ids or N texts, or a list of pairs"
         ) from None
-    return _checked("the arrays", *_from_arrays("the arrays", questions, answers, task, limit))
+    return _checked("the puzzles", *_from_arrays("the puzzles", questions, answers, task, limit))
+
+
+def _boards(boards: Any, task: Task) -> NDArray[Any]:
+    """Returns ids (N, L), read from texts where boards are texts."""
+    if isinstance(boards, np.ndarray | Tensor):
+        return np.asarray(boards)
+    rows = list(boards)
+    if rows and isinstance(rows[0], str):
+        return task.fitting(rows[0]).encode(rows).numpy()
+    return np.stack([np.asarray(row) for row in rows])
 
 
 def _checked(source: str, puzzles: Puzzles, place_of: PlaceOf) -> Puzzles:

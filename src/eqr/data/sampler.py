@@ -29,15 +29,15 @@ class StreamSampler:
     A run draws one puzzle for each slot ahead of its need.
     """
 
-    def __init__(self, puzzles: Iterable[tuple[ArrayLike, ArrayLike]]) -> None:
-        self.puzzles = iter(puzzles)
+    def __init__(self, task: Task, puzzles: Iterable[tuple[str | ArrayLike, str | ArrayLike]]) -> None:
+        self.task, self.puzzles = task, iter(puzzles)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
         """Returns the next question and answer; raises InputError if there are no more."""
         pair = next(self.puzzles, None)
         if pair is None:
             raise InputError("the sampler has no more puzzles: give one that does not end")
-        question, answer = (np.asarray(board, np.int64) for board in pair)
+        question, answer = (self.task.parse(b) if isinstance(b, str) else np.asarray(b, np.int64) for b in pair)
         return question, answer
 
 
@@ -50,11 +50,11 @@ class CheckedSampler:
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
         """Returns the next question and answer; raises InputError if one of them is no board of the task."""
         question, answer = self.sampler.draw(rng)
-        for name, board in (("question", question), ("answer", answer)):
+        for name, board in (("a question", question), ("an answer", answer)):
             try:
                 self.task.check_ids(torch.from_numpy(np.array(board)))
             except (InputError, TypeError) as error:
-                raise InputError(f"the sampler drew a {name} that is no board of {self.task.name}: {error}") from None
+                raise InputError(f"the sampler drew {name} that is no board of {self.task.name}: {error}") from None
         return question, answer
 
 

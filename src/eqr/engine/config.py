@@ -127,7 +127,7 @@ class SolveConfig(RowConfig):
         text = "1" if self.breadth is None else str(self.breadth).removeprefix(AUTO)
         if not re.fullmatch("[1-9][0-9]{0,8}", text):
             given = shown(str(self.breadth))
-            raise InputError(f"breadth is {given}: it must be K or auto:K, where K is a number of 1 or more")
+            raise InputError(f"breadth is {given}: it must be K or auto:K, where K is a number from 1 to 999,999,999")
         if self.protocol not in ("best", "paper"):
             raise unknown("protocol", self.protocol, ("best", "paper"))
         # Without a halting rule these two choose one that suits them (``completed``), but not against the protocol.

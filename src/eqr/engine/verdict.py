@@ -88,9 +88,9 @@ def judge(
 def _sure(inputs: HaltInputs, rule: Tensor, rules: Mapping[int, HaltingRule]) -> Bool[Tensor, " R"]:
     """True for the rows that their own halting rules would stop."""
     (_, first), *others = rules.items()
-    sure = first.halts(inputs)
+    sure = first(inputs)
     for number, other in others:
-        sure = torch.where(rule == number, other.halts(inputs), sure)
+        sure = torch.where(rule == number, other(inputs), sure)
     return sure
 
 

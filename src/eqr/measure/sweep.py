@@ -57,7 +57,7 @@ class Kept:
 def halts_at(history: History, model: Reasoner, config: SolveConfig) -> int | None:
     """Returns the number of segments after which ``config.halt`` would have ended the row; None if it would not."""
     # The rule judges many rows at once; here each segment stands for a row.
-    ends = config.halting.halts(
+    ends = config.halting(
         HaltInputs(
             residuals=windows(history.residual, config.window)[1:],
             logit_changes=windows(history.logit_change, config.window)[1:],

@@ -38,7 +38,7 @@ def near_by(
 ) -> Float[Tensor, "R D H W"]:
     """Applies a 3x3 convolution, with zeros beyond the edge, to neighbours that are ``apart`` from each other."""
     # On a CPU a single row takes another algorithm, which rounds otherwise, and a row's bits must not depend on others.
-    alone = len(planes) == 1 and not torch.compiler.is_compiling()
+    alone = not torch.compiler.is_compiling() and len(planes) == 1
     near = F.conv2d(torch.cat([planes, planes]) if alone else planes, kernel, padding=apart, dilation=apart)
     return near[:1] if alone else near
 

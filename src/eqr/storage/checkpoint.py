@@ -67,18 +67,26 @@ def holds_model(folder: Path) -> bool:
     return any((folder / name).exists() for name in (CONFIG, WEIGHTS))
 
 
+def is_bundled(name: str | Path) -> bool:
+    """Returns whether ``name`` is that of a bundled model."""
+    return str(name) in _bundled()
+
+
+def _bundled() -> list[str]:
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
+
+
 def folder_of(name: str | Path) -> Path:
     """Returns the folder of a bundled model, of a path or of ``hf:user/name``; raises InputError if there is none."""
     if is_on_hub(name):
         return fetched(name, PUBLISHED)
-    bundled = sorted(path.parent.name for path in BUNDLED.glob(f"*/{CONFIG}"))
-    folder = BUNDLED / name if str(name) in bundled else Path(name)
+    folder = BUNDLED / name if is_bundled(name) else Path(name)
     try:
         if folder.is_dir():
             return folder
     except OSError as error:  # a folder on the way may not be entered, or the name is too long
         raise InputError(f"model folder {shown(str(name))} cannot be read ({error.strerror})") from None
-    raise unknown("model folder or bundled model", str(name), bundled)
+    raise unknown("model folder or bundled model", str(name), _bundled())
 
 
 def load(

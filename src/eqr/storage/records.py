@@ -133,9 +133,8 @@ class RecordFile:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> InputError:
-        return InputError(
-            f"cannot write {self.path} ({error.strerror}): free space or choose another place, then go on with --resume"
-        )
+        further = "" if self.existing == "replace" else ", then go on with --resume"
+        return InputError(f"cannot write {self.path} ({error.strerror}): free space or choose another place{further}")
 
     def _parts(self) -> dict[int, Path]:
         """The parts that lie beside the file, by number."""

@@ -7,6 +7,8 @@ from eqr.errors import InputError
 from eqr.tasks.grid import GridConfig, cells_of, lines_in, shape_in
 
 USUAL_BLANKS = ".0"
+FEW = 0.05
+"""Share of the answers up to which a usual blank in an answer is taken for a mistake."""
 
 
 def inferred(
@@ -21,7 +23,11 @@ def inferred(
     asked: set[str] = set()
     answered: set[str] = set()
     changes: dict[str, str] = {}
+    open_answers: dict[str, list[str]] = {}
+    """The places of the answers that hold a usual blank."""
+    count = 0
     for place, question, answer in puzzles:
+        count += 1
         try:
             shape = shape or _shape_of(question)
             asked_cells, answer_cells = (cells_of(text, *shape) for text in (question, answer))
@@ -29,11 +35,20 @@ def inferred(
             raise InputError(f"{place}: {error}") from None
         asked.update(asked_cells)
         answered.update(answer_cells)
+        for char in USUAL_BLANKS:
+            if char in answer_cells:
+                open_answers.setdefault(char, []).append(place)
         for given, new in zip(asked_cells, answer_cells, strict=True):
             if given != new:
                 changes.setdefault(given, place)
     if shape is None:
         raise InputError("the training files hold no puzzles: give a CSV with the columns question and answer")
+    for char, places in open_answers.items():
+        if char in asked and len(places) <= FEW * count:
+            raise InputError(
+                f"{places[0]}, in the answer: a cell holds {char!r}, the blank of the other {count - len(places):,} "
+                "puzzles: correct or remove the row"
+            )
     blank = _blank_of(asked - answered)
     changed = next((place for given, place in changes.items() if given != blank), "")
     config = GridConfig(

@@ -155,8 +155,8 @@ class Sudoku(Task):
         """
         if self.side > 9:
             raise InputError(
-                f"{self.name} puzzles are generated with a stated number of clues: write them to a file with "
-                f"`eqr generate {self.name} --clues N`, and give the file with --data"
+                f"{self.name} puzzles are generated with a stated number of clues: "
+                f"`eqr generate {self.name} --clues N --out F.csv`, and then --data F.csv to train on them"
             )
         if most is not None and not least <= most:
             raise InputError(f"there are no puzzles of {least} to {most} guesses: the first limit exceeds the second")

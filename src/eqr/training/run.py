@@ -231,7 +231,7 @@ def training_sampler(
         return CheckedSampler(task, data)
     sets = _sets(data, task, columns)
     if sets is None:
-        stream = StreamSampler(cast("Iterable[tuple[object, object]]", data))  # type: ignore[arg-type]
+        stream = StreamSampler(task, cast("Iterable[tuple[object, object]]", data))  # type: ignore[arg-type]
         return CheckedSampler(task, stream)
     total = sum(len(puzzles) for puzzles in sets)
     if not config.pool:
@@ -259,7 +259,7 @@ def _sets(data: Data | None, task: Task, columns: Columns) -> list[Puzzles] | No
         return []
     if isinstance(data, Sequence) and all(isinstance(part, str | Path | Puzzles) for part in data):
         parts = [data] if isinstance(data, str) else list(cast("Sequence[Labelled]", data))
-    elif isinstance(data, Path | Puzzles | tuple):
+    elif isinstance(data, Path | Puzzles | tuple | list):
         parts = [cast(Labelled, data)]
     else:
         return None

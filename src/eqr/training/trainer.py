@@ -129,6 +129,8 @@ class Trainer:
                     self._pause(grow, stop)
                     started += clock() - paused
             self._read(sums)
+            if self.step > self.logged_step:
+                self._log(self.step, self.seconds - self.logged)
             self.save()
         if self.evaluated < self.seconds:
             self._evaluate()
@@ -150,7 +152,8 @@ class Trainer:
         self._refuse_divergence(sums.step, self.losses[-1], norm)
         self.left.append((int(left), int(solved)))
         self.slots.prepare([place for place, gone in enumerate(leaving) if gone])
-        if self.seconds - self.logged >= self.config.log_seconds:
+        # At first more often, so that one soon sees whether a run learns.
+        if self.seconds - self.logged >= min(self.config.log_seconds, max(1.0, self.seconds / 2)):
             self._log(sums.step + 1, self.seconds - self.logged)
             self.logged = self.seconds
         return bool(stop)
@@ -212,7 +215,8 @@ class Trainer:
 
     def _diverged(self, step: int, fault: str) -> Diverged:
         saved = (self.folder / STATE).exists()
-        advice = f"lower the learning rate, e.g. --set lr={min(self.config.lr / 2, TrainConfig.lr):g}"
+        lower = f"lower the learning rate, e.g. --set lr={min(self.config.lr / 2, TrainConfig.lr):g}"
+        advice = lower if step else "nothing has been learned yet, so look at the block, the loss and the data"
         cure = f"the last good checkpoint in {self.folder} is kept: {advice} and --resume" if saved else advice
         return Diverged(f"step {step}: {fault}; {cure}")
 
@@ -246,7 +250,7 @@ class Trainer:
                 "solved": round(sum(solved for _, solved in self.left) / max(1, left), 4),
                 "task": self.model.task.name,
                 "lr": self.optimizers[0].param_groups[0]["lr"],
-                "updates_per_second": round(updates / seconds, 1),
+                "updates_per_second": round(updates / max(seconds, 1e-9), 1),
             }
         )
 

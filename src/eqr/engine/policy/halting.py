@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from eqr.errors import registered
+from eqr.errors import InputError, registered
 
 
 class Thresholds(NamedTuple):
@@ -55,6 +55,17 @@ class HaltingRule:
     """Whether rows can stop before full depth; auto breadth requires it."""
     knows_right: bool = False
     """Whether the rule stops a row only if it believes the answer to be right; suppositions require it."""
+
+    def __call__(self, rows: HaltInputs) -> Bool[Tensor, " R"]:
+        """Returns which rows may stop; raises InputError if the function returns anything else."""
+        ends = self.halts(rows)
+        if not isinstance(ends, Tensor) or ends.dtype != torch.bool or ends.shape != rows.depth.shape:
+            form = f"{ends.dtype} of shape {tuple(ends.shape)}" if isinstance(ends, Tensor) else type(ends).__name__
+            raise InputError(
+                f"the halting rule {self.name} returned {form}: it must return a bool tensor of shape "
+                f"{tuple(rows.depth.shape)}, one value for each row"
+            )
+        return ends
 
 
 Halting: TypeAlias = HaltingRule | Halts | str

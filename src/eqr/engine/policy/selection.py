@@ -7,6 +7,7 @@ number never wins.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from typing import TypeAlias
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eqr.engine.policy.halting import named
-from eqr.errors import registered
+from eqr.errors import InputError, registered
 from eqr.evidence import Evidence
 
 Selects = Callable[[Evidence], int]
@@ -108,5 +109,16 @@ def choose(evidence: Evidence, rule: SelectionRule) -> int:
     """The restart that ``rule`` chooses: from the halted rows if there are any, unless the rule sees all rows."""
     halted = evidence.halted.nonzero().flatten()
     if rule.sees_all or not len(halted):
-        return rule.selects(evidence)
-    return int(halted[rule.selects(evidence.only(halted))])
+        return _selected(evidence, rule)
+    return int(halted[_selected(evidence.only(halted), rule)])
+
+
+def _selected(evidence: Evidence, rule: SelectionRule) -> int:
+    restart, count = rule.selects(evidence), len(evidence.depth)
+    try:
+        at = index(restart)
+    except TypeError:
+        at = -1
+    if not 0 <= at < count:
+        raise InputError(f"the selection rule {rule.name} returned {restart!r}: it must return 0 to {count - 1}")
+    return at
