@@ -1,6 +1,7 @@
 """What the pages show runs: each console in order, saying what the page says, numbers apart; and their Python."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -66,3 +67,12 @@ def test_the_python_of_the_page_runs(
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
     exec(compile(code, page, "exec"), {"__name__": "page"})
     assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_moving_picture_of_the_readme_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    runpy.run_path(str(ROOT / "docs" / "figures" / "settling.py"), run_name="__main__")
+    assert (tmp_path / "docs" / "images" / "settling.gif").stat().st_size > 100_000

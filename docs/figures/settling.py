@@ -16,19 +16,21 @@ from eqr.random import Streams
 
 SIDE = 234
 """Pixels of a board's side: 26 a cell of a Sudoku."""
-UPDATES, LAST_SECONDS = 28, 3.0
+START, UPDATES, LAST_SECONDS = 1, 40, 3.0
 CLUE, UNSURE, SURE = np.array([(226, 229, 234), (255, 190, 120), (196, 236, 202)], float)
 
 
 @torch.inference_mode()
 def answers(model: eqr.Reasoner, ids: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Symbol ids (L,) and the probability of each, after each update of one random start."""
-    z, x = model.init(Streams.numbered(1, range(1))), model.embed(ids)
+    z, x = model.init(Streams.numbered(START, range(1))), model.embed(ids)
     decoded = []
     for _ in range(UPDATES):
         z = model.update(z, x)
         confidence, symbols = model.decode(z)[0].softmax(-1).max(-1)
         decoded.append((torch.where(model.task.layout.to_find(ids)[0], symbols + 1, ids[0]), confidence))
+    if not model.task.is_solved(ids, decoded[-1][0][None]).item():
+        raise SystemExit(f"{model.task.name} is not solved after {UPDATES} updates: choose another start")
     return decoded
 
 
