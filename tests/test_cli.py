@@ -346,3 +346,16 @@ def test_a_short_run_ends_with_its_loss(tmp_path: Path) -> None:
     options = ("--steps", "3", "--threads", "1", "--set", "pool=50", "evaluated=4")
     done = eqr("train", "sudoku4_tiny", "--out", str(tmp_path / "run"), *options)
     assert re.search(r"step +3 .*loss \d", done.stdout)
+
+
+@pytest.mark.parametrize("command", [["generate", "sudoku4", "--count", "2"], ["export"]])
+def test_a_file_that_exists_is_not_replaced(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("of hours ago")
+    for name, said in (
+        ("kept", "already exists: remove it or choose another name"),
+        ("", "is a folder: give the name"),
+    ):
+        done = eqr(*command, "--out", str(tmp_path / name))
+        assert done.returncode == 2
+        assert said in done.stderr
+    assert (tmp_path / "kept").read_text() == "of hours ago"

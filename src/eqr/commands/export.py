@@ -1,10 +1,9 @@
 """``eqr export``: writes a model as an ONNX file."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from eqr.commands.options import Named, Threads
-from eqr.errors import InputError
+from eqr.commands.out import new_file
 from eqr.runtime import CPU
 from eqr.storage.onnx import difference, export
 from eqr.tasks import task_named
@@ -24,9 +23,7 @@ class Export:
 
     def run(self) -> None:
         """Write the file, run it once beside the model, and print the shapes and the difference."""
-        out = Path(self.out)
-        if out.is_dir():
-            raise InputError(f"--out {out} is a folder: give a file name, such as {out / 'model.onnx'}")
+        out = new_file("--out", self.out)
         self.machine.set()
         model = self.model.load(CPU)
         if self.task:

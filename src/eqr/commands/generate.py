@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import torch
 import tyro
 
+from eqr.commands.out import new_file
 from eqr.data.text import COLUMNS
 from eqr.errors import InputError
 from eqr.storage.files import write_atomically
@@ -60,7 +61,7 @@ class Generate:
             with path.open("w", newline="") as file:
                 self._write(task, file)
 
-        write_atomically(Path(self.out), to_file)
+        write_atomically(new_file("--out", self.out), to_file)
 
     def _write(self, task: Task, file: TextIO) -> None:
         stream = self._stream(task)

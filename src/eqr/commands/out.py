@@ -1,8 +1,17 @@
-"""Folders that commands write into."""
+"""Folders and files that commands write."""
 
 from pathlib import Path
 
 from eqr.errors import InputError
+
+
+def new_file(flag: str, path: str) -> Path:
+    """Returns the path of a file to be written; raises InputError naming ``flag`` if there is a file, or a folder."""
+    if Path(path).is_dir():
+        raise InputError(f"{flag} {path} is a folder: give the name of a file")
+    if Path(path).is_file():
+        raise InputError(f"{flag} {path} already exists: remove it or choose another name")
+    return Path(path)
 
 
 def output_folder(flag: str, path: str) -> Path:
