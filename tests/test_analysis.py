@@ -13,6 +13,7 @@ from torch.autograd.functional import jacobian
 from eqr.analysis import explore, residual_depth, spectral_radius
 from eqr.analysis.basins import mode_of, periods
 from eqr.analysis.states import settle
+from eqr.analysis.writing import Written
 from eqr.cli import main
 from eqr.data.files import collect
 from eqr.engine import SolveConfig, evidence_stream
@@ -121,3 +122,10 @@ def test_what_cannot_be_analysed_is_said_in_a_sentence(
         main(["analyse", "--model", str(tiny_run), *options])
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_figure_that_means_nothing_is_a_dash(tmp_path: Path) -> None:
+    written = Written(folder=tmp_path, title="few rows")
+    written.headlines["residuals"] = {"median_residual_wrong": math.nan, "auroc": 0.5, "rows": 3}
+    columns = written.summarise({}).columns
+    assert list(columns[2].cells) == ["-", "0.5", "3"]

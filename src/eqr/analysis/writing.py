@@ -1,6 +1,7 @@
 """The folder of an analysis: figures, the numbers behind them, one summary. Knows no model."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +48,15 @@ class Written:
         table = Table("figure", "", "", title=self.title, title_justify="left", box=SIMPLE)
         for name, headline in self.headlines.items():
             for at, (key, value) in enumerate(headline.items()):
-                table.add_row("" if at else name, key, f"{value:.3g}" if isinstance(value, float) else str(value))
+                table.add_row("" if at else name, key, _told(value))
         return table
+
+
+def _told(value: Value) -> str:
+    """A figure for people; a dash for one that means nothing here, such as a median of no rows."""
+    if isinstance(value, float):
+        return f"{value:.3g}" if math.isfinite(value) else "-"
+    return str(value)
 
 
 def _short(value: Value) -> Value:

@@ -175,7 +175,7 @@ class Trainer:
             self.saved = self.seconds
         if stop:
             self.ranks.wait()
-            raise Stopped
+            raise Stopped(f"stopped and saved in {self.folder}: --resume, or resume=True, goes on")
 
     def _should_grow(self) -> bool:
         """Whether enough of the puzzles that left recently were solved, and ``grow_to`` allows a larger board."""
