@@ -246,7 +246,7 @@ def test_no_puzzles_give_no_answers(model: Reasoner, puzzles: torch.Tensor) -> N
         ({"select": "best"}, "selection rule 'best' is not known"),
         ({"solver": "newton"}, "solver 'newton' is not known"),
         ({"breadth": 0}, "breadth is 0"),
-        ({"breadth": "auto"}, "breadth is auto: it must be K or auto:K, where K is a number of 1 or more"),
+        ({"breadth": "auto"}, "breadth is auto: it must be K or auto:K, where K is a number from 1 to 999,999,999"),
         ({"breadth": "auto:-4"}, "breadth is auto:-4"),
         ({"breadth": "auto:4", "halt": "fixed"}, "breadth auto:4 needs rows that halt"),
         ({"solver": "anderson:damping=0.5"}, "option of the solver anderson 'damping' is not known"),
