@@ -101,7 +101,7 @@ def test_every_long_command_shows_that_it_lives_on_a_terminal_only(
     said = shown(monkeypatch, words, Terminal)
     for title in titles:
         assert title in said, said
-    for made in ("run", "o.jsonl", "d"):
+    for made in ("run", "o.jsonl", "d", "x.csv", "x.onnx"):
         if (tmp_path / made).exists():
             (tmp_path / made).rename(tmp_path / f"first {made}")
     said = shown(monkeypatch, words, io.StringIO)

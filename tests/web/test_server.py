@@ -174,7 +174,7 @@ def test_the_service_ends_when_its_engine_has_failed(monkeypatch: pytest.MonkeyP
     def run() -> None:
         model = untrained()
         with listen("127.0.0.1", 0) as listening, service_of({"mazes": model}) as service:
-            service.driver.submit(model, [model.task.parse(FIVE)], SolveConfig())
+            service.driver.submit(model, list(model.task.encode(FIVE)), SolveConfig())
             serve(service, listening)
 
     monkeypatch.setattr("eqr.engine.server.turn", failing)
