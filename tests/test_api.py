@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import eqr
-from eqr.data.files import collect
+from eqr.data.files import collect, save_puzzles
 from eqr.engine.policy.halting import HaltInputs, settled
 from eqr.engine.policy.selection import by_vote
 from eqr.evidence import Evidence
@@ -215,6 +215,9 @@ def test_training_data_may_be_a_tuple_of_sets_or_of_paths(tmp_path: Path) -> Non
     task = task_named("sudoku4")
     sets = tuple(collect(task, task.generate(seed=seed), 5) for seed in (1, 2))
     assert eqr.train(TINY, data=sets, config=SHORT).step == 3
+    for seed, puzzles in enumerate(sets):
+        save_puzzles(puzzles, tmp_path / f"{seed}.npz")
+    assert eqr.train(TINY, data=(tmp_path / "0.npz", tmp_path / "1.npz"), config=SHORT).step == 3
     with pytest.raises(eqr.InputError, match="no puzzle to train on"):
         eqr.train(TINY, data=(), config=SHORT)
 

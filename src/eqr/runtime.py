@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -105,10 +105,8 @@ def native_library(source: Path) -> ctypes.CDLL | None:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqr"
         library = folder / f"{source.stem}-{key}.so"
         if library.exists():
-            try:
+            with suppress(OSError):  # damaged, for instance by a loss of power: it is built anew
                 return ctypes.CDLL(str(library))
-            except OSError:
-                pass  # damaged, for instance by a loss of power: it is built anew
         if not can_compile(CPU):
             return None
         if sys.stderr.isatty():
@@ -265,7 +263,7 @@ class _Threads:
         """Groups of workers that run, and the number."""
 
     def enter(self) -> int:
-        """Returns the number; workers may set theirs from now on."""
+        """Returns torch's number of threads. Workers may begin after this call."""
         with self.lock:
             if not self.groups:
                 self.number = torch.get_num_threads()
@@ -273,7 +271,7 @@ class _Threads:
             return self.number
 
     def leave(self) -> None:
-        """Gives this thread, and those that begin later, the number again."""
+        """Sets torch's number of threads again, for this thread and for all threads that begin later."""
         with self.lock:
             self.groups -= 1
             torch.set_num_threads(self.number)

@@ -1,7 +1,6 @@
 """The folder of an analysis: figures, the numbers behind them, one summary. Knows no model."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,9 +53,8 @@ class Written:
 
 def _told(value: Value) -> str:
     """A figure for people; a dash for one that means nothing here, such as a median of no rows."""
-    if isinstance(value, float):
-        return f"{value:.3g}" if math.isfinite(value) else "-"
-    return str(value)
+    told = finite(value)
+    return "-" if told is None else f"{told:.3g}" if isinstance(told, float) else str(told)
 
 
 def _short(value: Value) -> Value:

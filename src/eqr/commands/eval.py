@@ -1,6 +1,6 @@
 """``eqr eval``: measures the accuracy of a model on a file of puzzles with answers."""
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,9 +36,8 @@ class Eval:
         self.machine.set()
         if self.json and not Path(self.json).parent.is_dir():
             raise InputError(f"--json {self.json}: the folder does not exist, create it first")
-        with ExitStack() as stack:
-            ranks, device = stack.enter_context(joined_ranks(self.machine.device, WEEK))
-            report = self._report(ranks, device, stack)
+        with joined_ranks(self.machine.device, WEEK) as (ranks, device):
+            report = self._report(ranks, device)
         if not ranks.first:
             return
         if self.json == "-":
@@ -48,13 +47,12 @@ class Eval:
         if self.json:
             write_text_atomically(Path(self.json), report.to_json() + "\n")
 
-    def _report(self, ranks: Ranks, device: torch.device, stack: ExitStack) -> Report:
+    def _report(self, ranks: Ranks, device: torch.device) -> Report:
         model = self.model.load(device)
         puzzles = self.puzzles.read(model.task, hidden=not ranks.first)
-        # Last of all, since a file of earlier records is lost from here on.
-        path = Path(self.records) if self.records else None
-        file = stack.enter_context(RecordFile(path, ranks, "replace", waiting)) if path else None
-        with progress_bar("evaluating", len(puzzles)) as advance:
+        records = RecordFile(Path(self.records), ranks, "replace", waiting) if self.records else nullcontext()
+        # A file of earlier records is lost from here on, so the puzzles are read before.
+        with records as file, progress_bar("evaluating", len(puzzles)) as advance:
             shown = 0
 
             def progress(done: int, right: int) -> None:

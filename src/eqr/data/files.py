@@ -85,9 +85,9 @@ def read_labelled(source: str, task: Task, limit: int | None = None, columns: Co
     return _checked(printable(source), *read)
 
 
-Boxed: TypeAlias = ArrayLike | Tensor
-"""Boards as (B, L) ids, or as B texts."""
-Labelled: TypeAlias = str | Path | Puzzles | tuple[Boxed, Boxed] | list[tuple[Boxed, Boxed]]
+IdsOrTexts: TypeAlias = ArrayLike | Tensor
+"""Boards as (B, L) ids or as B texts; a single board as (L,) ids or as a text."""
+Labelled: TypeAlias = str | Path | Puzzles | tuple[IdsOrTexts, IdsOrTexts] | list[tuple[IdsOrTexts, IdsOrTexts]]
 """Puzzles with answers: a path, a set of puzzles, questions and answers, or a list of pairs of one question and its
 answer."""
 

@@ -1,6 +1,7 @@
 """Infers a grid's shape, alphabet and blank, and whether clues are fixed, from questions and answers."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 from eqr.errors import InputError
@@ -23,8 +24,10 @@ def inferred(
     asked: set[str] = set()
     answered: set[str] = set()
     changes: dict[str, str] = {}
-    open_answers: dict[str, list[str]] = {}
-    """The places of the answers that hold a usual blank."""
+    open_answers: Counter[str] = Counter()
+    """Answers that hold a usual blank."""
+    first_open: dict[str, str] = {}
+    """The place of the first of these answers."""
     count = 0
     for place, question, answer in puzzles:
         count += 1
@@ -35,18 +38,18 @@ def inferred(
             raise InputError(f"{place}: {error}") from None
         asked.update(asked_cells)
         answered.update(answer_cells)
-        for char in USUAL_BLANKS:
-            if char in answer_cells:
-                open_answers.setdefault(char, []).append(place)
+        for char in set(USUAL_BLANKS).intersection(answer_cells):
+            open_answers[char] += 1
+            first_open.setdefault(char, place)
         for given, new in zip(asked_cells, answer_cells, strict=True):
             if given != new:
                 changes.setdefault(given, place)
     if shape is None:
         raise InputError("the training files hold no puzzles: give a CSV with the columns question and answer")
-    for char, places in open_answers.items():
-        if char in asked and len(places) <= FEW * count:
+    for char, few in open_answers.items():
+        if char in asked and few <= FEW * count:
             raise InputError(
-                f"{places[0]}, in the answer: a cell holds {char!r}, the blank of the other {count - len(places):,} "
+                f"{first_open[char]}, in the answer: a cell holds {char!r}, the blank of the other {count - few:,} "
                 "puzzles: correct or remove the row"
             )
     blank = _blank_of(asked - answered)

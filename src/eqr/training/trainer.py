@@ -130,7 +130,7 @@ class Trainer:
                     started += clock() - paused
             self._read(sums)
             if self.step > self.logged_step:
-                self._log(self.step, self.seconds - self.logged)
+                self._log(self.step)
             self.save()
         if self.evaluated < self.seconds:
             self._evaluate()
@@ -154,8 +154,7 @@ class Trainer:
         self.slots.prepare([place for place, gone in enumerate(leaving) if gone])
         # At first more often, so that one soon sees whether a run learns.
         if self.seconds - self.logged >= min(self.config.log_seconds, max(1.0, self.seconds / 2)):
-            self._log(sums.step + 1, self.seconds - self.logged)
-            self.logged = self.seconds
+            self._log(sums.step + 1)
         return bool(stop)
 
     def _due(self) -> bool:
@@ -237,9 +236,10 @@ class Trainer:
             }
         )
 
-    def _log(self, step: int, seconds: float) -> None:
+    def _log(self, step: int) -> None:
         updates = (step - self.logged_step) * self.config.slots * self.model.config.updates_per_segment
-        self.logged_step = step
+        seconds = self.seconds - self.logged
+        self.logged_step, self.logged = step, self.seconds
         left = sum(left for left, _ in self.left)
         self.report(
             {

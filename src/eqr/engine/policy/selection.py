@@ -38,7 +38,11 @@ Selection: TypeAlias = SelectionRule | Selects | str
 
 
 def _least(values: Float[Tensor, " K"]) -> int:
-    return int(values.nan_to_num(nan=float("inf")).argmin())
+    return int(_nan_last(values).argmin())
+
+
+def _nan_last(values: Float[Tensor, " K"]) -> Float[Tensor, " K"]:
+    return values.nan_to_num(nan=float("inf"))
 
 
 def agreement(evidence: Evidence) -> list[int]:
@@ -67,7 +71,7 @@ def by_vote(evidence: Evidence) -> int:
 def by_rank(evidence: Evidence) -> list[int]:
     """One restart for each distinct answer: most votes first, then smallest residual first."""
     votes = agreement(evidence)
-    residuals = evidence.residual.nan_to_num(nan=float("inf")).tolist()
+    residuals = _nan_last(evidence.residual).tolist()
     order = sorted(range(len(votes)), key=lambda k: (-votes[k], residuals[k]))
     answers = [evidence.answers[k].numpy().tobytes() for k in order]
     return [order[answers.index(answer)] for answer in dict.fromkeys(answers)]
