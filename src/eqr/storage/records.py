@@ -165,10 +165,11 @@ class RecordFile:
             if self.last is None and (last or not _may_be_cut(half)):
                 raise self._foreign(count or 1)
             if half and self.ranks.first:
-                with self.path.open("rb+") as file:  # at no time may other processes, which read it too, count less
-                    file.truncate(end if unended is None else end + len(half))
-                    file.seek(0, os.SEEK_END)
-                    file.write(b"" if unended is None else b"\n")
+                if unended is None:
+                    os.truncate(self.path, end)
+                else:  # only added to, since other processes count its records at this time
+                    with self.path.open("ab") as file:
+                        file.write(b"\n")
         except OSError as error:
             raise self._unwritable(error) from None
         return count + (unended is not None)
